@@ -1,0 +1,284 @@
+//! Every metric as a function: the one place that knows a metric's name.
+//!
+//! A leaf: it depends on nothing of this crate, and everything may call it. Labels are the enums of
+//! the `label` file and [`UpstreamName`], which stands for a configured upstream; a repository, tag,
+//! digest or address is never a label, so the configuration bounds the number of series.
+//!
+//! A gauge that counts running things is raised by a function that returns [`Up`]; dropping that
+//! value lowers it, so that no path can forget to.
+
+mod label;
+mod recorder;
+
+use std::time::Duration;
+
+use metrics::{Gauge, counter, gauge, histogram};
+
+pub use label::{
+    Abort, Cache, Closed, FillOutcome, Listener, ReadPath, RequestKind, RightsOutcome, StaleReason,
+    StoreOp, Swept, TagOutcome, UpstreamKind, UpstreamName, UpstreamOutcome,
+};
+pub use recorder::{InstallError, Recorder};
+
+/// One running thing in a gauge, for as long as this value lives.
+#[must_use = "dropping it lowers the gauge again"]
+#[derive(Debug)]
+pub struct Up(Gauge);
+
+impl Up {
+    fn raise(gauge: Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+// Requests and connections of clients.
+
+/// One request came to its end, whole or not.
+pub fn request(kind: RequestKind, status: u16, cache: Cache) {
+    counter!("forebay_requests_total",
+        "kind" => kind.as_str(), "code" => code(status), "cache" => cache.as_str())
+    .increment(1);
+}
+
+/// Body bytes handed to clients' connections by one request.
+pub fn client_bytes(kind: RequestKind, cache: Cache, bytes: u64) {
+    counter!("forebay_client_bytes_total", "kind" => kind.as_str(), "cache" => cache.as_str())
+        .increment(bytes);
+}
+
+/// Time from a request's head to its response's head.
+pub fn response_head(kind: RequestKind, cache: Cache, elapsed: Duration) {
+    histogram!("forebay_response_head_seconds",
+        "kind" => kind.as_str(), "cache" => cache.as_str())
+    .record(elapsed);
+}
+
+/// A response ended before its last byte.
+pub fn response_aborted(kind: RequestKind, why: Abort) {
+    counter!("forebay_responses_aborted_total", "kind" => kind.as_str(), "by" => why.as_str())
+        .increment(1);
+}
+
+/// A request from its head to its last byte.
+pub fn request_running() -> Up {
+    Up::raise(gauge!("forebay_requests_running"))
+}
+
+/// An accepted connection.
+pub fn connection(listener: Listener) -> Up {
+    counter!("forebay_connections_total", "listener" => listener.as_str()).increment(1);
+    Up::raise(gauge!("forebay_connections", "listener" => listener.as_str()))
+}
+
+/// The server ended or refused a connection on its own account.
+pub fn connection_closed(why: Closed) {
+    counter!("forebay_connections_closed_total", "reason" => why.as_str()).increment(1);
+}
+
+/// `accept` failed, for want of descriptors or otherwise.
+pub fn accept_error(listener: Listener) {
+    counter!("forebay_accept_errors_total", "listener" => listener.as_str()).increment(1);
+}
+
+// Upstreams.
+
+/// One request to an upstream was answered or failed; each attempt counts.
+pub fn upstream_request(upstream: &UpstreamName, kind: UpstreamKind, outcome: UpstreamOutcome) {
+    counter!("forebay_upstream_requests_total",
+        "upstream" => upstream.label(), "kind" => kind.as_str(), "outcome" => outcome.as_str())
+    .increment(1);
+}
+
+/// Time from sending a request upstream to its response's head.
+pub fn upstream_head(upstream: &UpstreamName, kind: UpstreamKind, elapsed: Duration) {
+    histogram!("forebay_upstream_head_seconds",
+        "upstream" => upstream.label(), "kind" => kind.as_str())
+    .record(elapsed);
+}
+
+/// Body bytes received from an upstream.
+pub fn upstream_bytes(upstream: &UpstreamName, kind: UpstreamKind, bytes: u64) {
+    counter!("forebay_upstream_bytes_total",
+        "upstream" => upstream.label(), "kind" => kind.as_str())
+    .increment(bytes);
+}
+
+/// A request was sent again after a failure (a resume that made progress is not one).
+pub fn upstream_retry(upstream: &UpstreamName, kind: UpstreamKind) {
+    counter!("forebay_upstream_retries_total",
+        "upstream" => upstream.label(), "kind" => kind.as_str())
+    .increment(1);
+}
+
+/// A blob connection to an upstream in use.
+pub fn upstream_connection(upstream: &UpstreamName) -> Up {
+    Up::raise(gauge!("forebay_upstream_connections", "upstream" => upstream.label()))
+}
+
+/// A token was fetched, or not.
+pub fn token_fetch(upstream: &UpstreamName, outcome: UpstreamOutcome) {
+    counter!("forebay_token_fetches_total",
+        "upstream" => upstream.label(), "outcome" => outcome.as_str())
+    .increment(1);
+}
+
+/// An upstream sent bytes that do not hash to the digest asked for.
+pub fn upstream_mismatch(upstream: &UpstreamName) {
+    counter!("forebay_upstream_mismatches_total", "upstream" => upstream.label()).increment(1);
+}
+
+// The mirror.
+
+/// A fill that runs.
+pub fn fill_running() -> Up {
+    Up::raise(gauge!("forebay_fills_running"))
+}
+
+/// A fill ended.
+pub fn fill_finished(outcome: FillOutcome) {
+    counter!("forebay_fills_total", "outcome" => outcome.as_str()).increment(1);
+}
+
+/// A fill asked again for what a cut or a restart had left.
+pub fn fill_resumed() {
+    counter!("forebay_fill_resumes_total").increment(1);
+}
+
+/// A request that reads a fill started by another; counts it and holds the gauge.
+pub fn follower() -> Up {
+    counter!("forebay_followers_total").increment(1);
+    Up::raise(gauge!("forebay_followers"))
+}
+
+/// A reader went on alone from the upstream, since the store could not take or give the bytes.
+pub fn solo() -> Up {
+    counter!("forebay_solo_total").increment(1);
+    Up::raise(gauge!("forebay_solo_running"))
+}
+
+/// A request for a tag was decided.
+pub fn tag(upstream: &UpstreamName, outcome: TagOutcome) {
+    counter!("forebay_tags_total",
+        "upstream" => upstream.label(), "outcome" => outcome.as_str())
+    .increment(1);
+}
+
+/// A stale tag was served.
+pub fn stale_served(upstream: &UpstreamName, reason: StaleReason) {
+    counter!("forebay_stale_served_total",
+        "upstream" => upstream.label(), "reason" => reason.as_str())
+    .increment(1);
+}
+
+/// A repository's right to a private blob was checked upstream.
+pub fn rights_check(upstream: &UpstreamName, outcome: RightsOutcome) {
+    counter!("forebay_rights_checks_total",
+        "upstream" => upstream.label(), "outcome" => outcome.as_str())
+    .increment(1);
+}
+
+// The store.
+
+/// What the cache holds and may hold, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreUsage {
+    /// Committed blobs.
+    pub committed: u64,
+    /// Partial files and reservations.
+    pub partial: u64,
+    /// The index.
+    pub index: u64,
+    /// The configured limit.
+    pub limit: u64,
+    /// The number of committed blobs.
+    pub blobs: u64,
+}
+
+/// The store's present usage.
+pub fn store_usage(usage: StoreUsage) {
+    let StoreUsage {
+        committed,
+        partial,
+        index,
+        limit,
+        blobs,
+    } = usage;
+    for (state, bytes) in [
+        ("committed", committed),
+        ("partial", partial),
+        ("index", index),
+    ] {
+        gauge!("forebay_store_bytes", "state" => state).set(lossy(bytes));
+    }
+    gauge!("forebay_store_limit_bytes").set(lossy(limit));
+    gauge!("forebay_store_blobs").set(lossy(blobs));
+}
+
+/// A blob was evicted.
+pub fn eviction(bytes: u64) {
+    counter!("forebay_evictions_total").increment(1);
+    counter!("forebay_evicted_bytes_total").increment(bytes);
+}
+
+/// A reservation found no room, even after eviction.
+pub fn no_room() {
+    counter!("forebay_store_no_room_total").increment(1);
+}
+
+/// The store met a fault of the disk or the index.
+pub fn store_fault(op: StoreOp) {
+    counter!("forebay_store_faults_total", "op" => op.as_str()).increment(1);
+}
+
+/// The sweep dealt with a file that the index did not know.
+pub fn swept(what: Swept) {
+    counter!("forebay_store_swept_total", "outcome" => what.as_str()).increment(1);
+}
+
+/// Bytes of a stored body were read; callers add up and report now and then, not each chunk.
+pub fn store_read(path: ReadPath, bytes: u64) {
+    counter!("forebay_store_read_bytes_total", "path" => path.as_str()).increment(bytes);
+}
+
+/// Says which version runs, as a constant series.
+pub fn build_info(version: &'static str) {
+    gauge!("forebay_build_info", "version" => version).set(1.0);
+}
+
+/// Gauges are floating point; above 2^53 bytes the last digits are of no interest.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a gauge needs no exact bytes above 8 PiB"
+)]
+fn lossy(value: u64) -> f64 {
+    value as f64
+}
+
+/// The statuses that this server sends, so that the label stays an enumeration.
+fn code(status: u16) -> &'static str {
+    match status {
+        200 => "200",
+        206 => "206",
+        304 => "304",
+        400 => "400",
+        401 => "401",
+        403 => "403",
+        404 => "404",
+        405 => "405",
+        413 => "413",
+        416 => "416",
+        429 => "429",
+        500 => "500",
+        502 => "502",
+        503 => "503",
+        504 => "504",
+        _ => "other",
+    }
+}

@@ -1,0 +1,264 @@
+//! The values of every label: enums, and the names of configured upstreams.
+
+use std::sync::Arc;
+
+use metrics::SharedString;
+
+/// Declares an enum whose variants are the only values of one label.
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl $name {
+            /// The label's value, as Prometheus sees it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+    };
+}
+
+label! {
+    /// What a client asked for.
+    RequestKind {
+        /// `GET /v2/`.
+        Ping = "ping",
+        /// A manifest or index, by tag or digest.
+        Manifest = "manifest",
+        /// A blob, whole or a range.
+        Blob = "blob",
+        /// `tags/list`.
+        Tags = "tags",
+        /// `referrers`.
+        Referrers = "referrers",
+        /// A path, method or name that is not served.
+        Other = "other",
+    }
+}
+
+label! {
+    /// How the cache took part in an answer.
+    Cache {
+        /// Served from the cache.
+        Hit = "hit",
+        /// Asked upstream for this request.
+        Miss = "miss",
+        /// Joined a fetch that another request had started.
+        Collapsed = "collapsed",
+        /// Revalidated or refused upstream, and an old copy served.
+        Stale = "stale",
+        /// Passed through without being stored.
+        Bypass = "bypass",
+        /// The cache was not asked (pings, errors of the request).
+        None = "none",
+    }
+}
+
+label! {
+    /// Why a response ended before its last byte.
+    Abort {
+        /// The client closed the connection or stopped reading.
+        Client = "client",
+        /// The source failed; the client sees FIN and may resume.
+        Cut = "cut",
+        /// The bytes were proven wrong; the client sees RST.
+        Mismatch = "mismatch",
+    }
+}
+
+label! {
+    /// Which listener a connection belongs to.
+    Listener {
+        /// Registry clients.
+        Clients = "clients",
+        /// Operators.
+        Admin = "admin",
+    }
+}
+
+label! {
+    /// Why the server ended or refused a connection on its own account.
+    Closed {
+        /// The request's head did not arrive in time, or an idle connection waited too long.
+        HeaderTimeout = "header_timeout",
+        /// A pending write made no progress.
+        WriteIdle = "write_idle",
+        /// A TLS hello on a plain port.
+        TlsHello = "tls_hello",
+        /// The connection cap was reached.
+        Cap = "cap",
+        /// The drain's time was over.
+        Drain = "drain",
+    }
+}
+
+label! {
+    /// What was asked of an upstream.
+    UpstreamKind {
+        /// `HEAD` of a manifest: free of quota on Docker Hub.
+        ManifestHead = "manifest_head",
+        /// `GET` of a manifest: what quotas count.
+        ManifestGet = "manifest_get",
+        /// `GET` of a blob, whole or a range.
+        BlobGet = "blob_get",
+        /// A confirmation that a repository holds a blob.
+        BlobConfirm = "blob_confirm",
+        /// `tags/list`.
+        Tags = "tags",
+        /// `referrers`.
+        Referrers = "referrers",
+        /// A request to a token service.
+        Token = "token",
+    }
+}
+
+label! {
+    /// How a request to an upstream, or a token fetch, ended.
+    UpstreamOutcome {
+        /// Answered as asked.
+        Ok = "ok",
+        /// 404.
+        NotFound = "not_found",
+        /// 401 after a fresh token, or 403.
+        Denied = "denied",
+        /// 429, or the local quota.
+        TooManyRequests = "too_many_requests",
+        /// No connection: DNS, connect or TLS.
+        Connect = "connect",
+        /// No head, or no byte, in time.
+        Timeout = "timeout",
+        /// 5xx.
+        ServerError = "server_error",
+        /// The body ended short.
+        Cut = "cut",
+        /// An answer that breaks the protocol.
+        Invalid = "invalid",
+        /// Refused by the address or realm policy before it was sent.
+        Policy = "policy",
+    }
+}
+
+label! {
+    /// How a fill ended.
+    FillOutcome {
+        /// Verified and committed.
+        Committed = "committed",
+        /// Verified, but not stored: no room, or a store fault.
+        Uncached = "uncached",
+        /// Nobody read it for the linger time; the partial file is kept.
+        Paused = "paused",
+        /// Every source failed.
+        Failed = "failed",
+        /// The bytes do not hash to the digest.
+        Mismatch = "mismatch",
+    }
+}
+
+label! {
+    /// Why a stale tag was served.
+    StaleReason {
+        /// The upstream could not be reached, or timed out.
+        Unreachable = "unreachable",
+        /// The upstream answered 5xx.
+        ServerError = "server_error",
+        /// The upstream answered 429, or its quota is spent.
+        TooManyRequests = "too_many_requests",
+        /// Within the operator's `stale_while_revalidate`.
+        Revalidating = "revalidating",
+        /// The tag has moved; its new manifest is not complete here yet.
+        Advancing = "advancing",
+    }
+}
+
+label! {
+    /// How a request for a tag was decided.
+    TagOutcome {
+        /// The record was fresh.
+        Fresh = "fresh",
+        /// Upstream confirmed the same digest.
+        Renewed = "renewed",
+        /// Upstream named a new digest.
+        Moved = "moved",
+        /// A stale record was served.
+        Stale = "stale",
+        /// There was no such tag, remembered or just learned.
+        Missing = "missing",
+        /// Upstream refused or failed, and nothing could be served.
+        Failed = "failed",
+    }
+}
+
+label! {
+    /// How a check of a repository's right to a private blob ended.
+    RightsOutcome {
+        /// The upstream holds it in that repository.
+        Confirmed = "confirmed",
+        /// The upstream does not hold it there, or forbids it.
+        Refused = "refused",
+        /// The upstream could not be asked.
+        Failed = "failed",
+    }
+}
+
+label! {
+    /// The store operation that met a fault.
+    StoreOp {
+        /// Opening or creating a file.
+        Open = "open",
+        /// Reading a body.
+        Read = "read",
+        /// Writing a partial file.
+        Write = "write",
+        /// `fdatasync`, or the directory's sync.
+        Sync = "sync",
+        /// Moving a finished file into place.
+        Rename = "rename",
+        /// Removing a file.
+        Unlink = "unlink",
+        /// The index.
+        Index = "index",
+    }
+}
+
+label! {
+    /// What happened to a file that the start-up sweep found outside the index.
+    Swept {
+        /// Hashed right, and entered into the index.
+        Adopted = "adopted",
+        /// Removed.
+        Removed = "removed",
+    }
+}
+
+label! {
+    /// How bytes of a stored blob were read.
+    ReadPath {
+        /// From the page cache, on the async thread.
+        Resident = "resident",
+        /// On the blocking pool.
+        Pool = "pool",
+    }
+}
+
+/// The label of one configured upstream: its name in the configuration (for a pattern, the pattern),
+/// so that a family of registries stays one series.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UpstreamName(Arc<str>);
+
+impl UpstreamName {
+    /// `name` is the key of the upstream's table in the configuration.
+    pub fn configured(name: &str) -> Self {
+        Self(Arc::from(name))
+    }
+
+    /// The configured name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn label(&self) -> SharedString {
+        SharedString::from_shared(Arc::clone(&self.0))
+    }
+}
