@@ -1,2 +1,3 @@
 //! placeholder
 pub mod metrics;
+pub mod oci;
