@@ -1,0 +1,202 @@
+//! The validated configuration: what the rest of the house sees. Units are in the types; every
+//! default is in `config/default.toml`, none here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use super::globs::Globs;
+use super::pattern::RegistryPattern;
+use super::secret::Secret;
+use crate::oci::Registry;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The registry of a request that names none.
+    pub default_registry: Registry,
+    /// The clients' listener.
+    pub server: Server,
+    /// The operators' listener.
+    pub admin: Admin,
+    /// The cache on disk and the tier in memory before it.
+    pub cache: Cache,
+    /// How long tags are trusted; [`Upstream::tags`] holds what applies to an upstream.
+    pub tags: TagPolicy,
+    /// How blobs are fetched.
+    pub fetch: Fetch,
+    /// How long upstreams are waited for; [`Upstream::timeouts`] holds what applies to one.
+    pub timeouts: Timeouts,
+    /// What clients may take.
+    pub limits: Limits,
+    /// What is logged, and how.
+    pub log: Log,
+    /// The registries that may be fetched from, no two alike.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Where clients are listened for; at least one address.
+    pub listen: Vec<SocketAddr>,
+    /// From the first byte of a request's head, or from accepting the connection, to the head's end.
+    pub header_timeout: Duration,
+    /// How long a connection may stay without a request.
+    pub idle_timeout: Duration,
+    /// How long a write may stand still because the client does not read.
+    pub write_idle_timeout: Duration,
+    /// How long running transfers may go on after SIGTERM.
+    pub drain: Duration,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where operators are listened for; `None` turns it off.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[cache]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// Where the cache lives.
+    pub dir: PathBuf,
+    /// Most bytes on disk, unfinished fills and the index included.
+    pub max_size: u64,
+    /// Bytes of the file system that are left free.
+    pub min_free: u64,
+    /// Bytes of the tier in memory: manifests, descriptors, tags.
+    pub memory: u64,
+    /// How many blobs are kept open.
+    pub open_files: usize,
+    /// Whether a bounded range of a running fill waits until the whole blob is verified.
+    pub strict_ranges: bool,
+}
+
+/// `[tags]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TagPolicy {
+    /// How long a tag is served without asking its upstream.
+    pub fresh_for: Duration,
+    /// How long beyond that it is served while the upstream is being asked.
+    pub stale_while_revalidate: Duration,
+    /// How long a tag is served, since it was last confirmed, while its upstream is in trouble.
+    pub stale_for: Duration,
+    /// How long a 404 is remembered.
+    pub negative_for: Duration,
+}
+
+/// `[fetch]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// How long a fill goes on that nobody reads.
+    pub linger: Duration,
+    /// Most connections of one fill.
+    pub connections_per_fill: usize,
+    /// Most blob connections to one upstream, unless [`Upstream::max_connections`] says otherwise.
+    pub connections_per_upstream: usize,
+    /// Most blob connections in all.
+    pub connections_total: usize,
+    /// Most fills that run at once.
+    pub max_fills: usize,
+    /// How long a request waits for its turn upstream before it is refused.
+    pub wait: Duration,
+}
+
+/// `[timeouts]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Name lookup, connection and TLS handshake.
+    pub connect: Duration,
+    /// From a request sent to its response's head.
+    pub first_byte: Duration,
+    /// Between two chunks of a body.
+    pub body_idle: Duration,
+}
+
+/// `[limits]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most client connections at once; `None` leaves it to the descriptor limit.
+    pub max_connections: Option<usize>,
+}
+
+/// `[log]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe events that are logged.
+    pub level: LogLevel,
+    /// How they look.
+    pub format: LogFormat,
+}
+
+/// Severity of a log event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are tracing's own")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// For machines, one object a line.
+    Json,
+}
+
+/// A table of `[upstreams]`: a registry, or a family of them, that may be fetched from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upstream {
+    /// Which registries; prints as the table's key.
+    pub registry: RegistryPattern,
+    /// Where an exact registry's API is, first things first; never empty for one. Scheme, host and
+    /// port only. Empty for a family, where each registry is at `https://<registry>`.
+    pub endpoints: Vec<Url>,
+    /// Host names, without port, under which clients reach this upstream. Empty for a family.
+    pub hosts: Vec<String>,
+    /// A dot-free name: the first path component that means this upstream (not for a family), and
+    /// its name in the environment.
+    pub alias: Option<String>,
+    /// How to log in.
+    pub credentials: Credentials,
+    /// Repositories that any client may read, however they were fetched.
+    pub public: Globs,
+    /// Whether addresses of private networks may be connected to.
+    pub allow_private: bool,
+    /// Further hosts (`host[:port]`, lower case) whose token service gets this upstream's
+    /// credentials.
+    pub trusted_realms: Vec<String>,
+    /// PEM file of certificates to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Most blob connections.
+    pub max_connections: usize,
+    /// How long it is waited for.
+    pub timeouts: Timeouts,
+    /// How long its tags are trusted.
+    pub tags: TagPolicy,
+}
+
+/// How to log in to an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// Not at all: anonymous tokens only.
+    None,
+    /// With a user's name and password, for Basic and the token service alike.
+    Password {
+        /// The user.
+        username: String,
+        /// The password, an access token or the like.
+        password: Secret,
+    },
+}
