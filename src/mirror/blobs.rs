@@ -1,0 +1,330 @@
+//! The blob flow: right and bytes, from the cache, from a running fill, or from a new one.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::oci::{Digest, Repository, Verifier, media_type};
+use crate::store::BlobFile;
+use crate::upstream::Upstream;
+
+use super::Mirror;
+use super::error::MirrorError;
+use super::fill::reader::{FillReader, Release};
+use super::fill::solo::Solo;
+use super::fill::sources::Source;
+use super::fill::table::Lease;
+use super::fill::{Failure, Progress};
+use super::range::RangeSpec;
+use super::rights::{Granted, Kind};
+use super::served::{Body, BodyError, CacheStatus, Served};
+
+/// How often a request joins another fill after one ended without a byte for it: paused in the moment it came, or
+/// started over after a mismatch.
+const TRIES: u32 = 4;
+
+/// What a client wants of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// HEAD: its headers.
+    Head,
+    /// GET: its bytes.
+    Body,
+}
+
+/// A request for a blob, after routing.
+#[derive(Debug, Clone)]
+struct Ask {
+    upstream: Arc<Upstream>,
+    repository: Repository,
+    digest: Digest,
+    range: Option<RangeSpec>,
+    wanted: Wanted,
+    /// By when a response head has to be out.
+    deadline: Instant,
+}
+
+/// What came of one try.
+enum Tried {
+    Served(Served),
+    Again(Failure),
+}
+
+impl Mirror {
+    /// A blob, or a part of one.
+    pub async fn blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        range: Option<RangeSpec>,
+        wanted: Wanted,
+    ) -> Result<Served, MirrorError> {
+        let ask = Ask {
+            upstream: self.upstream(repository)?,
+            repository: repository.clone(),
+            digest: *digest,
+            range,
+            wanted,
+            deadline: Instant::now() + super::HEAD_DEADLINE,
+        };
+        let absent = (repository.clone(), Kind::Blob, digest.to_string());
+        if let Some(error) = self.inner.absent.get(&absent) {
+            return Err(error);
+        }
+        let served = self.try_until_served(&ask).await;
+        if let Err(error @ MirrorError::NotFound { .. }) = &served {
+            let lifetime = ask.upstream.tag_policy().negative_for;
+            self.inner.absent.insert(absent, error.clone(), lifetime);
+        }
+        served
+    }
+
+    async fn try_until_served(&self, ask: &Ask) -> Result<Served, MirrorError> {
+        let mut failure = Failure::Abandoned;
+        for _ in 0..TRIES {
+            match self.try_blob(ask).await? {
+                Tried::Served(served) => return Ok(served),
+                Tried::Again(why) => failure = why,
+            }
+        }
+        Err(match failure {
+            Failure::Sources(error) => error,
+            Failure::Mismatch => MirrorError::wrong_bytes(&ask.digest),
+            Failure::Paused | Failure::Abandoned => MirrorError::Busy("the mirror is stopping".to_owned()),
+        })
+    }
+
+    async fn try_blob(&self, ask: &Ask) -> Result<Tried, MirrorError> {
+        let known = self.inner.rights.known(&ask.repository, &ask.digest).await;
+        if let Some(granted) = &known
+            && let Some(file) = self.stored(granted).await
+        {
+            return ask.serve_file(file).map(Tried::Served);
+        }
+        if known.is_none() && self.inner.store.stat(&ask.digest).await.ok().flatten().is_some() {
+            let granted = self.prove(ask).await?.0;
+            if let Some(file) = self.stored(&granted).await {
+                return ask.serve_file(file).map(Tried::Served);
+            }
+        }
+        if ask.wanted == Wanted::Head
+            && self.inner.fills.running(&ask.digest).is_none()
+            && let (_, Some(size)) = self.prove(ask).await?
+        {
+            return ask.serve_head(size, CacheStatus::Miss).map(Tried::Served);
+        }
+        self.serve_fill(ask).await
+    }
+
+    /// The blob in the cache. A disk that can't be read costs the cache's help, not the pull.
+    async fn stored(&self, granted: &Granted) -> Option<Arc<BlobFile>> {
+        let store = &self.inner.store;
+        if let Some(file) = store.blob_if_open(granted.digest()) {
+            return Some(file);
+        }
+        match store.blob(granted.digest()).await {
+            Ok(file) => file,
+            Err(error) => {
+                tracing::warn!(digest = %granted.digest(), %error, "a cached blob can't be opened");
+                None
+            }
+        }
+    }
+
+    async fn prove(&self, ask: &Ask) -> Result<(Granted, Option<u64>), MirrorError> {
+        let rights = &self.inner.rights;
+        let name = &ask.repository.name;
+        rights.prove(&ask.upstream, name, Kind::Blob, &ask.digest).await
+    }
+
+    async fn serve_fill(&self, ask: &Ask) -> Result<Tried, MirrorError> {
+        if self.inner.fills.is_quarantined(&ask.digest, std::time::Instant::now()) {
+            return Err(MirrorError::wrong_bytes(&ask.digest));
+        }
+        let source = Source {
+            upstream: Arc::clone(&ask.upstream),
+            name: ask.repository.name.clone(),
+            size: self.inner.memory.size_hint(&ask.repository, &ask.digest),
+        };
+        let (lease, collapsed) = self.inner.fills.join(ask.digest, source.clone());
+        let (total, granted) = match self.total_and_right(ask, &lease).await? {
+            Ok(known) => known,
+            Err(failure) => return Ok(Tried::Again(failure)),
+        };
+        let progress = lease.progress.borrow().clone();
+        let verified = matches!(progress, Progress::Verified { .. });
+        let range = ask.resolve(total)?;
+        let rule = Release::rule(&range, total, self.inner.strict_ranges);
+        let mut status = match (collapsed, rule) {
+            (_, Release::AsTheyCome) if !verified => CacheStatus::Unverified,
+            (true, _) => CacheStatus::Collapsed,
+            (false, _) => CacheStatus::Miss,
+        };
+        if ask.wanted == Wanted::Head {
+            return ask.serve_head(total, status).map(Tried::Served);
+        }
+        let mut reader = FillReader::open(&granted, lease, source, range.clone(), rule);
+        if let Err(failure) = reader.first_byte(ask.deadline).await {
+            return match failure {
+                Failure::Sources(error) => Err(error),
+                other => Ok(Tried::Again(other)),
+            };
+        }
+        if reader.is_alone() {
+            status = CacheStatus::Bypass;
+        }
+        let body = Body::Blob(Box::new(BlobBody::Filling(reader)));
+        Ok(Tried::Served(ask.served(total, range, status, body)))
+    }
+
+    /// Waits until the fill knows the blob's size, and makes sure of this repository's own right to it.
+    async fn total_and_right(&self, ask: &Ask, lease: &Lease) -> Result<Result<(u64, Granted), Failure>, MirrorError> {
+        let mut progress = lease.progress.subscribe();
+        let told = progress.wait_for(|progress| !matches!(progress, Progress::Connecting));
+        let progress = match tokio::time::timeout_at(ask.deadline, told).await {
+            Ok(Ok(progress)) => progress.clone(),
+            Ok(Err(_)) => return Ok(Err(Failure::Abandoned)),
+            Err(_) => return Err(MirrorError::no_head(&ask.repository)),
+        };
+        let total = match progress {
+            Progress::Growing { total, .. } => Some(total),
+            Progress::Verified { size } => Some(size),
+            Progress::Detached(left) => left.total,
+            Progress::Failed(Failure::Sources(error)) => {
+                // Each client gets its own repository's refusal, not another's.
+                return Err(lease.sources().refusal(&ask.repository).unwrap_or(error));
+            }
+            Progress::Failed(failure) => return Ok(Err(failure)),
+            Progress::Connecting => None,
+        };
+        let remembered = self.inner.rights.remembered(&ask.repository, &ask.digest);
+        if let (Some(total), Some(granted)) = (total, &remembered) {
+            return Ok(Ok((total, granted.clone())));
+        }
+        if let Some(refusal) = lease.sources().refusal(&ask.repository) {
+            return Err(refusal);
+        }
+        let (granted, size) = self.prove(ask).await?;
+        match total.or(size) {
+            Some(total) => Ok(Ok((total, granted))),
+            None => Err(MirrorError::no_size(&ask.repository, &ask.digest)),
+        }
+    }
+}
+
+impl Ask {
+    fn resolve(&self, size: u64) -> Result<Range<u64>, MirrorError> {
+        match self.range {
+            None => Ok(0..size),
+            Some(spec) => spec.resolve(size).map_err(|refused| MirrorError::RangeNotSatisfiable {
+                size: refused.size,
+            }),
+        }
+    }
+
+    fn serve_file(&self, file: Arc<BlobFile>) -> Result<Served, MirrorError> {
+        let size = file.size();
+        if self.wanted == Wanted::Head {
+            return self.serve_head(size, CacheStatus::Hit);
+        }
+        let range = self.resolve(size)?;
+        let body = BlobBody::Stored(StoredBody {
+            file,
+            at: range.start,
+            end: range.end,
+            source: Source {
+                upstream: Arc::clone(&self.upstream),
+                name: self.repository.name.clone(),
+                size: Some(size),
+            },
+            digest: self.digest,
+        });
+        Ok(self.served(size, range, CacheStatus::Hit, Body::Blob(Box::new(body))))
+    }
+
+    fn serve_head(&self, size: u64, status: CacheStatus) -> Result<Served, MirrorError> {
+        let range = self.resolve(size)?;
+        Ok(self.served(size, range, status, Body::Empty))
+    }
+
+    fn served(&self, size: u64, range: Range<u64>, cache_status: CacheStatus, body: Body) -> Served {
+        Served {
+            cache_status,
+            media_type: media_type::OCTET_STREAM,
+            digest: Some(self.digest),
+            size,
+            slice: self.range.is_some().then_some(range),
+            age: None,
+            filters_applied: None,
+            next_page: None,
+            body,
+        }
+    }
+}
+
+/// The bytes of a blob on their way to one client.
+#[derive(Debug)]
+pub enum BlobBody {
+    /// From the cache.
+    Stored(StoredBody),
+    /// From a running fill.
+    Filling(FillReader),
+    /// From upstream, because the disk failed under a cached blob.
+    Solo(Solo),
+}
+
+impl BlobBody {
+    /// The next bytes, or `None` after the last.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        if let Self::Stored(stored) = self {
+            match stored.next().await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => {
+                    tracing::warn!(digest = %stored.digest, %error, "a cached blob can't be read; its rest comes from upstream");
+                    *self = Self::Solo(stored.go_on_alone());
+                }
+            }
+        }
+        match self {
+            Self::Stored(_) => Err(BodyError::Cut),
+            Self::Filling(reader) => reader.next().await,
+            Self::Solo(solo) => solo.next().await,
+        }
+    }
+}
+
+/// A part of a cached blob.
+#[derive(Debug)]
+pub struct StoredBody {
+    file: Arc<BlobFile>,
+    at: u64,
+    end: u64,
+    source: Source,
+    digest: Digest,
+}
+
+impl StoredBody {
+    async fn next(&mut self) -> std::io::Result<Option<Bytes>> {
+        if self.at >= self.end {
+            return Ok(None);
+        }
+        let most = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let bytes = self.file.read_at(self.at, most).await?;
+        if bytes.is_empty() {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        self.at += bytes.len() as u64;
+        Ok(Some(bytes))
+    }
+
+    fn go_on_alone(&self) -> Solo {
+        let source = self.source.clone();
+        if self.end == self.file.size() {
+            Solo::verifying(source, Verifier::new(self.digest), self.at, self.end)
+        } else {
+            Solo::range(source, self.digest, self.at..self.end)
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Why a flow has no answer, in terms that `http` maps to a status and an operator can act on.
+
+use std::time::Duration;
+
+use crate::oci::{Digest, ErrorCode, ManifestError, Reference, Registry, Repository};
+use crate::upstream::{ErrorKind, Trouble, UpstreamError};
+
+use super::fill::plan::Dishonest;
+use super::flight;
+use super::served::StaleReason;
+
+/// A request that the mirror can't answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MirrorError {
+    /// No upstream is configured for the registry: 404 `NAME_UNKNOWN`.
+    #[error("registry {0} is not configured here")]
+    NotConfigured(Registry),
+    /// The upstream says that it does not exist: 404 with its code.
+    #[error("{message}")]
+    NotFound {
+        /// `MANIFEST_UNKNOWN`, `BLOB_UNKNOWN` or `NAME_UNKNOWN`.
+        code: ErrorCode,
+        /// For the client.
+        message: String,
+    },
+    /// The upstream wants a login, or refuses the one configured: 401 without a challenge of our own, as 403.
+    #[error("{message}")]
+    Denied {
+        /// For the client.
+        message: String,
+        /// For the operator: which key to look at.
+        detail: String,
+    },
+    /// The range lies outside the blob: 416 with `bytes */size`.
+    #[error("the range lies outside the {size} bytes of the blob")]
+    RangeNotSatisfiable {
+        /// Size of the blob in bytes.
+        size: u64,
+    },
+    /// The upstream's quota is used up and nothing is cached: 429.
+    #[error("{message}")]
+    TooManyRequests {
+        /// When another try makes sense.
+        retry_after: Option<Duration>,
+        /// For the client.
+        message: String,
+    },
+    /// The upstream's answer is unusable (wrong digest, bad manifest, refused redirect): 502.
+    #[error("{message}")]
+    BadUpstream {
+        /// For the client.
+        message: String,
+        /// For the operator.
+        detail: Option<String>,
+    },
+    /// The upstream can't be reached or is failing: 503, or 504 for a time-out.
+    #[error("{message}")]
+    Unavailable {
+        /// Whether it was a time-out.
+        timed_out: bool,
+        /// For the client.
+        message: String,
+    },
+    /// The mirror itself is at a bound of its own or stopping: 503.
+    #[error("{0}")]
+    Busy(String),
+    /// A fault of the mirror's own that is not the upstream's: 500. Details are in the log.
+    #[error("internal error")]
+    Internal,
+}
+
+impl MirrorError {
+    /// Whether a stale answer may take its place, and why: only while the upstream is unreachable or refuses for load.
+    pub fn allows_stale(&self) -> Option<StaleReason> {
+        match self {
+            Self::Unavailable { .. } => Some(StaleReason::Unavailable),
+            Self::TooManyRequests { .. } => Some(StaleReason::Quota),
+            _ => None,
+        }
+    }
+
+    /// An upstream's answer to a question about a manifest.
+    pub fn from_manifest(error: &UpstreamError, repository: &Repository, reference: &Reference) -> Self {
+        let separator = match reference {
+            Reference::Tag(_) => ':',
+            Reference::Digest(_) => '@',
+        };
+        let what = format!("manifest {repository}{separator}{reference}");
+        Self::from_upstream(error, repository, &what, ErrorCode::ManifestUnknown)
+    }
+
+    /// An upstream's answer to a question about a blob.
+    pub fn from_blob(error: &UpstreamError, repository: &Repository, digest: &Digest) -> Self {
+        let what = format!("blob {repository}@{digest}");
+        Self::from_upstream(error, repository, &what, ErrorCode::BlobUnknown)
+    }
+
+    /// An upstream's answer to a question about a repository's tags.
+    pub fn from_listing(error: &UpstreamError, repository: &Repository) -> Self {
+        Self::from_upstream(error, repository, &format!("tags of {repository}"), ErrorCode::NameUnknown)
+    }
+
+    fn from_upstream(error: &UpstreamError, repository: &Repository, what: &str, unknown: ErrorCode) -> Self {
+        match error.kind() {
+            ErrorKind::NotFound { code } => Self::NotFound {
+                code: if code == ErrorCode::NameUnknown { code } else { unknown },
+                message: format!("{what} is not known upstream"),
+            },
+            ErrorKind::Unauthorized | ErrorKind::Denied => Self::Denied {
+                message: format!("the upstream refuses {what}: {error}"),
+                detail: login_hint(&repository.registry),
+            },
+            ErrorKind::TooManyRequests => Self::TooManyRequests {
+                retry_after: error.retry_after(),
+                message: format!("the quota of {} is used up: {error}", repository.registry),
+            },
+            ErrorKind::Unavailable(trouble) => Self::Unavailable {
+                timed_out: trouble == Trouble::Timeout,
+                message: format!("{what} can't be fetched: {error}"),
+            },
+            ErrorKind::Cut => Self::Unavailable {
+                timed_out: false,
+                message: format!("{what} broke off: {error}"),
+            },
+            ErrorKind::Invalid
+            | ErrorKind::Policy
+            | ErrorKind::Unsupported
+            | ErrorKind::RangeUnsatisfiable { .. } => Self::BadUpstream {
+                message: format!("{what} can't be used: {error}"),
+                detail: None,
+            },
+        }
+    }
+
+    /// An upstream lies about the size of a blob.
+    pub fn bad_blob(digest: &Digest, lie: &Dishonest) -> Self {
+        Self::BadUpstream {
+            message: format!("blob {digest} can't be used: {lie}"),
+            detail: None,
+        }
+    }
+
+    /// A body ended too early, as often as it was continued.
+    pub fn cut_short(digest: &Digest) -> Self {
+        Self::Unavailable {
+            timed_out: false,
+            message: format!("blob {digest} broke off before its end"),
+        }
+    }
+
+    /// The bytes that an upstream gave do not match their digest.
+    pub fn wrong_bytes(digest: &Digest) -> Self {
+        Self::BadUpstream {
+            message: format!("what the upstream sent is not {digest}"),
+            detail: Some("its bytes do not match their digest; they were discarded".to_owned()),
+        }
+    }
+
+    /// A manifest that no client should be given.
+    pub fn bad_manifest(repository: &Repository, digest: &Digest, error: &ManifestError) -> Self {
+        Self::BadUpstream {
+            message: format!("manifest {repository}@{digest} can't be used: {error}"),
+            detail: None,
+        }
+    }
+
+    /// No upstream answered before clients give up on a response head.
+    pub fn no_head(repository: &Repository) -> Self {
+        Self::Unavailable {
+            timed_out: true,
+            message: format!("{} has not answered in time", repository.registry),
+        }
+    }
+
+    /// No upstream tells the size of a blob, and a response head can't go out without it.
+    pub fn no_size(repository: &Repository, digest: &Digest) -> Self {
+        Self::BadUpstream {
+            message: format!("{} does not tell the size of blob {digest}", repository.registry),
+            detail: None,
+        }
+    }
+}
+
+impl From<flight::Abandoned> for MirrorError {
+    fn from(_: flight::Abandoned) -> Self {
+        Self::Busy("the mirror is stopping".to_owned())
+    }
+}
+
+fn login_hint(registry: &Registry) -> String {
+    format!("set `username` and `password_file` under [upstreams.\"{registry}\"], or check the ones that are set")
+}

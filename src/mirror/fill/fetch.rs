@@ -1,0 +1,118 @@
+//! One connection of a fill: sends a request to a source and reports what comes.
+//!
+//! Owns nothing but its response. It is tied to its driver, which aborts it by dropping its handle.
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::oci::Digest;
+use crate::upstream::{Access, BlobPermit, BlobResponse, ByteRange, UpstreamError};
+
+use super::plan::{Answer, ConnectionId, Request};
+use super::sources::Source;
+
+/// What a connection reports to its driver.
+#[derive(Debug)]
+pub enum Event {
+    /// The response head has come.
+    Opened {
+        /// The connection.
+        id: ConnectionId,
+        /// Where its body starts, and the blob's size.
+        answer: Answer,
+        /// Whether our credentials were used.
+        access: Access,
+    },
+    /// Bytes have come.
+    Chunk {
+        /// The connection.
+        id: ConnectionId,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// The body has ended as its head promised.
+    Ended {
+        /// The connection.
+        id: ConnectionId,
+    },
+    /// There was no response, or its body broke off.
+    Failed {
+        /// The connection.
+        id: ConnectionId,
+        /// Why.
+        error: UpstreamError,
+        /// Whether a response head had come.
+        opened: bool,
+    },
+}
+
+/// Fetches `request` of `digest` from `source`, reporting to `events`.
+pub async fn run(
+    source: Source,
+    digest: Digest,
+    request: Request,
+    permit: Option<BlobPermit>,
+    events: mpsc::Sender<Event>,
+) {
+    let id = request.id;
+    // The driver's first connection waits its turn here; it holds its place to its last byte.
+    let _permit = match permit {
+        Some(permit) => permit,
+        None => source.upstream.connection().await,
+    };
+    let range = ByteRange {
+        start: request.start,
+        end: request.end,
+    };
+    let outcome = match open(&source, &digest, range).await {
+        Ok(response) => forward(id, response, &events).await,
+        Err(error) => Err((error, false)),
+    };
+    if let Err((error, opened)) = outcome {
+        // A driver that is gone needs no report.
+        let _ = events.send(Event::Failed { id, error, opened }).await;
+    }
+}
+
+/// A response of known size: where its head tells none, the source is asked for it.
+pub async fn open(
+    source: &Source,
+    digest: &Digest,
+    range: ByteRange,
+) -> Result<BlobResponse, UpstreamError> {
+    let wanted = (range != ByteRange::WHOLE).then_some(range);
+    let mut response = source.upstream.get_blob(&source.name, digest, wanted).await?;
+    if response.total.is_none() {
+        let confirmed = source.upstream.confirm_blob(&source.name, digest).await;
+        response.total = confirmed.ok().and_then(|confirmed| confirmed.size);
+    }
+    Ok(response)
+}
+
+async fn forward(
+    id: ConnectionId,
+    mut response: BlobResponse,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), (UpstreamError, bool)> {
+    let opened = Event::Opened {
+        id,
+        answer: Answer {
+            whole: response.whole,
+            total: response.total,
+        },
+        access: response.access,
+    };
+    let mut open = events.send(opened).await.is_ok();
+    while open {
+        let event = match response.body.chunk().await {
+            Ok(Some(bytes)) => Event::Chunk { id, bytes },
+            Ok(None) => {
+                let _ = events.send(Event::Ended { id }).await;
+                return Ok(());
+            }
+            Err(error) => return Err((error, true)),
+        };
+        open = events.send(event).await.is_ok();
+    }
+    Ok(())
+}

@@ -1,0 +1,372 @@
+//! Which bytes of a blob to ask for next: the pure half of a fill.
+//!
+//! Owns what has been received, what is being asked for and by which connection, and how often in a row nothing came.
+//! It does no I/O and reads no clock: the driver (`task`) tells it what happened and does what it says. Its invariants
+//! are explored exhaustively in `plan/tests.rs`:
+//!
+//! - no byte is asked for while another connection is asked for it, nor once it has come;
+//! - unless it is complete, there is always a connection to wait for or a request to send;
+//! - it is complete only when every byte has come.
+//!
+//! A blob that is known to be large is asked for in bounded pieces from its first request on. An open-ended GET that is
+//! cut short when it reaches another connection's piece has by then sent a socket buffer's worth of bytes too many.
+
+use std::ops::Range;
+
+use crate::store::Extents;
+
+/// The end of a body whose length is not known yet.
+const UNKNOWN_END: u64 = u64::MAX;
+
+/// The bounds that a plan keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Bounds {
+    /// Length of a piece in bytes. Blobs of at least two pieces get several connections.
+    pub piece: u64,
+    /// Connections at once, at most.
+    pub connections: usize,
+    /// Failures in a row without progress, at most.
+    pub failures: u32,
+    /// Bytes that count as progress, so that an upstream which sends a byte a connection is given up on.
+    pub progress: u64,
+}
+
+/// One connection of a fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(u32);
+
+/// A request to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// The connection that it will be known by.
+    pub id: ConnectionId,
+    /// First byte wanted.
+    pub start: u64,
+    /// One past the last byte wanted; `None` for all that follows.
+    pub end: Option<u64>,
+}
+
+/// What to do with a connection whose response head has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opened {
+    /// Read its body.
+    Read,
+    /// Drop it: it would send bytes that another connection is sending.
+    Drop,
+}
+
+/// What to do after a connection has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterFailure {
+    /// Wait, longer the more failures there were in a row, then ask [`Plan::next_request`].
+    Retry {
+        /// Failures in a row without progress; 0 after one that had made some.
+        failures: u32,
+    },
+    /// It makes no progress: try another source or fail.
+    GiveUp,
+}
+
+/// An answer that no honest upstream gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Dishonest {
+    /// Two answers, or an answer and a manifest, disagree about the size.
+    #[error("the upstream says that the blob has {said} bytes, {expected} were expected")]
+    Size {
+        /// What this answer says.
+        said: u64,
+        /// What was known before.
+        expected: u64,
+    },
+    /// More bytes came than the response head promised.
+    #[error("the upstream sent more than the {expected} bytes of the blob")]
+    TooLong {
+        /// The size of the blob.
+        expected: u64,
+    },
+}
+
+/// How an upstream answered a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// 200, the blob from its first byte on, whatever range was asked for; else exactly that range.
+    pub whole: bool,
+    /// The size of the blob, where the head tells it.
+    pub total: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Running {
+    id: ConnectionId,
+    /// What this connection is to deliver; no other connection is asked for any of it.
+    claim: Range<u64>,
+    /// Where the next byte that it sends belongs.
+    at: u64,
+}
+
+/// What has come of a blob and who is asked for the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Plan {
+    bounds: Bounds,
+    /// The size as its upstream told it.
+    total: Option<u64>,
+    /// The size as a manifest of the repository gave it.
+    hint: Option<u64>,
+    received: Extents,
+    running: Vec<Running>,
+    /// Ranges that clients wait for, the oldest first.
+    wanted: Vec<Range<u64>>,
+    /// The upstream has answered a range with 206: more connections make sense.
+    ranges_work: bool,
+    /// The upstream has answered a range with 200: one connection, from the start.
+    whole_only: bool,
+    failures: u32,
+    /// Bytes that have come since the last failure.
+    progress: u64,
+    interrupted: bool,
+    next_id: u32,
+}
+
+impl Plan {
+    /// A plan for a blob of which the first `have` bytes are on disk from an earlier run.
+    pub fn new(bounds: Bounds, hint: Option<u64>, have: u64) -> Self {
+        let mut received = Extents::default();
+        if have > 0 {
+            received.insert(0..have);
+        }
+        Self {
+            bounds,
+            total: None,
+            hint,
+            received,
+            running: Vec::new(),
+            wanted: Vec::new(),
+            ranges_work: false,
+            whole_only: false,
+            failures: 0,
+            progress: 0,
+            interrupted: have > 0,
+            next_id: 0,
+        }
+    }
+
+    /// The size of the blob as its upstream told it.
+    pub fn total(&self) -> Option<u64> {
+        self.total
+    }
+
+    /// Whether no byte has come, in this run or an earlier one.
+    pub fn is_untouched(&self) -> bool {
+        !self.interrupted && self.received.is_empty()
+    }
+
+    /// Whether its bytes came by more than one uninterrupted response, so that a wrong digest may be a bad splice.
+    pub fn was_interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// Whether every byte has come.
+    pub fn is_complete(&self) -> bool {
+        self.total
+            .is_some_and(|total| self.received.contiguous_from(0) >= total)
+    }
+
+    /// Whether nobody is being asked for anything.
+    pub fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// A client waits for `range`: what of it nobody has been asked for yet comes next.
+    pub fn promote(&mut self, range: Range<u64>) {
+        if !self.wanted.contains(&range) {
+            self.wanted.push(range);
+        }
+    }
+
+    /// Another source is asked from now on; what the last one did is not held against it.
+    pub fn change_source(&mut self) {
+        self.failures = 0;
+        self.progress = 0;
+        self.ranges_work = false;
+        self.whole_only = false;
+    }
+
+    /// The next request to send now, if there is one. It counts as sent.
+    pub fn next_request(&mut self) -> Option<Request> {
+        if self.is_complete() || self.running.len() >= self.connection_limit() {
+            return None;
+        }
+        let claim = self.next_claim()?;
+        let id = ConnectionId(self.next_id);
+        self.next_id += 1;
+        let reaches_end = self.expected().is_none_or(|total| claim.end >= total);
+        let request = Request {
+            id,
+            start: claim.start,
+            end: (!reaches_end).then_some(claim.end),
+        };
+        self.running.push(Running {
+            id,
+            at: claim.start,
+            claim,
+        });
+        Some(request)
+    }
+
+    /// The response head of `id` has come.
+    pub fn opened(&mut self, id: ConnectionId, answer: Answer) -> Result<Opened, Dishonest> {
+        if let Some(said) = answer.total {
+            self.agree_on_total(said)?;
+        }
+        let total = self.total;
+        let alone = self.running.len() == 1;
+        let Some(running) = self.running.iter_mut().find(|running| running.id == id) else {
+            return Ok(Opened::Drop);
+        };
+        let asked_for_all = running.claim.start == 0 && total.is_none_or(|t| running.claim.end >= t);
+        if let Some(total) = total {
+            running.claim.end = running.claim.end.min(total);
+        }
+        if !answer.whole {
+            self.ranges_work = true;
+            return Ok(Opened::Read);
+        }
+        running.claim = 0..total.unwrap_or(UNKNOWN_END);
+        running.at = 0;
+        self.whole_only = !asked_for_all;
+        if alone {
+            return Ok(Opened::Read);
+        }
+        self.running.retain(|running| running.id != id);
+        Ok(Opened::Drop)
+    }
+
+    /// `length` bytes have come on `id`. Of the range that they fill, these parts are new and belong on disk.
+    pub fn received(&mut self, id: ConnectionId, length: u64) -> Result<Vec<Range<u64>>, Dishonest> {
+        let Some(running) = self.running.iter_mut().find(|running| running.id == id) else {
+            return Ok(Vec::new());
+        };
+        let end = running.at.saturating_add(length);
+        if end > running.claim.end {
+            return Err(Dishonest::TooLong {
+                expected: running.claim.end,
+            });
+        }
+        let came = running.at..end;
+        running.at = end;
+        let new = missing(&self.received, &came);
+        for range in &new {
+            self.progress += range.end - range.start;
+            self.received.insert(range.clone());
+        }
+        Ok(new)
+    }
+
+    /// Where the bytes that `id` sends next belong.
+    pub fn position(&self, id: ConnectionId) -> Option<u64> {
+        let running = self.running.iter().find(|running| running.id == id)?;
+        Some(running.at)
+    }
+
+    /// The body of `id` has ended as its head promised. `Some` where that is too early, as [`Plan::failed`] has it.
+    pub fn ended(&mut self, id: ConnectionId) -> Result<Option<AfterFailure>, Dishonest> {
+        let Some(index) = self.running.iter().position(|running| running.id == id) else {
+            return Ok(None);
+        };
+        if self.running[index].claim.end == UNKNOWN_END {
+            self.agree_on_total(self.running[index].at)?;
+        } else if self.running[index].at < self.running[index].claim.end {
+            return Ok(Some(self.failed(id)));
+        }
+        self.running.remove(index);
+        Ok(None)
+    }
+
+    /// The connection `id` has failed; what it had not delivered is free again.
+    pub fn failed(&mut self, id: ConnectionId) -> AfterFailure {
+        self.running.retain(|running| running.id != id);
+        self.interrupted |= !self.received.is_empty();
+        let enough = self.progress >= self.bounds.progress;
+        self.failures = if enough { 0 } else { self.failures + 1 };
+        self.progress = 0;
+        if self.failures >= self.bounds.failures {
+            AfterFailure::GiveUp
+        } else {
+            AfterFailure::Retry {
+                failures: self.failures,
+            }
+        }
+    }
+
+    fn expected(&self) -> Option<u64> {
+        self.total.or(self.hint)
+    }
+
+    fn agree_on_total(&mut self, said: u64) -> Result<(), Dishonest> {
+        match self.expected() {
+            Some(expected) if expected != said => Err(Dishonest::Size { said, expected }),
+            _ => {
+                self.total = Some(said);
+                Ok(())
+            }
+        }
+    }
+
+    fn in_pieces(&self) -> bool {
+        let large = self
+            .expected()
+            .is_some_and(|total| total >= 2 * self.bounds.piece);
+        large && !self.whole_only && self.bounds.connections > 1
+    }
+
+    fn connection_limit(&self) -> usize {
+        if self.in_pieces() && self.ranges_work && self.failures == 0 {
+            self.bounds.connections
+        } else {
+            1
+        }
+    }
+
+    /// The free range to ask for next: what clients wait for first, else what is nearest the frontier.
+    fn next_claim(&mut self) -> Option<Range<u64>> {
+        let free = self.free();
+        if !self.in_pieces() {
+            return free.into_iter().next();
+        }
+        self.wanted
+            .retain(|wanted| free.iter().any(|gap| overlap(gap, wanted).is_some()));
+        let promoted = self.wanted.iter().find_map(|wanted| {
+            let gap = free.iter().find(|gap| overlap(gap, wanted).is_some())?;
+            Some(wanted.start.max(gap.start)..gap.end)
+        });
+        let gap = promoted.or_else(|| free.into_iter().next())?;
+        // A last piece of less than half a length goes with the one before it.
+        let end = gap.start + self.bounds.piece;
+        let end = if end + self.bounds.piece / 2 > gap.end { gap.end } else { end };
+        Some(gap.start..end)
+    }
+
+    /// What has neither come nor been asked for, in order.
+    fn free(&self) -> Vec<Range<u64>> {
+        let mut taken = self.received.clone();
+        for running in &self.running {
+            taken.insert(running.claim.clone());
+        }
+        let end = self.expected().unwrap_or(UNKNOWN_END);
+        taken.gaps(end)
+    }
+}
+
+/// The parts of `range` that are not in `extents`.
+fn missing(extents: &Extents, range: &Range<u64>) -> Vec<Range<u64>> {
+    let gaps = extents.gaps(range.end).into_iter();
+    gaps.filter_map(|gap| overlap(&gap, range)).collect()
+}
+
+fn overlap(a: &Range<u64>, b: &Range<u64>) -> Option<Range<u64>> {
+    let both = a.start.max(b.start)..a.end.min(b.end);
+    (!both.is_empty()).then_some(both)
+}
+
+#[cfg(test)]
+mod tests;

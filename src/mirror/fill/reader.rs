@@ -1,0 +1,197 @@
+//! A client's view of a fill: waits for what it may have, reads it from the growing file.
+//!
+//! What it may have is decided by [`released`], which is pure: the last part of a body that reaches the blob's end is
+//! withheld until the digest is proven, so that no wrong body ever completes (invariant 5).
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::mirror::error::MirrorError;
+use crate::mirror::rights::Granted;
+use crate::mirror::served::BodyError;
+
+use super::solo::Solo;
+use super::sources::Source;
+use super::table::Lease;
+use super::{Detached, Failure, Progress};
+
+/// So much of a body is withheld until it is verified; a body that is no longer is withheld whole.
+pub const WITHHELD: u64 = 64 << 10;
+/// A body gets no byte for this long: it ends, and its client can resume. No stall stays silent.
+const STALL: Duration = Duration::from_secs(60);
+
+/// When bytes of a range may go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// As they are hashed, but for the last part, which waits for the digest.
+    WithholdEnd,
+    /// As they are on disk: a bounded range, marked as not verified.
+    AsTheyCome,
+    /// When the whole blob is verified.
+    Verified,
+}
+
+impl Release {
+    /// The rule for `range` of a blob of `total` bytes. `strict` makes every range wait for the digest.
+    pub fn rule(range: &Range<u64>, total: u64, strict: bool) -> Self {
+        if range.end >= total {
+            Self::WithholdEnd
+        } else if strict {
+            Self::Verified
+        } else {
+            Self::AsTheyCome
+        }
+    }
+}
+
+/// Up to where the bytes from `at` may go out; `at` itself where none may.
+pub fn released(rule: Release, at: u64, range: &Range<u64>, progress: &Progress) -> u64 {
+    let end = match progress {
+        Progress::Verified { .. } => range.end,
+        Progress::Growing {
+            extents,
+            hashed,
+            total,
+        } => match rule {
+            Release::AsTheyCome => extents.contiguous_from(at),
+            Release::Verified => at,
+            Release::WithholdEnd if range.end - range.start <= WITHHELD => at,
+            Release::WithholdEnd => (*hashed).min(total.saturating_sub(WITHHELD)),
+        },
+        Progress::Connecting | Progress::Detached(_) | Progress::Failed(_) => at,
+    };
+    end.clamp(at, range.end)
+}
+
+/// Reads a range of a blob that is being filled.
+#[derive(Debug)]
+pub struct FillReader {
+    lease: Lease,
+    progress: watch::Receiver<Progress>,
+    /// Whom to ask where the disk fails the fill.
+    source: Source,
+    range: Range<u64>,
+    at: u64,
+    rule: Release,
+    solo: Option<Box<Solo>>,
+}
+
+impl FillReader {
+    /// A reader of `range`, which was resolved against the size that the fill told.
+    pub fn open(granted: &Granted, lease: Lease, source: Source, range: Range<u64>, rule: Release) -> Self {
+        debug_assert_eq!(granted.digest(), &lease.digest(), "the right is to this blob");
+        lease.want(range.clone());
+        Self {
+            progress: lease.progress.subscribe(),
+            at: range.start,
+            lease,
+            source,
+            range,
+            rule,
+            solo: None,
+        }
+    }
+
+    /// Waits until its first byte may go out, so that an early failure is still an honest status; at most until
+    /// `deadline`, for clients give up on a head that does not come.
+    pub async fn first_byte(&mut self, deadline: Instant) -> Result<(), Failure> {
+        let (rule, at, range) = (self.rule, self.at, self.range.clone());
+        let ready = |progress: &Progress| match progress {
+            Progress::Failed(_) | Progress::Detached(_) | Progress::Verified { .. } => true,
+            Progress::Connecting | Progress::Growing { .. } => released(rule, at, &range, progress) > at,
+        };
+        let progress = match tokio::time::timeout_at(deadline, self.progress.wait_for(ready)).await {
+            Ok(Ok(progress)) => progress.clone(),
+            Ok(Err(_)) => return Err(Failure::Abandoned),
+            // The size is known, so the head can go out; the body follows when it can.
+            Err(_) => return Ok(()),
+        };
+        match progress {
+            Progress::Failed(failure) => Err(failure),
+            Progress::Detached(left) => {
+                let repository = self.source.repository();
+                let digest = self.lease.digest();
+                let connected = self.go_on_alone(&left).connect().await;
+                connected.map_err(|error| Failure::Sources(MirrorError::from_blob(&error, &repository, &digest)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the disk has failed the fill and this reader is on its own.
+    pub fn is_alone(&self) -> bool {
+        self.solo.is_some()
+    }
+
+    /// How many bytes the range has.
+    pub fn length(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// The next bytes, or `None` after the last.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        loop {
+            if let Some(solo) = &mut self.solo {
+                return solo.next().await;
+            }
+            if self.at >= self.range.end && !self.range.is_empty() {
+                return Ok(None);
+            }
+            let progress = self.progress.borrow_and_update().clone();
+            let upto = released(self.rule, self.at, &self.range, &progress);
+            if upto > self.at {
+                return self.read(upto).await.map(Some);
+            }
+            match progress {
+                Progress::Verified { .. } => return Ok(None),
+                Progress::Detached(left) => drop(self.go_on_alone(&left)),
+                Progress::Failed(Failure::Mismatch) => return Err(BodyError::Mismatch),
+                Progress::Failed(_) => return Err(BodyError::Cut),
+                Progress::Connecting | Progress::Growing { .. } => self.wait().await?,
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Result<(), BodyError> {
+        match tokio::time::timeout(STALL, self.progress.changed()).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(BodyError::Cut),
+        }
+    }
+
+    async fn read(&mut self, upto: u64) -> Result<Bytes, BodyError> {
+        let most = usize::try_from(upto - self.at).unwrap_or(usize::MAX);
+        let file = self.lease.file.get().ok_or(BodyError::Cut)?;
+        let bytes = file.read_at(self.at, most).await.map_err(|error| {
+            tracing::warn!(digest = %self.lease.digest(), %error, "a running fill can't be read");
+            BodyError::Cut
+        })?;
+        if bytes.is_empty() {
+            return Err(BodyError::Cut);
+        }
+        self.at += bytes.len() as u64;
+        Ok(bytes)
+    }
+
+    /// The disk has failed the fill: the rest comes from upstream, hashed on from where the file ends.
+    fn go_on_alone(&mut self, left: &Detached) -> &mut Solo {
+        let source = self.source.clone();
+        let mut solo = match self.rule {
+            Release::WithholdEnd => Solo::verifying(source, left.verifier.clone(), self.at, self.range.end),
+            Release::AsTheyCome | Release::Verified => {
+                Solo::range(source, self.lease.digest(), self.at..self.range.end)
+            }
+        };
+        // What the file still has for a reader that is behind the frontier.
+        let kept = self.at..left.hashed.min(self.range.end);
+        if let (Release::WithholdEnd, false, Some(file)) = (self.rule, kept.is_empty(), self.lease.file.get()) {
+            solo.read_first(Arc::clone(file), kept);
+        }
+        self.solo.insert(Box::new(solo))
+    }
+}

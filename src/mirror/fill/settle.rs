@@ -1,0 +1,169 @@
+//! The end of a fill: what is kept, what its readers are told, and when it leaves the table.
+//!
+//! The order matters. Readers are told that a blob is verified before anything is synced, and can join until its index
+//! row is visible. A writer is gone before its fill leaves the table, so that the next fill of the digest can have it.
+
+use std::sync::Arc;
+
+use crate::metrics::{self, FillOutcome};
+use crate::mirror::error::MirrorError;
+use crate::oci::{Mismatch, Verified, Verifier};
+use crate::store::{BlobWriter, Complete, StoreError};
+
+use super::table::Env;
+use super::{Detached, Failure, Fill, Progress};
+
+/// How a driver's run ended.
+#[derive(Debug)]
+pub enum End {
+    /// Every byte is on disk.
+    Complete,
+    /// What is on disk can't be a part of the blob.
+    Mismatch,
+    /// Nobody reads it, or the mirror stops.
+    Paused,
+    /// No source could give it.
+    Failed(MirrorError),
+    /// The disk failed or has no room.
+    Disk(StoreError),
+}
+
+/// Settles a fill that had a writer.
+pub async fn settle(env: &Arc<Env>, fill: &Arc<Fill>, writer: BlobWriter, end: End) -> FillOutcome {
+    match end {
+        End::Complete => complete(env, fill, writer).await,
+        End::Mismatch => {
+            writer.discard().await;
+            mismatch(env, fill)
+        }
+        End::Disk(error) => {
+            let left = Detached {
+                hashed: writer.hashed(),
+                verifier: writer.verifier().clone(),
+                total: writer.size(),
+            };
+            drop(writer);
+            detach(env, fill, left, &error)
+        }
+        End::Paused => {
+            drop(writer);
+            leave(env, fill, Failure::Paused);
+            FillOutcome::Paused
+        }
+        End::Failed(error) => {
+            drop(writer);
+            failed(env, fill, error)
+        }
+    }
+}
+
+/// Settles a fill that never got a writer.
+pub fn without_writer(env: &Arc<Env>, fill: &Arc<Fill>, end: End) -> FillOutcome {
+    match end {
+        End::Disk(error) => {
+            let left = Detached {
+                hashed: 0,
+                verifier: Verifier::new(fill.digest),
+                total: None,
+            };
+            detach(env, fill, left, &error)
+        }
+        End::Failed(error) => failed(env, fill, error),
+        End::Complete | End::Mismatch | End::Paused => {
+            leave(env, fill, Failure::Paused);
+            FillOutcome::Paused
+        }
+    }
+}
+
+async fn complete(env: &Arc<Env>, fill: &Arc<Fill>, writer: BlobWriter) -> FillOutcome {
+    let (verified, complete) = match writer.finish().await {
+        Ok(finished) => finished,
+        Err(wrong) => {
+            report(fill, &wrong);
+            return mismatch(env, fill);
+        }
+    };
+    fill.progress.send_replace(Progress::Verified {
+        size: verified.size(),
+    });
+    commit(env, fill, verified, complete).await;
+    env.remove(fill);
+    FillOutcome::Verified
+}
+
+/// Puts the blob into the cache, and writes down whose it is. Its readers have their bytes whatever comes of it.
+async fn commit(env: &Arc<Env>, fill: &Arc<Fill>, verified: Verified, complete: Complete) {
+    if let Err(error) = complete.commit(verified).await {
+        tracing::warn!(digest = %fill.digest, %error, "a verified blob could not be kept");
+        return;
+    }
+    env.rights.persist(&fill.digest).await;
+}
+
+fn report(fill: &Fill, wrong: &Mismatch) {
+    tracing::warn!(
+        digest = %fill.digest,
+        actual = %wrong.actual,
+        bytes = wrong.size,
+        source = %fill.sources.current().repository(),
+        attempt = fill.attempt,
+        "the bytes that came do not match their digest; they are discarded"
+    );
+}
+
+fn mismatch(env: &Arc<Env>, fill: &Arc<Fill>) -> FillOutcome {
+    // The new fill stands in the table before the readers of this one are told, so that they find it.
+    env.start_over(fill);
+    fill.progress.send_replace(Progress::Failed(Failure::Mismatch));
+    FillOutcome::Mismatch
+}
+
+fn detach(env: &Arc<Env>, fill: &Arc<Fill>, left: Detached, error: &StoreError) -> FillOutcome {
+    tracing::warn!(digest = %fill.digest, %error, "the cache can't take this blob; its readers go on without it");
+    env.remove(fill);
+    fill.progress.send_replace(Progress::Detached(Arc::new(left)));
+    metrics::no_room();
+    FillOutcome::Detached
+}
+
+fn failed(env: &Arc<Env>, fill: &Arc<Fill>, error: MirrorError) -> FillOutcome {
+    leave(env, fill, Failure::Sources(error));
+    FillOutcome::Failed
+}
+
+fn leave(env: &Arc<Env>, fill: &Arc<Fill>, failure: Failure) {
+    env.remove(fill);
+    fill.progress.send_replace(Progress::Failed(failure));
+}
+
+/// Tells the readers when a driver goes away without an end: a panic, or a runtime that shuts down.
+pub struct Abandoned {
+    env: Arc<Env>,
+    fill: Arc<Fill>,
+    armed: bool,
+}
+
+impl Abandoned {
+    /// Watches over `fill`.
+    pub fn watch(env: &Arc<Env>, fill: &Arc<Fill>) -> Self {
+        Self {
+            env: Arc::clone(env),
+            fill: Arc::clone(fill),
+            armed: true,
+        }
+    }
+
+    /// The driver has settled its end.
+    pub fn disarm(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        if self.armed {
+            leave(&self.env, &self.fill, Failure::Abandoned);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The running fills: at most one a digest, and who joins it.
+//!
+//! Owns the table and the quarantine. A fill stands in the table from its start until what it leaves behind is
+//! settled: its index row is visible, or its writer is gone, so that the next fill of the digest finds the store as it
+//! will stay.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::mirror::rights::Rights;
+use crate::oci::Digest;
+use crate::store::Store;
+
+use super::plan::Bounds;
+use super::sources::{Source, Sources};
+use super::{Fill, task};
+
+/// For how long a digest is not asked for after two fetches in a row gave wrong bytes.
+const QUARANTINE: Duration = Duration::from_secs(30);
+/// Digests in quarantine, at most.
+const QUARANTINE_ENTRIES: u64 = 10_000;
+
+/// The bounds of fills.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// For how long a fill goes on without readers.
+    pub linger: Duration,
+    /// Pieces, connections and failures.
+    pub bounds: Bounds,
+    /// Fills at once, at most.
+    pub running: usize,
+}
+
+/// What every driver works with.
+pub struct Env {
+    /// The disk.
+    pub store: Store,
+    /// Who may read what.
+    pub rights: Arc<Rights>,
+    /// The bounds of fills.
+    pub settings: Settings,
+    /// A place for each fill that may run.
+    pub places: Semaphore,
+    /// Cancelled when the mirror stops.
+    pub stop: CancellationToken,
+    /// The drivers, so that a stop can wait for them.
+    pub drivers: TaskTracker,
+    running: Mutex<HashMap<Digest, Arc<Fill>>>,
+    quarantine: moka::sync::Cache<Digest, Instant>,
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Env")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Env {
+    /// An empty table over `store`.
+    pub fn new(store: Store, rights: Arc<Rights>, settings: Settings) -> Self {
+        Self {
+            store,
+            rights,
+            settings,
+            places: Semaphore::new(settings.running),
+            stop: CancellationToken::new(),
+            drivers: TaskTracker::new(),
+            running: Mutex::default(),
+            quarantine: moka::sync::Cache::new(QUARANTINE_ENTRIES),
+        }
+    }
+
+    /// Joins the running fill of `digest`, where there is one.
+    pub fn running(&self, digest: &Digest) -> Option<Lease> {
+        self.table().get(digest).map(Lease::new)
+    }
+
+    /// Joins the running fill of `digest`, or starts one; either way `source` is among its sources.
+    ///
+    /// `true` comes with it where it was running already.
+    pub fn join(self: &Arc<Self>, digest: Digest, source: Source) -> (Lease, bool) {
+        let mut table = self.table();
+        if let Some(fill) = table.get(&digest)
+            && fill.sources.add(source.clone())
+        {
+            return (Lease::new(fill), true);
+        }
+        let fill = Arc::new(Fill::new(digest, 0, Sources::new(source)));
+        let lease = Lease::new(&fill);
+        table.insert(digest, Arc::clone(&fill));
+        drop(table);
+        self.start(fill);
+        (lease, false)
+    }
+
+    /// Whether `digest` was given with wrong bytes twice in a row a moment ago.
+    pub fn is_quarantined(&self, digest: &Digest, now: Instant) -> bool {
+        let until = self.quarantine.get(digest);
+        until.is_some_and(|until| now < until)
+    }
+
+    /// Takes an ended fill out of the table.
+    pub(super) fn remove(&self, fill: &Arc<Fill>) {
+        let mut table = self.table();
+        if table.get(&fill.digest).is_some_and(|known| Arc::ptr_eq(known, fill)) {
+            table.remove(&fill.digest);
+        }
+    }
+
+    /// Puts a fresh fill of the same digest in the place of one whose bytes were wrong; the second time, puts the
+    /// digest into quarantine instead.
+    pub(super) fn start_over(self: &Arc<Self>, fill: &Arc<Fill>) {
+        if fill.attempt > 0 {
+            self.quarantine.insert(fill.digest, Instant::now() + QUARANTINE);
+            self.remove(fill);
+            return;
+        }
+        let again = Arc::new(Fill::new(fill.digest, 1, fill.sources.renewed()));
+        self.table().insert(fill.digest, Arc::clone(&again));
+        self.start(again);
+    }
+
+    fn start(self: &Arc<Self>, fill: Arc<Fill>) {
+        // Detached from every client: it ends by itself, by linger or by `stop`.
+        self.drivers.spawn(task::run(Arc::clone(self), fill));
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<Digest, Arc<Fill>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A reader's hold on a fill: while one lives, the fill goes on.
+#[derive(Debug)]
+pub struct Lease(Arc<Fill>);
+
+impl Lease {
+    fn new(fill: &Arc<Fill>) -> Self {
+        fill.readers.send_modify(|readers| *readers += 1);
+        Self(Arc::clone(fill))
+    }
+}
+
+impl Clone for Lease {
+    fn clone(&self) -> Self {
+        Self::new(&self.0)
+    }
+}
+
+impl Deref for Lease {
+    type Target = Fill;
+
+    fn deref(&self) -> &Fill {
+        &self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.readers.send_modify(|readers| *readers -= 1);
+    }
+}

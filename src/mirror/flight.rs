@@ -1,0 +1,170 @@
+//! Single flight: many callers that want the same thing share one piece of work and all get its result.
+//!
+//! The work runs as a task of its own, so no caller's departure cancels it for the others, and its result goes out
+//! through a `watch` cell, so every waiter sees it. Owns the table of work under way and nothing else.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+/// The work went away without a result: it panicked or the runtime is shutting down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abandoned;
+
+type Cell<V> = watch::Receiver<Option<V>>;
+
+/// Work under way, by key.
+pub struct SingleFlight<K, V> {
+    running: Arc<Mutex<HashMap<K, Cell<V>>>>,
+}
+
+impl<K, V> fmt::Debug for SingleFlight<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SingleFlight").finish_non_exhaustive()
+    }
+}
+
+impl<K, V> Default for SingleFlight<K, V> {
+    fn default() -> Self {
+        Self {
+            running: Arc::default(),
+        }
+    }
+}
+
+impl<K, V> SingleFlight<K, V>
+where
+    K: Hash + Eq + Clone + Send + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// The result of `work` for `key`: of the run under way where there is one, else of one started now.
+    ///
+    /// `true` comes with the result where another caller had started it.
+    pub async fn run<F>(&self, key: K, work: impl FnOnce() -> F) -> Result<(V, bool), Abandoned>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let (mut cell, joined) = self.join(key, work);
+        let value = cell
+            .wait_for(Option::is_some)
+            .await
+            .map_err(|_| Abandoned)?
+            .clone()
+            .ok_or(Abandoned)?;
+        Ok((value, joined))
+    }
+
+    /// Starts `work` for `key` unless it is under way; waits for nothing.
+    pub fn start<F>(&self, key: K, work: impl FnOnce() -> F)
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        drop(self.join(key, work));
+    }
+
+    fn join<F>(&self, key: K, work: impl FnOnce() -> F) -> (Cell<V>, bool)
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let vacant = match running.entry(key) {
+            Entry::Occupied(entry) => return (entry.get().clone(), true),
+            Entry::Vacant(entry) => entry,
+        };
+        let (sender, receiver) = watch::channel(None);
+        let landing = Landing {
+            table: Arc::clone(&self.running),
+            key: vacant.key().clone(),
+        };
+        vacant.insert(receiver.clone());
+        drop(running);
+        let work = work();
+        // Detached: the work belongs to no caller.
+        tokio::spawn(async move {
+            let value = work.await;
+            // Out of the table first: whoever comes now starts anew instead of joining what is over.
+            drop(landing);
+            sender.send_replace(Some(value));
+        });
+        (receiver, false)
+    }
+}
+
+/// Takes the key out of the table when the work ends, a panic included.
+struct Landing<K: Hash + Eq, V> {
+    table: Arc<Mutex<HashMap<K, Cell<V>>>>,
+    key: K,
+}
+
+impl<K: Hash + Eq, V> Drop for Landing<K, V> {
+    fn drop(&mut self) {
+        self.table
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn callers_of_one_key_share_one_run_and_its_result() {
+        let flights = Arc::new(SingleFlight::<&str, usize>::default());
+        let runs = Arc::new(AtomicUsize::new(0));
+        let gate = Arc::new(Notify::new());
+        let mut callers = Vec::new();
+        for _ in 0..50 {
+            let (runs, gate) = (Arc::clone(&runs), Arc::clone(&gate));
+            let flights = Arc::clone(&flights);
+            callers.push(tokio::spawn(async move {
+                let work = || async move {
+                    runs.fetch_add(1, Ordering::Relaxed);
+                    gate.notified().await;
+                    7
+                };
+                flights.run("key", work).await
+            }));
+        }
+        tokio::task::yield_now().await;
+        gate.notify_one();
+        for caller in callers {
+            assert_eq!(caller.await.unwrap().unwrap().0, 7);
+        }
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn work_goes_on_when_its_first_caller_leaves() {
+        let flights = SingleFlight::<u8, u8>::default();
+        let gate = Arc::new(Notify::new());
+        let held = Arc::clone(&gate);
+        let first = flights.run(1, || async move {
+            held.notified().await;
+            9
+        });
+        // Polled once, so that it starts, then dropped.
+        assert!(futures_util::poll!(Box::pin(first)).is_pending());
+        let second = flights.run(1, || async { unreachable!("joins the run under way") });
+        gate.notify_one();
+        assert_eq!(second.await, Ok((9, true)));
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_reported_to_every_waiter_and_forgotten() {
+        let flights = SingleFlight::<u8, u8>::default();
+        let failed = flights.run(1, || async { panic!("injected") }).await;
+        assert_eq!(failed, Err(Abandoned));
+        assert_eq!(flights.run(1, || async { 3 }).await, Ok((3, false)));
+    }
+}

@@ -1,0 +1,100 @@
+//! When a tag record may be served, and when its upstream has to be asked first.
+//!
+//! Pure: takes `now`, reads no clock, owns no state. Expiry is a value computed from the record, so that a change of
+//! configuration acts on what is cached already.
+
+use std::time::{Duration, SystemTime};
+
+use crate::config::TagPolicy;
+
+/// What to do with a tag record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Serve it; the upstream confirmed it recently.
+    Fresh,
+    /// Serve it, and ask the upstream meanwhile (`stale_while_revalidate`).
+    ServeAndRefresh,
+    /// Ask the upstream first. Where the upstream is in trouble, the record may be served.
+    Confirm,
+    /// Ask the upstream first. The record is too old to be served whatever happens.
+    TooOld,
+}
+
+/// The decision for a record that was last confirmed at `confirmed_at`.
+///
+/// A record from the future (the clock was set back) is due at once, and counts as confirmed now for the rest.
+pub fn decide(now: SystemTime, confirmed_at: SystemTime, policy: &TagPolicy) -> Decision {
+    let Ok(age) = now.duration_since(confirmed_at) else {
+        return Decision::Confirm;
+    };
+    if age < policy.fresh_for {
+        Decision::Fresh
+    } else if age < policy.fresh_for.saturating_add(policy.stale_while_revalidate) {
+        Decision::ServeAndRefresh
+    } else if age < policy.fresh_for.saturating_add(policy.stale_for) {
+        Decision::Confirm
+    } else {
+        Decision::TooOld
+    }
+}
+
+/// For how long a record has been stale at `now`.
+pub fn stale_age(now: SystemTime, confirmed_at: SystemTime) -> Duration {
+    now.duration_since(confirmed_at).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn policy() -> TagPolicy {
+        TagPolicy {
+            fresh_for: MINUTE,
+            stale_while_revalidate: MINUTE,
+            stale_for: 10 * MINUTE,
+            negative_for: Duration::from_secs(10),
+        }
+    }
+
+    fn at_age(age: Duration) -> Decision {
+        let confirmed = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        decide(confirmed + age, confirmed, &policy())
+    }
+
+    #[test]
+    fn a_record_ages_through_every_decision() {
+        let just_before = |t: Duration| t - Duration::from_nanos(1);
+        assert_eq!(at_age(Duration::ZERO), Decision::Fresh);
+        assert_eq!(at_age(just_before(MINUTE)), Decision::Fresh);
+        assert_eq!(at_age(MINUTE), Decision::ServeAndRefresh);
+        assert_eq!(at_age(just_before(2 * MINUTE)), Decision::ServeAndRefresh);
+        assert_eq!(at_age(2 * MINUTE), Decision::Confirm);
+        assert_eq!(at_age(just_before(11 * MINUTE)), Decision::Confirm);
+        assert_eq!(at_age(11 * MINUTE), Decision::TooOld);
+    }
+
+    #[test]
+    fn a_record_from_the_future_is_due() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let future = now + 1_000_000 * MINUTE;
+        assert_eq!(decide(now, future, &policy()), Decision::Confirm);
+        assert_eq!(stale_age(now, future), Duration::ZERO);
+    }
+
+    #[test]
+    fn durations_at_their_limits_do_not_overflow() {
+        let policy = TagPolicy {
+            fresh_for: Duration::MAX,
+            stale_while_revalidate: Duration::MAX,
+            stale_for: Duration::MAX,
+            negative_for: Duration::MAX,
+        };
+        let confirmed = SystemTime::UNIX_EPOCH;
+        assert_eq!(
+            decide(confirmed + MINUTE, confirmed, &policy),
+            Decision::Fresh
+        );
+    }
+}

@@ -1,0 +1,77 @@
+//! Tags and referrers: passed through, never made up.
+//!
+//! A referrers API that is absent upstream stays absent: an invented empty index would hide signatures that clients find
+//! by the tag schema.
+
+use bytes::Bytes;
+
+use crate::oci::{Digest, ErrorCode, Repository, media_type};
+use crate::upstream::ErrorKind;
+
+use super::Mirror;
+use super::error::MirrorError;
+use super::served::{Body, CacheStatus, Served};
+
+/// The most tags that a page is asked for, whatever the client asks.
+const MAX_PAGE: u32 = 10_000;
+
+impl Mirror {
+    /// A page of a repository's tags: `n` at most, those after `last`.
+    pub async fn tags(
+        &self,
+        repository: &Repository,
+        n: Option<u32>,
+        last: Option<&str>,
+    ) -> Result<Served, MirrorError> {
+        let upstream = self.upstream(repository)?;
+        let name = &repository.name;
+        let n = n.map(|n| n.min(MAX_PAGE));
+        let (tags, next) = if n == Some(0) {
+            (Vec::new(), None)
+        } else {
+            let page = upstream.tags(name, n, last).await;
+            let page = page.map_err(|error| MirrorError::from_listing(&error, repository))?;
+            (page.tags, page.next)
+        };
+        let list = serde_json::json!({ "name": name.as_str(), "tags": tags });
+        let bytes = Bytes::from(list.to_string());
+        let mut served = passed_through(media_type::JSON, bytes);
+        served.next_page = next;
+        Ok(served)
+    }
+
+    /// What refers to `digest`, as its upstream answers it.
+    pub async fn referrers(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Served, MirrorError> {
+        let upstream = self.upstream(repository)?;
+        let answer = upstream.referrers(&repository.name, digest, artifact_type).await;
+        let answer = answer.map_err(|error| match error.kind() {
+            ErrorKind::Unsupported => MirrorError::NotFound {
+                code: ErrorCode::ManifestUnknown,
+                message: format!("{} has no referrers API", repository.registry),
+            },
+            _ => MirrorError::from_listing(&error, repository),
+        })?;
+        let mut served = passed_through(answer.media_type, answer.bytes);
+        served.filters_applied = answer.filters_applied;
+        Ok(served)
+    }
+}
+
+fn passed_through(media_type: crate::oci::MediaType, bytes: Bytes) -> Served {
+    Served {
+        cache_status: CacheStatus::Miss,
+        media_type,
+        digest: None,
+        size: bytes.len() as u64,
+        slice: None,
+        age: None,
+        filters_applied: None,
+        next_page: None,
+        body: Body::Bytes(bytes),
+    }
+}

@@ -1,0 +1,137 @@
+//! The product: what is asked of the mirror, answered from the cache or an upstream.
+//!
+//! - [`manifests`], [`tags`], [`blobs`], [`listing`]: the flows, as methods of [`Mirror`].
+//! - [`fill`]: one fetch of one blob, read by any number of clients.
+//! - [`rights`]: who may read what.
+//! - [`freshness`]: when a tag has to be asked for. Pure.
+//! - [`memory`]: the memory tier.
+//! - [`flight`]: one question at a time.
+//! - [`served`], [`error`], [`range`]: what goes up to `http`.
+
+pub mod blobs;
+pub mod error;
+pub mod fill;
+pub mod flight;
+pub mod freshness;
+pub mod listing;
+pub mod manifests;
+pub mod memory;
+pub mod range;
+pub mod rights;
+pub mod served;
+pub mod tags;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, Routes};
+use crate::oci::{Reference, Repository, Tag};
+use crate::store::{Store, StoreError};
+use crate::upstream::{Upstream, Upstreams};
+
+pub use blobs::{BlobBody, Wanted};
+pub use error::MirrorError;
+pub use range::{RangeSpec, Unsatisfiable};
+pub use served::{Body, BodyError, CacheStatus, Served, StaleReason};
+
+use fill::plan::Bounds;
+use fill::table::{Env, Settings};
+use flight::SingleFlight;
+use memory::{Absent, Memory, StoredManifest};
+use rights::Rights;
+use tags::Confirmed;
+
+/// By when a response head is out: containerd gives up after 30 s.
+const HEAD_DEADLINE: Duration = Duration::from_secs(20);
+/// The length of a piece. Signed URLs and registry calls cost one request each, and a piece that is lost is asked for
+/// again from where it broke off, so it need not be small.
+const PIECE: u64 = 16 << 20;
+/// Failures in a row of one source before another is asked.
+const FAILURES: u32 = 5;
+/// What counts as progress between failures.
+const PROGRESS: u64 = 64 << 10;
+
+/// The mirror. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Mirror {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    routes: Routes,
+    upstreams: Upstreams,
+    store: Store,
+    rights: Arc<Rights>,
+    fills: Arc<Env>,
+    memory: Memory,
+    absent: Absent,
+    manifests: SingleFlight<(Repository, Reference), Result<Arc<StoredManifest>, MirrorError>>,
+    confirmations: SingleFlight<(Repository, Tag), Result<Confirmed, MirrorError>>,
+    strict_ranges: bool,
+}
+
+impl fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mirror").finish_non_exhaustive()
+    }
+}
+
+impl Mirror {
+    /// A mirror of `upstreams` over `store`.
+    pub fn new(config: &Config, store: Store, upstreams: Upstreams) -> Self {
+        let rights = Arc::new(Rights::new(store.clone()));
+        let settings = Settings {
+            linger: config.fetch.linger,
+            bounds: Bounds {
+                piece: PIECE,
+                connections: config.fetch.connections_per_fill,
+                failures: FAILURES,
+                progress: PROGRESS,
+            },
+            running: config.fetch.max_fills,
+        };
+        Self {
+            inner: Arc::new(Inner {
+                routes: Routes::new(config),
+                upstreams,
+                fills: Arc::new(Env::new(store.clone(), Arc::clone(&rights), settings)),
+                rights,
+                store,
+                memory: Memory::new(config.cache.memory),
+                absent: Absent::default(),
+                manifests: SingleFlight::default(),
+                confirmations: SingleFlight::default(),
+                strict_ranges: config.cache.strict_ranges,
+            }),
+        }
+    }
+
+    /// Which registry a request means.
+    pub fn routes(&self) -> &Routes {
+        &self.inner.routes
+    }
+
+    /// The disk, for what operators ask about it.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// Whether the cache can take a blob.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.inner.store.writable().await
+    }
+
+    /// Pauses the running fills and waits until what they have is kept. No request may follow.
+    pub async fn shutdown(&self) {
+        let fills = &self.inner.fills;
+        fills.stop.cancel();
+        fills.drivers.close();
+        fills.drivers.wait().await;
+    }
+
+    fn upstream(&self, repository: &Repository) -> Result<Arc<Upstream>, MirrorError> {
+        let upstream = self.inner.upstreams.get(&repository.registry);
+        upstream.ok_or_else(|| MirrorError::NotConfigured(repository.registry.clone()))
+    }
+}

@@ -1,0 +1,197 @@
+//! Who may read what: bytes are shared, rights are not (invariant 8).
+//!
+//! A right is a fact about a repository: its upstream has confirmed that it holds a digest. Where the bytes could be had
+//! without credentials, or from a repository that the operator declares public, every repository of that upstream has
+//! it. [`Granted`] can only be made here, and nothing opens a stored blob, a fill or a manifest without one.
+//!
+//! Owns the memory tier of facts, the proofs under way, and what is to be written down at a fill's end.
+
+use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+
+use crate::mirror::error::MirrorError;
+use crate::mirror::flight::SingleFlight;
+use crate::oci::{Digest, Reference, Registry, Repository, RepositoryName};
+use crate::store::Store;
+use crate::upstream::{Access, Upstream};
+
+/// Facts kept in memory, at most; each is some 200 bytes.
+const FACTS: u64 = 100_000;
+
+/// Proof that a repository may serve a digest.
+#[derive(Debug, Clone)]
+pub struct Granted {
+    digest: Digest,
+}
+
+impl Granted {
+    /// The digest that may be served.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+}
+
+/// Whether a digest is a blob or a manifest: they are confirmed at different addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// At `/blobs/`.
+    Blob,
+    /// At `/manifests/`.
+    Manifest,
+}
+
+/// A fact: `digest` may be read in this repository, or, without a name, in all of the registry's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Fact {
+    registry: Registry,
+    name: Option<RepositoryName>,
+    digest: Digest,
+}
+
+/// A proof's key: kind, repository, digest.
+type Question = (Kind, Repository, Digest);
+/// A proof's result: the size of what was confirmed, where the upstream told it.
+type Answer = Result<Option<u64>, MirrorError>;
+
+/// What is known of rights, and how more is learned.
+#[derive(Debug)]
+pub struct Rights {
+    store: Store,
+    facts: moka::sync::Cache<Fact, ()>,
+    proofs: SingleFlight<Question, Answer>,
+    /// Learned while a fill runs; written down when its blob is in the index.
+    unwritten: Mutex<HashMap<Digest, Vec<Fact>>>,
+}
+
+impl Rights {
+    /// Rights over `store`.
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            facts: moka::sync::Cache::new(FACTS),
+            proofs: SingleFlight::default(),
+            unwritten: Mutex::default(),
+        }
+    }
+
+    /// The right of `repository` to `digest`, as far as it is known here.
+    pub async fn known(&self, repository: &Repository, digest: &Digest) -> Option<Granted> {
+        if let Some(granted) = self.remembered(repository, digest) {
+            return Some(granted);
+        }
+        let stored = self
+            .store
+            .has_link(&repository.registry, &repository.name, digest)
+            .await;
+        // A store that can't say costs a question upstream, never the pull.
+        let visibility = stored.ok().flatten()?;
+        let fact = Fact {
+            registry: repository.registry.clone(),
+            name: visibility.is_repository().then(|| repository.name.clone()),
+            digest: *digest,
+        };
+        self.facts.insert(fact, ());
+        Some(Granted { digest: *digest })
+    }
+
+    /// As [`Rights::known`], from memory alone.
+    pub fn remembered(&self, repository: &Repository, digest: &Digest) -> Option<Granted> {
+        let mut fact = Fact {
+            registry: repository.registry.clone(),
+            name: None,
+            digest: *digest,
+        };
+        if !self.facts.contains_key(&fact) {
+            fact.name = Some(repository.name.clone());
+            // `get`, so that the fact counts as used.
+            self.facts.get(&fact)?;
+        }
+        Some(Granted { digest: *digest })
+    }
+
+    /// The upstream has served `digest` in the repository `name`: everyone who may, may read it from now on.
+    /// [`Rights::persist`] writes it down.
+    pub fn remember(
+        &self,
+        upstream: &Upstream,
+        name: &RepositoryName,
+        digest: &Digest,
+        access: Access,
+    ) -> Granted {
+        let public = access == Access::Anonymous || upstream.is_public(name);
+        let fact = Fact {
+            registry: upstream.registry().clone(),
+            name: (!public).then(|| name.clone()),
+            digest: *digest,
+        };
+        if self.facts.get(&fact).is_none() {
+            self.facts.insert(fact.clone(), ());
+        }
+        let mut unwritten = self.unwritten();
+        let facts = unwritten.entry(*digest).or_default();
+        if !facts.contains(&fact) {
+            facts.push(fact);
+        }
+        Granted { digest: *digest }
+    }
+
+    /// Writes down what was learned of `digest`. Called once its row is in the index.
+    pub async fn persist(&self, digest: &Digest) {
+        let facts = self.unwritten().remove(digest).unwrap_or_default();
+        for fact in facts {
+            let written = self
+                .store
+                .record_link(&fact.registry, fact.name.as_ref(), digest)
+                .await;
+            if let Err(error) = written {
+                tracing::warn!(%digest, %error, "a link could not be written down; it will be asked for again");
+            }
+        }
+    }
+
+    /// Forgets what was to be written down of a digest that did not make it into the cache.
+    pub fn forget_unwritten(&self, digest: &Digest) {
+        self.unwritten().remove(digest);
+    }
+
+    /// Asks the upstream whether the repository holds `digest`: one question at a time, however many ask.
+    pub async fn prove(
+        self: &Arc<Self>,
+        upstream: &Arc<Upstream>,
+        name: &RepositoryName,
+        kind: Kind,
+        digest: &Digest,
+    ) -> Result<(Granted, Option<u64>), MirrorError> {
+        let repository = Repository::new(upstream.registry().clone(), name.clone());
+        let question = (kind, repository, *digest);
+        let (rights, upstream, name, digest) = (Arc::clone(self), Arc::clone(upstream), name.clone(), *digest);
+        let work = move || async move { rights.ask(&upstream, &name, kind, &digest).await };
+        let (answer, _) = self.proofs.run(question, work).await?;
+        Ok((Granted { digest }, answer?))
+    }
+
+    async fn ask(&self, upstream: &Upstream, name: &RepositoryName, kind: Kind, digest: &Digest) -> Answer {
+        let repository = || Repository::new(upstream.registry().clone(), name.clone());
+        let (size, access) = match kind {
+            Kind::Blob => {
+                let confirmed = upstream.confirm_blob(name, digest).await;
+                let confirmed = confirmed.map_err(|error| MirrorError::from_blob(&error, &repository(), digest))?;
+                (confirmed.size, confirmed.access)
+            }
+            Kind::Manifest => {
+                let reference = Reference::Digest(*digest);
+                let head = upstream.head_manifest(name, &reference).await;
+                let head = head.map_err(|error| MirrorError::from_manifest(&error, &repository(), &reference))?;
+                (head.size, head.access)
+            }
+        };
+        self.remember(upstream, name, digest, access);
+        self.persist(digest).await;
+        Ok(size)
+    }
+
+    fn unwritten(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Vec<Fact>>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

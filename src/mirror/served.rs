@@ -1,0 +1,113 @@
+//! What a flow hands up to `http`: a descriptor, where it came from, and a body.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::oci::{Digest, MediaType};
+
+use super::blobs::BlobBody;
+
+/// An answer that `http` turns into a response without knowing how it was come by.
+#[derive(Debug)]
+pub struct Served {
+    /// How the cache took part in it.
+    pub cache_status: CacheStatus,
+    /// `Content-Type`.
+    pub media_type: MediaType,
+    /// `Docker-Content-Digest`, where the content is addressed by one.
+    pub digest: Option<Digest>,
+    /// The size of the whole content in bytes, whatever part of it the body holds.
+    pub size: u64,
+    /// The part that the body holds, for a 206.
+    pub slice: Option<Range<u64>>,
+    /// For how long a stale answer has been stale.
+    pub age: Option<Duration>,
+    /// `OCI-Filters-Applied`, as upstream gave it.
+    pub filters_applied: Option<String>,
+    /// The path and query of the next page, for `Link`, below `/v2/<name>/`.
+    pub next_page: Option<String>,
+    /// The bytes.
+    pub body: Body,
+}
+
+/// A response body whose length is known before its first byte.
+#[derive(Debug)]
+pub enum Body {
+    /// Nothing: the request was a HEAD.
+    Empty,
+    /// Whole in memory.
+    Bytes(Bytes),
+    /// Read from disk, from a running fill or from upstream. Boxed: it is several times the size of the others.
+    Blob(Box<BlobBody>),
+}
+
+/// Why a body ended before its last byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyError {
+    /// The bytes stopped coming. Those sent so far are good, so the connection ends with FIN and clients resume.
+    Cut,
+    /// The bytes sent so far are proven not to match their digest. The connection ends with RST: a resume would
+    /// splice a good tail onto them.
+    Mismatch,
+}
+
+/// How the cache took part in an answer; printed as RFC 9211's `Cache-Status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheStatus {
+    /// Served from the cache.
+    Hit,
+    /// Served from the cache after its upstream confirmed it (a tag that was due).
+    Revalidated,
+    /// This request made the mirror fetch it.
+    Miss,
+    /// Another request was already fetching it.
+    Collapsed,
+    /// A bounded range of a running fill: its bytes are not verified yet.
+    Unverified,
+    /// The cache could not keep it; the bytes came straight from upstream.
+    Bypass,
+    /// An old answer, because its upstream is in trouble.
+    Stale(StaleReason),
+}
+
+/// Why a stale tag was served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StaleReason {
+    /// The upstream did not answer, or answered 5xx.
+    Unavailable,
+    /// The upstream answered 429, or its quota is used up.
+    Quota,
+    /// The operator allows it while a refresh runs (`stale_while_revalidate`).
+    Revalidating,
+    /// The tag has moved, but what it points at now could not be stored yet.
+    NotYetStored,
+}
+
+impl StaleReason {
+    /// As it stands in `Cache-Status`, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unavailable => "upstream-unavailable",
+            Self::Quota => "upstream-quota",
+            Self::Revalidating => "revalidating",
+            Self::NotYetStored => "not-yet-stored",
+        }
+    }
+}
+
+impl CacheStatus {
+    /// A short name for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Revalidated => "revalidated",
+            Self::Miss => "miss",
+            Self::Collapsed => "collapsed",
+            Self::Unverified => "unverified",
+            Self::Bypass => "bypass",
+            Self::Stale(_) => "stale",
+        }
+    }
+}
