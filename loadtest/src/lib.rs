@@ -1,1 +1,7 @@
-//! placeholder
+//! Upstream and load for container registry mirrors.
+//!
+//! [`origin`] is a registry that behaves as Docker Hub does, fails on request,
+//! and counts every request and every byte it sends. It serves tests in-process
+//! and load tests as a command. Nothing here depends on a mirror.
+
+pub mod origin;

@@ -1,0 +1,105 @@
+//! The token service, on its own port.
+
+use http::Method;
+use serde_json::json;
+
+use super::auth::{Auth, Identity, TokenAuth, TokenField};
+use super::connection::Head;
+use super::reply::Reply;
+use super::state::State;
+use super::target::repository_of;
+
+/// Issues a token for what the client may read of what it asks for. A client
+/// that may read nothing gets a token too; the registry then refuses it.
+pub(crate) fn answer(state: &State, head: &Head, scopes: &[String]) -> Reply {
+    let Auth::Token(auth) = &state.settings.auth else {
+        return Reply::error(404, "UNSUPPORTED", "this origin issues no tokens");
+    };
+    if head.method != Method::GET {
+        return Reply::error(405, "UNSUPPORTED", "tokens are given by GET");
+    }
+    let Ok(identity) = state.guard.by_password(&head.headers) else {
+        return Reply::status(401).json(&json!({"details": "incorrect username or password"}));
+    };
+    let service = head.query().into_iter().find(|(key, _)| key == "service");
+    if service.is_none_or(|(_, service)| service != auth.service) {
+        return Reply::status(400).json(&json!({"details": "unknown service"}));
+    }
+    if scopes.iter().any(|scope| scope.split(':').count() < 3) {
+        return Reply::status(400).json(&json!({"details": "malformed scope"}));
+    }
+    issued(state, auth, &identity, scopes)
+}
+
+fn issued(state: &State, auth: &TokenAuth, identity: &Identity, scopes: &[String]) -> Reply {
+    let granted = scopes
+        .iter()
+        .filter_map(|scope| repository_of(scope))
+        .filter(|name| match state.repository(name) {
+            Some(repository) => repository.readers.include(identity),
+            None => auth.grants_unknown,
+        })
+        .map(str::to_owned)
+        .collect();
+    let token = state.guard.issue(identity, granted, auth.lifetime);
+    let mut body = json!({});
+    if auth.field != TokenField::AccessToken {
+        body["token"] = json!(token);
+    }
+    if auth.field != TokenField::Token {
+        body["access_token"] = json!(token);
+    }
+    if auth.announces_lifetime {
+        body["expires_in"] = json!(auth.lifetime.as_secs());
+    }
+    if auth.announces_issue {
+        body["issued_at"] = json!(rfc3339(std::time::SystemTime::now()));
+    }
+    Reply::status(200).json(&body)
+}
+
+/// `2023-11-14T22:13:20Z`.
+fn rfc3339(time: std::time::SystemTime) -> String {
+    let seconds = time
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month and day, by days since 1970 (Hinnant's `civil_from_days`).
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let of_era = days % 146_097;
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_rfc_3339_says() {
+        let at = |seconds| rfc3339(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "1970-01-01T00:00:00Z");
+        assert_eq!(at(1_700_000_000), "2023-11-14T22:13:20Z");
+        assert_eq!(at(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00Z");
+    }
+}

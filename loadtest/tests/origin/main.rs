@@ -1,0 +1,11 @@
+//! The origin over real sockets, with a plain HTTP client and with skopeo.
+
+mod client;
+
+mod auth;
+mod blobs;
+mod faults;
+mod lifecycle;
+mod manifests;
+mod record;
+mod skopeo;
