@@ -1,0 +1,52 @@
+//! Upstreams: the registries that this mirror fetches from, and all that it takes to talk to them.
+//!
+//! A question goes down through these, each with one concern:
+//! [`Upstreams`] finds or makes the upstream of a registry; [`Upstream`] knows the registry API's
+//! endpoints and tries again where that helps (`retry`); `exchange` logs in (`auth`, `challenge`,
+//! `token`) and follows redirects (`redirect`); `transport` sends one request, under the address
+//! policy (`address`, `resolver`) and the timeouts.
+//!
+//! What holds here, whatever an upstream answers:
+//! - Credentials go to the upstream's own endpoint and to a token service that passes the realm rule,
+//!   and nowhere else; they are in no error, log or debug output.
+//! - No host is dialled that the address policy refuses, on any hop.
+//! - Every wait has an end: connecting, the first byte, each piece of a body, small bodies as a whole.
+//!   Only a blob that keeps flowing may take as long as it likes.
+//! - 429, 5xx and failed logins are never reported as absence.
+
+pub mod address;
+mod auth;
+mod blob;
+mod body;
+mod bounds;
+mod challenge;
+mod client;
+mod credentials;
+mod error;
+mod exchange;
+mod listing;
+mod manifest;
+mod quota;
+mod range;
+mod redirect;
+mod refusal;
+mod registry;
+mod resolver;
+mod retry;
+mod retry_after;
+mod tls;
+mod token;
+mod transport;
+
+pub use blob::{BlobResponse, Confirmed};
+pub use body::BlobBody;
+pub use bounds::BlobPermit;
+pub use client::Upstream;
+pub use credentials::Access;
+pub use error::{ErrorKind, Fault, Trouble, UpstreamError};
+pub use listing::{Referrers, TagPage};
+pub use manifest::{FetchedManifest, ManifestHead};
+pub use quota::{Allowance, QuotaReport};
+pub use range::ByteRange;
+pub use registry::{SetupError, Upstreams};
+pub use tls::TlsError;

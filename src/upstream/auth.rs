@@ -1,0 +1,304 @@
+//! From a challenge to the `Authorization` that meets it.
+//!
+//! Owns what one endpoint has taught: the challenge that it last made, so that later requests bring
+//! their token along instead of paying for a 401 first.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Method, StatusCode};
+use url::Url;
+
+use super::address::Origin;
+use super::body::read_small;
+use super::challenge::{Bearer, Challenge, ChallengeError};
+use super::credentials::{Access, Identity, basic};
+use super::error::{ErrorKind, UpstreamError};
+use super::redirect;
+use super::refusal::{Refusal, Speaker};
+use super::token::{MAX_TOKEN_BYTES, Obtained, Token, TokenKey, Tokens};
+use super::transport::{Outgoing, Transport, host_of};
+use crate::config::Credentials;
+use crate::oci::RepositoryName;
+
+/// What is sent with a request, and what can be done when it is refused.
+#[derive(Debug, Clone)]
+pub(crate) struct Grant {
+    pub(crate) header: HeaderValue,
+    pub(crate) access: Access,
+    token: Option<Sent>,
+}
+
+#[derive(Debug, Clone)]
+struct Sent {
+    key: TokenKey,
+    token: Arc<Token>,
+    fresh: bool,
+}
+
+impl Grant {
+    /// Whether another token could do better: this one came from the cache.
+    pub(crate) fn is_renewable(&self) -> bool {
+        self.token.as_ref().is_some_and(|sent| !sent.fresh)
+    }
+}
+
+/// Meets the challenges of an upstream.
+#[derive(Debug)]
+pub(crate) struct Auth {
+    credentials: Credentials,
+    trusted_realms: Vec<String>,
+    tokens: Tokens,
+    transport: Arc<Transport>,
+}
+
+/// The challenge that an endpoint last made.
+#[derive(Debug, Default)]
+pub(crate) struct Memory(RwLock<Option<Arc<Challenge>>>);
+
+impl Memory {
+    fn get(&self) -> Option<Arc<Challenge>> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set(&self, challenge: Option<Arc<Challenge>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = challenge;
+    }
+}
+
+impl Auth {
+    pub(crate) fn new(
+        credentials: Credentials,
+        trusted_realms: Vec<String>,
+        tokens: Tokens,
+        transport: Arc<Transport>,
+    ) -> Auth {
+        Auth {
+            credentials,
+            trusted_realms,
+            tokens,
+            transport,
+        }
+    }
+
+    /// What a request can bring along on account of earlier challenges; `None` to go without.
+    pub(crate) async fn foresee(
+        &self,
+        registry: &Origin,
+        memory: &Memory,
+        name: &RepositoryName,
+    ) -> Result<Option<Grant>, UpstreamError> {
+        let Some(challenge) = memory.get() else {
+            return Ok(None);
+        };
+        // Without a password, repositories that need none may still be read.
+        if *challenge == Challenge::Basic && basic(&self.credentials).is_none() {
+            return Ok(None);
+        }
+        match self.meet(registry, &challenge, name).await {
+            Ok(grant) => Ok(Some(grant)),
+            // The token service may have moved; a request without a token finds out.
+            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Policy) => {
+                memory.set(None);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What meets a refusal of a request to `asked` that brought `refused` along; `None` when nothing
+    /// will.
+    pub(crate) async fn answer(
+        &self,
+        registry: &Origin,
+        memory: &Memory,
+        asked: &Url,
+        refusal: &Refusal,
+        refused: Option<&Grant>,
+        name: &RepositoryName,
+    ) -> Result<Option<Grant>, UpstreamError> {
+        let expired = refused.is_some_and(Grant::is_renewable) && refusal.says_expired();
+        if refusal.status != StatusCode::UNAUTHORIZED && !expired {
+            return Ok(None);
+        }
+        if let Some(sent) = refused {
+            if !sent.is_renewable() {
+                return Ok(None);
+            }
+            self.reject(sent);
+        }
+        let challenge = match Challenge::from_headers(&refusal.headers, asked) {
+            Ok(challenge) => Arc::new(challenge),
+            Err(ChallengeError::Missing) => match memory.get() {
+                Some(challenge) => challenge,
+                None => return Err(refused_challenge(asked, &ChallengeError::Missing)),
+            },
+            Err(error) => return Err(refused_challenge(asked, &error)),
+        };
+        memory.set(Some(challenge.clone()));
+        self.meet(registry, &challenge, name).await.map(Some)
+    }
+
+    /// What meets the challenge of another registry, which the upstream redirected to: an anonymous
+    /// token of that registry, or nothing. forebay's own credentials are never offered.
+    pub(crate) async fn answer_elsewhere(
+        &self,
+        asked: &Url,
+        refusal: &Refusal,
+    ) -> Result<Option<Grant>, UpstreamError> {
+        let (Some(registry), Some(name)) = (Origin::of(asked), redirect::repository_in(asked))
+        else {
+            return Ok(None);
+        };
+        match Challenge::from_headers(&refusal.headers, asked) {
+            Ok(Challenge::Bearer(bearer)) => self
+                .bearer(&registry, &bearer, &Credentials::None, &name)
+                .await
+                .map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    async fn meet(
+        &self,
+        registry: &Origin,
+        challenge: &Challenge,
+        name: &RepositoryName,
+    ) -> Result<Grant, UpstreamError> {
+        match challenge {
+            Challenge::Bearer(bearer) => {
+                self.bearer(registry, bearer, &self.credentials, name).await
+            }
+            Challenge::Basic => match basic(&self.credentials) {
+                Some(header) => Ok(Grant {
+                    header,
+                    access: Access::Credentialed,
+                    token: None,
+                }),
+                None => Err(UpstreamError::new(
+                    ErrorKind::Unauthorized,
+                    registry.host(),
+                    "the registry asks for a password: set username and password_file for this upstream",
+                )),
+            },
+        }
+    }
+
+    async fn bearer(
+        &self,
+        registry: &Origin,
+        bearer: &Bearer,
+        credentials: &Credentials,
+        name: &RepositoryName,
+    ) -> Result<Grant, UpstreamError> {
+        bearer
+            .check_realm(registry, &self.trusted_realms)
+            .map_err(|error| {
+                UpstreamError::new(ErrorKind::Policy, registry.host(), error.to_string())
+            })?;
+        let scope = match &bearer.scope {
+            Some(scope) => scope.clone(),
+            None => format!("repository:{name}:pull"),
+        };
+        let key = TokenKey {
+            registry: registry.to_string(),
+            identity: Identity::of(credentials),
+            realm: bearer.realm.to_string(),
+            service: bearer.service.clone(),
+            scope,
+        };
+        let url = bearer.token_url(&key.scope);
+        let login = basic(credentials);
+        let access = match login {
+            Some(_) => Access::Credentialed,
+            None => Access::Anonymous,
+        };
+        let fetch = || fetch_token(self.transport.clone(), url, login);
+        let (token, fresh): Obtained = self.tokens.get(&key, Instant::now(), fetch).await?;
+        Ok(Grant {
+            header: token.header.clone(),
+            access,
+            token: Some(Sent { key, token, fresh }),
+        })
+    }
+
+    fn reject(&self, grant: &Grant) {
+        if let Some(sent) = &grant.token {
+            self.tokens.reject(&sent.key, &sent.token);
+        }
+    }
+}
+
+fn refused_challenge(asked: &Url, error: &ChallengeError) -> UpstreamError {
+    let kind = match error {
+        ChallengeError::Missing | ChallengeError::BadRealm => ErrorKind::Unauthorized,
+        ChallengeError::Downgrade | ChallengeError::ForeignRealm(_) => ErrorKind::Policy,
+    };
+    UpstreamError::new(kind, host_of(asked), error.to_string())
+}
+
+/// One request to a token service. Redirects are followed within its origin only, so that the login
+/// stays there.
+async fn fetch_token(
+    transport: Arc<Transport>,
+    mut url: Url,
+    login: Option<HeaderValue>,
+) -> Result<Token, UpstreamError> {
+    let home = Origin::of(&url);
+    let host = host_of(&url);
+    let asked_at = Instant::now();
+    for _ in 0..=redirect::MAX_REDIRECTS {
+        let outgoing = Outgoing {
+            method: Method::GET,
+            url: url.clone(),
+            authorization: login.clone(),
+            accept: None,
+            range: None,
+        };
+        let mut response = transport.send(outgoing).await?;
+        if response.status().is_redirection() {
+            let next = redirect::target(&url, response.headers()).map_err(|what| {
+                UpstreamError::invalid(&host, format!("the token service {what}"))
+            })?;
+            if Origin::of(&next) != home {
+                let message = "the token service redirects to another host";
+                return Err(UpstreamError::new(ErrorKind::Policy, host, message));
+            }
+            url = next;
+            continue;
+        }
+        if !response.status().is_success() {
+            let had_login = login.is_some();
+            let error = Refusal::read(response)
+                .await
+                .into_error(&host, Speaker::TokenService);
+            return Err(if had_login {
+                login_failed(error)
+            } else {
+                error
+            });
+        }
+        let body = read_small(&mut response, MAX_TOKEN_BYTES, transport.body_idle()).await?;
+        let early = Duration::from_millis(rand::random_range(5_000..10_000));
+        return Token::parse(&body, asked_at, early)
+            .map_err(|what| UpstreamError::invalid(&host, what));
+    }
+    Err(UpstreamError::invalid(
+        host,
+        "the token service redirects without end",
+    ))
+}
+
+fn login_failed(error: UpstreamError) -> UpstreamError {
+    match error.kind() {
+        ErrorKind::Unauthorized => UpstreamError::new(
+            ErrorKind::Unauthorized,
+            error.host(),
+            "the token service refuses the login: check username and password of this upstream",
+        ),
+        _ => error,
+    }
+}

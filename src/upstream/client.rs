@@ -1,0 +1,218 @@
+//! One upstream: its endpoints, its state, and how a question to it is tried again.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+use url::Url;
+
+use super::auth::Auth;
+use super::bounds::{BlobPermit, Bounds};
+use super::error::UpstreamError;
+use super::exchange::{Answer, Ask, Endpoint, Exchange};
+use super::quota::QuotaReport;
+use super::registry::Shared;
+use super::retry::RetryPolicy;
+use super::transport::{Clients, Transport};
+use crate::config::{self, Globs, TagPolicy};
+use crate::oci::{Registry, RepositoryName};
+
+/// A registry that this mirror fetches from. Cheap to ask, safe to share.
+#[derive(Debug)]
+pub struct Upstream {
+    registry: Registry,
+    endpoints: Vec<Endpoint>,
+    transport: Arc<Transport>,
+    auth: Auth,
+    bounds: Bounds,
+    retries: RetryPolicy,
+    public: Globs,
+    tags: TagPolicy,
+    quota: watch::Sender<Option<QuotaReport>>,
+    /// Set once HEAD has been refused for a blob that GET then showed (ECR Public does so).
+    pub(super) no_blob_head: AtomicBool,
+}
+
+impl Upstream {
+    pub(super) fn new(
+        registry: Registry,
+        settings: &config::Upstream,
+        clients: Clients,
+        shared: &Shared,
+    ) -> Upstream {
+        let endpoints: Vec<Endpoint> = endpoints_of(settings, &registry)
+            .into_iter()
+            .filter_map(Endpoint::new)
+            .collect();
+        // A family's hosts are named by clients, not by the operator: none of them is exempt.
+        let exempt = if settings.endpoints.is_empty() {
+            Vec::new()
+        } else {
+            endpoints
+                .iter()
+                .map(|endpoint| endpoint.origin.clone())
+                .collect()
+        };
+        let transport = Arc::new(Transport::new(
+            clients,
+            exempt,
+            settings.allow_private,
+            settings.timeouts,
+        ));
+        Upstream {
+            auth: Auth::new(
+                settings.credentials.clone(),
+                settings.trusted_realms.clone(),
+                shared.tokens.clone(),
+                transport.clone(),
+            ),
+            transport,
+            registry,
+            endpoints,
+            bounds: Bounds::new(settings.max_connections, shared.connections.clone()),
+            retries: RetryPolicy::default(),
+            public: settings.public.clone(),
+            tags: settings.tags,
+            quota: watch::Sender::new(None),
+            no_blob_head: AtomicBool::new(false),
+        }
+    }
+
+    /// The registry that this upstream is.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// How long its tags are served without asking.
+    pub fn tag_policy(&self) -> TagPolicy {
+        self.tags
+    }
+
+    /// Whether the operator declared the repository public.
+    pub fn is_public(&self, name: &RepositoryName) -> bool {
+        self.public.matches(name)
+    }
+
+    /// The quota that it last reported, as it changes.
+    pub fn quota(&self) -> watch::Receiver<Option<QuotaReport>> {
+        self.quota.subscribe()
+    }
+
+    /// Waits for the right to open one more blob connection; in order of arrival.
+    pub async fn connection(&self) -> BlobPermit {
+        self.bounds.acquire().await
+    }
+
+    /// The right to open one more blob connection, if it is to be had at once.
+    pub fn try_connection(&self) -> Option<BlobPermit> {
+        self.bounds.try_acquire()
+    }
+
+    pub(super) fn body_idle(&self) -> Duration {
+        self.transport.body_idle()
+    }
+
+    /// Asks until there is an answer or no point in asking.
+    pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<Answer, UpstreamError> {
+        let began = Instant::now();
+        let mut deadline = began + self.retries.patience;
+        let mut endpoint = 0;
+        let mut last: Option<UpstreamError> = None;
+        for made in 1.. {
+            let attempt = self.exchange(endpoint);
+            let error = match timeout_at(deadline, attempt.run(ask)).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => error,
+                Err(_) => return Err(last.unwrap_or_else(|| self.too_slow())),
+            };
+            let next = self.next_endpoint(ask, endpoint, &error);
+            let Some(pause) = self.pause(made, began, &error, next > endpoint) else {
+                return Err(error);
+            };
+            tracing::debug!(registry = %self.registry, %error, ?pause, "asking the upstream again");
+            endpoint = next;
+            last = Some(error);
+            // An error is in hand: from now on it is better to tell it than to wait.
+            deadline = deadline.min(began + self.retries.give_up);
+            sleep(pause).await;
+        }
+        unreachable!("attempts are bounded")
+    }
+
+    fn exchange(&self, endpoint: usize) -> Exchange<'_> {
+        Exchange {
+            transport: &self.transport,
+            auth: &self.auth,
+            endpoint: &self.endpoints[endpoint],
+            report: &self.quota,
+        }
+    }
+
+    /// The next endpoint in order where this one can't be reached and any will do; at the end of the
+    /// list the first one again.
+    fn next_endpoint(&self, ask: &Ask<'_>, endpoint: usize, error: &UpstreamError) -> usize {
+        if ask.anywhere && error.is_connect() {
+            (endpoint + 1) % self.endpoints.len()
+        } else {
+            endpoint
+        }
+    }
+
+    /// Another endpoint is tried at once; the same one after the policy's pause.
+    fn pause(
+        &self,
+        made: u32,
+        began: Instant,
+        error: &UpstreamError,
+        another: bool,
+    ) -> Option<Duration> {
+        let pause = self
+            .retries
+            .pause(made, began.elapsed(), error, rand::random())?;
+        Some(if another { Duration::ZERO } else { pause })
+    }
+
+    fn too_slow(&self) -> UpstreamError {
+        let message = format!("no complete answer within {:?}", self.retries.patience);
+        UpstreamError::timeout(&self.registry, message)
+    }
+}
+
+/// The configured ones; a member of a family is its own host.
+fn endpoints_of(settings: &config::Upstream, registry: &Registry) -> Vec<Url> {
+    if settings.endpoints.is_empty() {
+        Url::parse(&format!("https://{registry}"))
+            .into_iter()
+            .collect()
+    } else {
+        settings.endpoints.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{Digest, Reference};
+
+    #[test]
+    fn questions_can_be_asked_from_spawned_tasks() {
+        fn is_send<T: Send>(_: T) {}
+        fn questions(
+            upstream: &Upstream,
+            name: &RepositoryName,
+            reference: &Reference,
+            digest: &Digest,
+        ) {
+            is_send(upstream.head_manifest(name, reference));
+            is_send(upstream.get_manifest(name, reference));
+            is_send(upstream.get_blob(name, digest, None));
+            is_send(upstream.confirm_blob(name, digest));
+            is_send(upstream.tags(name, None, None));
+            is_send(upstream.referrers(name, digest, None));
+            is_send(upstream.connection());
+        }
+        let _ = questions;
+    }
+}

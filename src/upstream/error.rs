@@ -1,0 +1,297 @@
+//! What can go wrong with an upstream: the kind, whose fault it was, whether asking again or serving
+//! something stale can help.
+//!
+//! An error holds a host and a message made here or taken from the registry's own error body; never
+//! a URL, so that no signed query, token or password can be printed.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use super::address::Refused;
+use crate::oci::ErrorCode;
+
+/// A failed request to an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamError {
+    kind: ErrorKind,
+    host: String,
+    message: String,
+    retry_after: Option<Duration>,
+    beyond_redirect: bool,
+}
+
+/// The kinds of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The registry says that there is no such thing. A true 404, worth remembering for seconds.
+    NotFound {
+        /// `NAME_UNKNOWN`, `MANIFEST_UNKNOWN` or `BLOB_UNKNOWN`.
+        code: ErrorCode,
+    },
+    /// The registry, or its token service, asks for a login or refuses the configured one.
+    Unauthorized,
+    /// The registry knows who asks, and says no.
+    Denied,
+    /// A quota is spent, or abuse control has stepped in.
+    TooManyRequests,
+    /// Out of reach, too slow, or failing.
+    Unavailable(Trouble),
+    /// The body ended before its length.
+    Cut,
+    /// An answer that breaks the protocol or forebay's limits.
+    Invalid,
+    /// The answer led to where forebay does not go.
+    Policy,
+    /// The blob has no such bytes.
+    RangeUnsatisfiable {
+        /// The blob's size, where the registry said it.
+        size: Option<u64>,
+    },
+    /// The registry does not do this (404 without a body's code for an API, 405, 501).
+    Unsupported,
+}
+
+/// How an upstream is unavailable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// No connection: name, route, refusal, TLS.
+    Connect,
+    /// Connected, and no answer in time.
+    Timeout,
+    /// A status: 408 or 5xx.
+    Status(u16),
+}
+
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The one who asked for it.
+    Client,
+    /// The one who configured forebay.
+    Operator,
+    /// The upstream, or the network on the way.
+    Upstream,
+}
+
+impl UpstreamError {
+    pub(crate) fn new(
+        kind: ErrorKind,
+        host: impl fmt::Display,
+        message: impl Into<String>,
+    ) -> Self {
+        UpstreamError {
+            kind,
+            host: host.to_string(),
+            message: message.into(),
+            retry_after: None,
+            beyond_redirect: false,
+        }
+    }
+
+    pub(crate) fn invalid(host: impl fmt::Display, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, host, message)
+    }
+
+    pub(crate) fn timeout(host: impl fmt::Display, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unavailable(Trouble::Timeout), host, message)
+    }
+
+    /// A failure to get an answer at all.
+    pub(crate) fn from_send(host: impl fmt::Display, error: reqwest::Error) -> Self {
+        // The URL may carry a signed query; the causes below it never do.
+        let error = error.without_url();
+        if let Some(refused) = cause::<Refused>(&error) {
+            return Self::new(ErrorKind::Policy, host, refused.to_string());
+        }
+        let kind = if error.is_connect() {
+            ErrorKind::Unavailable(Trouble::Connect)
+        } else if error.is_timeout() {
+            ErrorKind::Unavailable(Trouble::Timeout)
+        } else if cause::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse) {
+            ErrorKind::Invalid
+        } else {
+            // Reset or closed before an answer: as good as no connection.
+            ErrorKind::Unavailable(Trouble::Connect)
+        };
+        Self::new(kind, host, root_message(&error))
+    }
+
+    /// A failure in the middle of a body.
+    pub(crate) fn from_body(host: impl fmt::Display, error: reqwest::Error) -> Self {
+        Self::new(ErrorKind::Cut, host, root_message(&error.without_url()))
+    }
+
+    #[must_use]
+    pub(crate) fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
+        self.retry_after = wait;
+        self
+    }
+
+    /// The registry led elsewhere, and that place failed.
+    #[must_use]
+    pub(crate) fn at_redirect(mut self) -> Self {
+        self.beyond_redirect = true;
+        self
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The host that the failure is about.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Whose fault it was.
+    pub fn fault(&self) -> Fault {
+        match self.kind {
+            ErrorKind::NotFound { .. } | ErrorKind::RangeUnsatisfiable { .. } => Fault::Client,
+            ErrorKind::Unauthorized | ErrorKind::Denied | ErrorKind::Policy => Fault::Operator,
+            ErrorKind::TooManyRequests
+            | ErrorKind::Unavailable(_)
+            | ErrorKind::Cut
+            | ErrorKind::Invalid
+            | ErrorKind::Unsupported => Fault::Upstream,
+        }
+    }
+
+    /// Whether the upstream is in trouble, so that a stale answer may be served: it can't be reached,
+    /// is too slow, fails, or refuses for load. Never for 401, 403 or 404.
+    pub fn is_trouble(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::Unavailable(_) | ErrorKind::TooManyRequests | ErrorKind::Cut
+        )
+    }
+
+    /// Whether the same request may succeed soon: 408, 429, 500, 502, 503, 504, and faults of the
+    /// connection.
+    pub fn may_retry(&self) -> bool {
+        match self.kind {
+            ErrorKind::Unavailable(Trouble::Status(status)) => {
+                matches!(status, 408 | 500 | 502 | 503 | 504)
+            }
+            ErrorKind::Unavailable(_) | ErrorKind::TooManyRequests | ErrorKind::Cut => true,
+            _ => false,
+        }
+    }
+
+    /// How long the upstream asked to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Whether what failed is the place that the registry redirected to, such as a signed URL that
+    /// has expired; the registry may then lead to a better one.
+    pub fn is_beyond_redirect(&self) -> bool {
+        self.beyond_redirect
+    }
+
+    /// Whether the registry itself says no: it has no such thing, or not for this login. Asking again
+    /// changes nothing; asking another source may.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::NotFound { .. } | ErrorKind::Unauthorized | ErrorKind::Denied
+        )
+    }
+
+    /// Whether the blob has no such bytes.
+    pub fn is_range_refused(&self) -> bool {
+        matches!(self.kind, ErrorKind::RangeUnsatisfiable { .. })
+    }
+
+    /// Whether there was no connection, so that another endpoint of the upstream may do.
+    pub(crate) fn is_connect(&self) -> bool {
+        self.kind == ErrorKind::Unavailable(Trouble::Connect) && !self.beyond_redirect
+    }
+}
+
+impl fmt::Display for UpstreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.host, self.message)?;
+        if let Some(wait) = self.retry_after {
+            write!(f, " (asks to wait {} s)", wait.as_secs())?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for UpstreamError {}
+
+fn chain<'e>(
+    error: &'e (dyn StdError + 'static),
+) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+fn cause<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+/// The innermost cause that says something; the outer ones repeat "error sending request".
+fn root_message(error: &(dyn StdError + 'static)) -> String {
+    let innermost = chain(error)
+        .map(ToString::to_string)
+        .filter(|message| !message.is_empty())
+        .last()
+        .unwrap_or_default();
+    printable(&innermost)
+}
+
+/// Foreign text, shortened and without control characters, fit for one line of a log.
+pub(crate) fn printable(text: &str) -> String {
+    const MAX_CHARS: usize = 240;
+    text.chars()
+        .take(MAX_CHARS)
+        .flat_map(char::escape_debug)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(kind: ErrorKind) -> UpstreamError {
+        UpstreamError::new(kind, "a.io", "x")
+    }
+
+    #[test]
+    fn only_unreachable_failing_or_loaded_upstreams_are_in_trouble() {
+        for (kind, trouble, retry) in [
+            (
+                ErrorKind::NotFound {
+                    code: ErrorCode::NameUnknown,
+                },
+                false,
+                false,
+            ),
+            (ErrorKind::Unauthorized, false, false),
+            (ErrorKind::Denied, false, false),
+            (ErrorKind::TooManyRequests, true, true),
+            (ErrorKind::Unavailable(Trouble::Connect), true, true),
+            (ErrorKind::Unavailable(Trouble::Timeout), true, true),
+            (ErrorKind::Unavailable(Trouble::Status(408)), true, true),
+            (ErrorKind::Unavailable(Trouble::Status(500)), true, true),
+            (ErrorKind::Unavailable(Trouble::Status(501)), true, false),
+            (ErrorKind::Unavailable(Trouble::Status(503)), true, true),
+            (ErrorKind::Cut, true, true),
+            (ErrorKind::Invalid, false, false),
+            (ErrorKind::Policy, false, false),
+            (ErrorKind::RangeUnsatisfiable { size: None }, false, false),
+            (ErrorKind::Unsupported, false, false),
+        ] {
+            assert_eq!(error(kind).is_trouble(), trouble, "{kind:?}");
+            assert_eq!(error(kind).may_retry(), retry, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn foreign_text_is_shortened_and_escaped() {
+        assert_eq!(printable("a\r\nb\u{1b}[31m"), "a\\r\\nb\\u{1b}[31m");
+        assert_eq!(printable(&"x".repeat(1000)).len(), 240);
+    }
+}

@@ -1,0 +1,256 @@
+//! One question to one endpoint of a registry: the login that it takes, the redirects that it leads
+//! through, and an answer or an error. Trying again is [`super::retry`]'s business.
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use reqwest::Response;
+use tokio::sync::watch;
+use url::Url;
+
+use super::address::Origin;
+use super::auth::{Auth, Grant, Memory};
+use super::body::read_small;
+use super::credentials::Access;
+use super::error::UpstreamError;
+use super::quota::QuotaReport;
+use super::range::ByteRange;
+use super::redirect::{self, MAX_REDIRECTS};
+use super::refusal::{Refusal, Speaker};
+use super::transport::{Outgoing, Transport, host_of};
+use crate::oci::{ErrorCode, RepositoryName};
+
+/// An address of a registry, and what it has taught about itself.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    base: Url,
+    pub(crate) origin: Origin,
+    memory: Memory,
+}
+
+impl Endpoint {
+    /// `None` unless the URL is http or https.
+    pub(crate) fn new(base: Url) -> Option<Endpoint> {
+        Some(Endpoint {
+            origin: Origin::of(&base)?,
+            base,
+            memory: Memory::default(),
+        })
+    }
+
+    /// The URL of `/v2/<name>/<tail>`, below the endpoint's own path where it has one.
+    fn url(&self, ask: &Ask<'_>) -> Url {
+        let mut url = self.base.clone();
+        let prefix = self.base.path().trim_end_matches('/');
+        url.set_path(&format!("{prefix}/v2/{}/{}", ask.name, ask.tail));
+        url.set_query(None);
+        if !ask.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&ask.query);
+        }
+        url
+    }
+}
+
+/// A question about a repository.
+#[derive(Debug, Clone)]
+pub(crate) struct Ask<'a> {
+    pub(crate) method: Method,
+    pub(crate) name: &'a RepositoryName,
+    /// What follows the name: `manifests/<reference>` and the like.
+    pub(crate) tail: String,
+    pub(crate) query: Vec<(&'static str, String)>,
+    pub(crate) accept: Option<&'static str>,
+    pub(crate) range: Option<ByteRange>,
+    /// The code of a 404 that carries none.
+    pub(crate) absent: ErrorCode,
+    pub(crate) redirects: Redirects,
+    /// Whether any endpoint can answer, as for what is named by its digest.
+    pub(crate) anywhere: bool,
+    /// Whether the body is part of the answer, and how large it may be.
+    pub(crate) body: Option<usize>,
+}
+
+/// What to do about a redirect to a store of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Redirects {
+    /// Fetch from there.
+    Follow,
+    /// Leave it: that the registry leads somewhere shows that it holds the blob.
+    Prove,
+}
+
+/// An answer: a success, or the redirect that proves something.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Its head, and its body if that has not been read yet.
+    pub(crate) response: Response,
+    /// The body, where it was asked for with the head.
+    pub(crate) body: Bytes,
+    pub(crate) access: Access,
+}
+
+impl Answer {
+    /// A complaint about this answer.
+    pub(crate) fn invalid(&self, what: &str) -> UpstreamError {
+        UpstreamError::invalid(host_of(self.response.url()), what)
+    }
+}
+
+/// What it takes to ask an endpoint.
+#[derive(Debug)]
+pub(crate) struct Exchange<'a> {
+    pub(crate) transport: &'a Transport,
+    pub(crate) auth: &'a Auth,
+    pub(crate) endpoint: &'a Endpoint,
+    /// Told of each quota that an answer reports.
+    pub(crate) report: &'a watch::Sender<Option<QuotaReport>>,
+}
+
+/// A hop: where it went, and what came back.
+enum Reply {
+    Success(Response),
+    Redirect(Response),
+    Refusal(Refusal),
+}
+
+impl Exchange<'_> {
+    pub(crate) async fn run(&self, ask: &Ask<'_>) -> Result<Answer, UpstreamError> {
+        let url = self.endpoint.url(ask);
+        let (reply, grant) = self.logged_in(ask, &url).await?;
+        let access = grant
+            .as_ref()
+            .map_or(Access::Anonymous, |grant| grant.access);
+        let mut response = match reply {
+            Reply::Success(response) => response,
+            Reply::Redirect(response) => self.follow(ask, url, response, grant.as_ref()).await?,
+            Reply::Refusal(refusal) => {
+                return Err(refusal.into_error(&host_of(&url), Speaker::Registry(ask.absent)));
+            }
+        };
+        let body = match ask.body {
+            Some(limit) => read_small(&mut response, limit, self.transport.body_idle()).await?,
+            None => Bytes::new(),
+        };
+        Ok(Answer {
+            response,
+            body,
+            access,
+        })
+    }
+
+    /// Asks the endpoint itself: with what earlier challenges suggest, then with what this one's
+    /// challenge asks for, then once more with a new token where an old one was refused.
+    async fn logged_in(
+        &self,
+        ask: &Ask<'_>,
+        url: &Url,
+    ) -> Result<(Reply, Option<Grant>), UpstreamError> {
+        let Endpoint { origin, memory, .. } = self.endpoint;
+        let mut grant = self.auth.foresee(origin, memory, ask.name).await?;
+        // A cached token, its replacement; or nothing, a cached token, its replacement.
+        for _ in 0..2 {
+            let reply = self.hop(ask, url.clone(), grant.as_ref()).await?;
+            let Reply::Refusal(refusal) = reply else {
+                return Ok((reply, grant));
+            };
+            let better = self
+                .auth
+                .answer(origin, memory, url, &refusal, grant.as_ref(), ask.name)
+                .await?;
+            if better.is_none() {
+                return Ok((Reply::Refusal(refusal), grant));
+            }
+            grant = better;
+        }
+        let reply = self.hop(ask, url.clone(), grant.as_ref()).await?;
+        Ok((reply, grant))
+    }
+
+    /// Follows redirects to the end. Whatever fails on the way is an error beyond the redirect.
+    async fn follow(
+        &self,
+        ask: &Ask<'_>,
+        mut url: Url,
+        mut response: Response,
+        grant: Option<&Grant>,
+    ) -> Result<Response, UpstreamError> {
+        for _ in 0..MAX_REDIRECTS {
+            let next = redirect::target(&url, response.headers())
+                .map_err(|what| UpstreamError::invalid(host_of(&url), what).at_redirect())?;
+            let elsewhere = redirect::repository_in(&next);
+            if ask.redirects == Redirects::Prove && elsewhere.is_none() {
+                return Ok(response);
+            }
+            // Read to its end, so that its connection can be used again.
+            Refusal::read(response).await;
+            url = next;
+            let home = Origin::of(&url).as_ref() == Some(&self.endpoint.origin);
+            let grant = grant.filter(|_| home);
+            let reply = self
+                .hop_beyond(ask, &url, grant)
+                .await
+                .map_err(UpstreamError::at_redirect)?;
+            match reply {
+                Reply::Success(response) => return Ok(response),
+                Reply::Redirect(next) => response = next,
+                Reply::Refusal(refusal) => {
+                    let host = host_of(&url);
+                    return Err(match elsewhere {
+                        Some(_) => refusal.into_error(&host, Speaker::Registry(ask.absent)),
+                        None => refusal.into_error(&host, Speaker::Store).at_redirect(),
+                    });
+                }
+            }
+        }
+        let message = format!("redirects more than {MAX_REDIRECTS} times");
+        Err(UpstreamError::invalid(host_of(&url), message).at_redirect())
+    }
+
+    /// A hop after the first. Another registry may make a challenge of its own, which is met
+    /// anonymously.
+    async fn hop_beyond(
+        &self,
+        ask: &Ask<'_>,
+        url: &Url,
+        grant: Option<&Grant>,
+    ) -> Result<Reply, UpstreamError> {
+        let reply = self.hop(ask, url.clone(), grant).await?;
+        let Reply::Refusal(refusal) = reply else {
+            return Ok(reply);
+        };
+        if refusal.status != StatusCode::UNAUTHORIZED || grant.is_some() {
+            return Ok(Reply::Refusal(refusal));
+        }
+        match self.auth.answer_elsewhere(url, &refusal).await? {
+            Some(anonymous) => self.hop(ask, url.clone(), Some(&anonymous)).await,
+            None => Ok(Reply::Refusal(refusal)),
+        }
+    }
+
+    async fn hop(
+        &self,
+        ask: &Ask<'_>,
+        url: Url,
+        grant: Option<&Grant>,
+    ) -> Result<Reply, UpstreamError> {
+        let outgoing = Outgoing {
+            method: ask.method.clone(),
+            url,
+            authorization: grant.map(|grant| grant.header.clone()),
+            accept: ask.accept,
+            range: ask.range,
+        };
+        let response = self.transport.send(outgoing).await?;
+        if let Some(quota) = QuotaReport::from_headers(response.headers()) {
+            self.report.send_replace(Some(quota));
+        }
+        Ok(match response.status() {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Reply::Success(response),
+            StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT => Reply::Redirect(response),
+            _ => Reply::Refusal(Refusal::read(response).await),
+        })
+    }
+}

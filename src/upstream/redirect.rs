@@ -1,0 +1,99 @@
+//! Redirects, followed by hand: where a `Location` leads, and what kind of place that is. Whether its
+//! host may be dialled is [`super::address`]'s question.
+//!
+//! Pure.
+
+use http::HeaderMap;
+use http::header::LOCATION;
+use url::Url;
+
+use crate::oci::RepositoryName;
+
+/// Hops after the first request.
+pub(crate) const MAX_REDIRECTS: usize = 5;
+
+/// The URL that a redirect leads to, relative ones resolved.
+pub(crate) fn target(from: &Url, headers: &HeaderMap) -> Result<Url, &'static str> {
+    let location = headers
+        .get(LOCATION)
+        .ok_or("redirects without a Location")?
+        .to_str()
+        .map_err(|_| UNREADABLE)?;
+    let mut url = from.join(location).map_err(|_| UNREADABLE)?;
+    url.set_fragment(None);
+    match (from.scheme(), url.scheme()) {
+        (_, "https") | ("http", "http") => {}
+        (_, "http") => return Err("redirects from https to plain http"),
+        _ => return Err("redirects to neither http nor https"),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("redirects to a URL with a user name in it");
+    }
+    Ok(url)
+}
+
+const UNREADABLE: &str = "redirects to a Location that can't be read";
+
+/// The repository that a URL of the registry API is about. Such a target is another registry, whose
+/// 404 means what it says and whose challenge can be met; anything else is a store of bytes.
+pub(crate) fn repository_in(url: &Url) -> Option<RepositoryName> {
+    let rest = url.path().strip_prefix("/v2/")?;
+    ["/manifests/", "/blobs/", "/referrers/", "/tags/"]
+        .iter()
+        .find_map(|kind| rest.rsplit_once(kind))
+        .and_then(|(name, _)| name.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn follow(from: &str, location: &str) -> Result<String, &'static str> {
+        let mut headers = HeaderMap::new();
+        headers.insert(LOCATION, location.parse().unwrap());
+        target(&Url::parse(from).unwrap(), &headers).map(String::from)
+    }
+
+    #[test]
+    fn locations_are_resolved_against_the_hop_before() {
+        let from = "https://a.io/v2/x/blobs/sha256:1";
+        for (location, to) in [
+            ("https://cdn.io/b?sig=1#top", "https://cdn.io/b?sig=1"),
+            ("/store/b", "https://a.io/store/b"),
+            ("./sha256:2", "https://a.io/v2/x/blobs/sha256:2"),
+            ("//cdn.io/b", "https://cdn.io/b"),
+        ] {
+            assert_eq!(follow(from, location).as_deref(), Ok(to), "{location}");
+        }
+        assert!(target(&Url::parse(from).unwrap(), &HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn schemes_only_ever_get_safer() {
+        assert!(follow("https://a.io/", "http://a.io/").is_err());
+        assert!(follow("http://a.io/", "http://b.io/").is_ok());
+        assert!(follow("http://a.io/", "https://b.io/").is_ok());
+        assert!(follow("https://a.io/", "file:///etc/passwd").is_err());
+        assert!(follow("https://a.io/", "https://user:pw@b.io/").is_err());
+    }
+
+    #[test]
+    fn other_registries_are_told_from_stores_of_bytes() {
+        let name =
+            |url: &str| repository_in(&Url::parse(url).unwrap()).map(|name| name.to_string());
+        assert_eq!(
+            name("https://eu.pkg.dev/v2/k8s/images/pause/manifests/3.9").as_deref(),
+            Some("k8s/images/pause")
+        );
+        assert_eq!(
+            name("https://a.io/v2/blobs/blobs/sha256:1").as_deref(),
+            Some("blobs")
+        );
+        assert_eq!(
+            name("https://cdn.io/registry-v2/docker/registry/v2/blobs/sha256/4a/data"),
+            None
+        );
+        assert_eq!(name("https://cdn.io/v2/blobs/sha256:1"), None);
+        assert_eq!(name("https://cdn.io/v2/UPPER/blobs/sha256:1"), None);
+    }
+}

@@ -1,0 +1,148 @@
+//! All upstreams: those that are configured by name, and those of configured families, which come
+//! into being when a client first asks for one.
+
+use std::sync::Arc;
+
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use tokio::sync::Semaphore;
+
+use super::client::Upstream;
+use super::tls::{self, TlsError};
+use super::token::Tokens;
+use super::transport::Clients;
+use crate::config::{self, Config, Routes};
+use crate::oci::Registry;
+
+/// Members of families that are kept at a time: clients name them, so their number has a bound.
+const MAX_MEMBERS: u64 = 256;
+
+/// Why the upstreams can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The TLS library refused its configuration.
+    #[error("TLS can't be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// An upstream's own certificates.
+    #[error("upstreams.\"{upstream}\".{error}")]
+    Certificates {
+        /// The upstream's name.
+        upstream: String,
+        /// What is wrong.
+        error: TlsError,
+    },
+    /// An upstream's HTTP client.
+    #[error("upstreams.\"{upstream}\": its HTTP client can't be set up: {error}")]
+    Client {
+        /// The upstream's name.
+        upstream: String,
+        /// What is wrong.
+        error: reqwest::Error,
+    },
+}
+
+/// The upstreams of this mirror.
+#[derive(Debug)]
+pub struct Upstreams {
+    routes: Routes,
+    /// In the order of the configuration, which is what `routes` points into.
+    entries: Vec<Entry>,
+    members: Cache<Registry, Arc<Upstream>>,
+    shared: Shared,
+}
+
+/// What a table of the configuration stands for.
+#[derive(Debug)]
+enum Entry {
+    One(Arc<Upstream>),
+    /// Its members share their connections.
+    Family(Box<config::Upstream>, Clients),
+}
+
+/// What all upstreams share.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) tokens: Tokens,
+    /// The bound on blob connections in all.
+    pub(super) connections: Arc<Semaphore>,
+}
+
+impl Upstreams {
+    /// Sets up what is configured. Connects to nothing; reads the certificates.
+    pub fn new(config: &Config) -> Result<Upstreams, SetupError> {
+        let total = config.fetch.connections_total;
+        let shared = Shared {
+            tokens: Tokens::new(),
+            connections: Arc::new(Semaphore::new(total.clamp(1, Semaphore::MAX_PERMITS))),
+        };
+        let tls = tls::shared()?;
+        let entries = config
+            .upstreams
+            .iter()
+            .map(|upstream| Entry::new(upstream, &tls, &shared))
+            .collect::<Result<_, _>>()?;
+        Ok(Upstreams {
+            routes: Routes::new(config),
+            entries,
+            members: Cache::builder()
+                .max_capacity(MAX_MEMBERS)
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
+            shared,
+        })
+    }
+
+    /// The upstream of a registry; `None` if none is configured.
+    pub fn get(&self, registry: &Registry) -> Option<Arc<Upstream>> {
+        match &self.entries[self.routes.upstream_for(registry)?] {
+            Entry::One(upstream) => Some(upstream.clone()),
+            Entry::Family(settings, clients) => {
+                let member = || {
+                    let registry = registry.clone();
+                    Arc::new(Upstream::new(
+                        registry,
+                        settings,
+                        clients.clone(),
+                        &self.shared,
+                    ))
+                };
+                Some(self.members.get_with_by_ref(registry, member))
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn new(
+        settings: &config::Upstream,
+        tls: &rustls::ClientConfig,
+        shared: &Shared,
+    ) -> Result<Entry, SetupError> {
+        let upstream = || settings.registry.to_string();
+        let own = match &settings.ca_file {
+            None => None,
+            Some(path) => {
+                Some(
+                    tls::with_ca_file(path).map_err(|error| SetupError::Certificates {
+                        upstream: upstream(),
+                        error,
+                    })?,
+                )
+            }
+        };
+        let clients = Clients::new(own.as_ref().unwrap_or(tls), settings.timeouts.connect)
+            .map_err(|error| SetupError::Client {
+                upstream: upstream(),
+                error,
+            })?;
+        Ok(match settings.registry.exact() {
+            Some(registry) => Entry::One(Arc::new(Upstream::new(
+                registry.clone(),
+                settings,
+                clients,
+                shared,
+            ))),
+            None => Entry::Family(Box::new(settings.clone()), clients),
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! One HTTP exchange with a host: a request made of the few headers that forebay sends, the address
+//! policy, the timeouts, and the checks that every answer has to pass.
+//!
+//! Owns the connections. There are two clients, since a resolver is told a name without its port:
+//! one without an address filter, for exactly the configured endpoints, and one with it for all other
+//! hosts. Where the system's proxy settings apply, the proxy resolves the name, and only the name and
+//! literal addresses can be judged here; such requests go through the first client, which may then
+//! reach a proxy at a private address.
+
+use std::time::Duration;
+
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue, RANGE,
+    TRANSFER_ENCODING,
+};
+use http::{Method, Uri};
+use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::{Client, Response};
+use rustls::ClientConfig;
+use tokio::time::timeout;
+use url::Url;
+
+use super::address::{Origin, check_host};
+use super::error::{ErrorKind, UpstreamError};
+use super::range::ByteRange;
+use super::resolver::Guarded;
+use crate::config::Timeouts;
+
+const USER_AGENT: &str = concat!("forebay/", env!("CARGO_PKG_VERSION"));
+/// Idle connections kept to a host.
+const MAX_IDLE: usize = 32;
+const IDLE_FOR: Duration = Duration::from_mins(1);
+
+/// A request: nothing in it comes from a client's headers.
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) authorization: Option<HeaderValue>,
+    pub(crate) accept: Option<&'static str>,
+    pub(crate) range: Option<ByteRange>,
+}
+
+/// The two clients.
+#[derive(Debug, Clone)]
+pub(crate) struct Clients {
+    exempt: Client,
+    guarded: Client,
+}
+
+impl Clients {
+    pub(crate) fn new(tls: &ClientConfig, connect: Duration) -> reqwest::Result<Clients> {
+        let builder = || {
+            Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .user_agent(USER_AGENT)
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .referer(false)
+                .http1_only()
+                .connect_timeout(connect)
+                .pool_max_idle_per_host(MAX_IDLE)
+                .pool_idle_timeout(IDLE_FOR)
+        };
+        Ok(Clients {
+            exempt: builder().build()?,
+            guarded: builder().no_proxy().dns_resolver(Guarded).build()?,
+        })
+    }
+}
+
+/// The clients of an upstream and the rules for using them.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    clients: Clients,
+    proxies: Matcher,
+    /// The endpoints that the operator configured, to the letter.
+    exempt: Vec<Origin>,
+    allow_private: bool,
+    timeouts: Timeouts,
+}
+
+impl Transport {
+    pub(crate) fn new(
+        clients: Clients,
+        exempt: Vec<Origin>,
+        allow_private: bool,
+        timeouts: Timeouts,
+    ) -> Transport {
+        Transport {
+            clients,
+            proxies: Matcher::from_system(),
+            exempt,
+            allow_private,
+            timeouts,
+        }
+    }
+
+    pub(crate) fn body_idle(&self) -> Duration {
+        self.timeouts.body_idle
+    }
+
+    /// Sends one request and waits for the head of its answer. Follows nothing.
+    pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Response, UpstreamError> {
+        let client = self.client_for(&outgoing.url)?;
+        let host = host_of(&outgoing.url);
+        let mut request = reqwest::Request::new(outgoing.method, outgoing.url);
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(accept) = outgoing.accept {
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        }
+        if let Some(authorization) = outgoing.authorization {
+            headers.insert(AUTHORIZATION, authorization);
+        }
+        if let Some(range) = outgoing.range {
+            headers.insert(RANGE, range.header());
+        }
+        let head = timeout(
+            self.timeouts.connect + self.timeouts.first_byte,
+            client.execute(request),
+        );
+        let response = match head.await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(UpstreamError::from_send(host, error)),
+            Err(_) => {
+                let message = format!("no answer within {:?}", self.timeouts.first_byte);
+                return Err(UpstreamError::timeout(host, message));
+            }
+        };
+        check_encoding(response.headers()).map_err(|what| UpstreamError::invalid(host, what))?;
+        Ok(response)
+    }
+
+    fn client_for(&self, url: &Url) -> Result<&Client, UpstreamError> {
+        let refused =
+            |message: String| UpstreamError::new(ErrorKind::Policy, host_of(url), message);
+        let origin = Origin::of(url).ok_or_else(|| refused("not an http or https URL".into()))?;
+        if self.allow_private || self.exempt.contains(&origin) {
+            return Ok(&self.clients.exempt);
+        }
+        check_host(origin.host()).map_err(|error| refused(error.to_string()))?;
+        if self.is_proxied(url) {
+            Ok(&self.clients.exempt)
+        } else {
+            Ok(&self.clients.guarded)
+        }
+    }
+
+    fn is_proxied(&self, url: &Url) -> bool {
+        url.as_str()
+            .parse::<Uri>()
+            .is_ok_and(|uri| self.proxies.intercept(&uri).is_some())
+    }
+}
+
+/// Bytes go to clients as they are hashed; an encoding on the way would make them others.
+fn check_encoding(headers: &HeaderMap) -> Result<(), &'static str> {
+    let only = |name, allowed: &str| {
+        headers.get_all(name).iter().all(|value| {
+            value
+                .as_bytes()
+                .trim_ascii()
+                .eq_ignore_ascii_case(allowed.as_bytes())
+        })
+    };
+    if only(CONTENT_ENCODING, "identity") && only(TRANSFER_ENCODING, "chunked") {
+        Ok(())
+    } else {
+        Err("answers with an encoded body though asked for identity")
+    }
+}
+
+/// How errors name a place: host, and port where it is not the usual one.
+pub(crate) fn host_of(url: &Url) -> String {
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_owned(),
+        (None, _) => "?".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encoded_answers_are_refused() {
+        let check = |name, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            check_encoding(&headers).is_ok()
+        };
+        assert!(check_encoding(&HeaderMap::new()).is_ok());
+        assert!(check(CONTENT_ENCODING, "Identity"));
+        assert!(!check(CONTENT_ENCODING, "gzip"));
+        assert!(!check(CONTENT_ENCODING, "identity, gzip"));
+        assert!(check(TRANSFER_ENCODING, "chunked"));
+        assert!(!check(TRANSFER_ENCODING, "gzip, chunked"));
+    }
+}
