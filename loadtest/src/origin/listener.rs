@@ -46,7 +46,9 @@ impl Port {
         send_buffer: u32,
     ) -> io::Result<Self> {
         let reserved = socket(address)?;
-        reserved.bind(address)?;
+        reserved
+            .bind(address)
+            .map_err(|error| taken(address, &error))?;
         Ok(Self {
             server,
             address: reserved.local_addr()?,
@@ -67,7 +69,9 @@ impl Port {
         // no client ever sees, and count them as sent.
         socket.set_send_buffer_size(self.send_buffer)?;
         socket.bind(self.address)?;
-        let listener = socket.listen(BACKLOG)?;
+        let listener = socket
+            .listen(BACKLOG)
+            .map_err(|error| taken(self.address, &error))?;
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(accept(listener, self.server, Arc::clone(state), stopped));
         *running = Some(Running { stop, task });
@@ -96,6 +100,10 @@ impl Drop for Port {
             running.task.abort();
         }
     }
+}
+
+fn taken(address: SocketAddr, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("can't listen on {address}: {error}"))
 }
 
 fn socket(address: SocketAddr) -> io::Result<TcpSocket> {

@@ -39,10 +39,10 @@ impl Origin {
 
     /// Bytes of this blob that sockets took, over all responses.
     pub fn body_bytes(&self, digest: impl AsRef<str>) -> u64 {
-        self.bodies(digest.as_ref())
-            .iter()
-            .map(|request| request.body_bytes)
-            .sum()
+        let digest = digest.as_ref();
+        self.state
+            .log
+            .sum(|request| u64::from(request.is_body_of(digest)) * request.body_bytes)
     }
 
     /// The parts of this blob that responses set out to send, in order.
@@ -77,8 +77,7 @@ impl Origin {
 
     fn bodies(&self, digest: &str) -> Vec<Request> {
         let mut requests = self.requests();
-        requests
-            .retain(|request| request.is_body() && request.reference.as_deref() == Some(digest));
+        requests.retain(|request| request.is_body_of(digest));
         requests
     }
 
@@ -91,14 +90,12 @@ impl Origin {
     pub async fn arrived(&self, when: impl Into<When>, count: usize) {
         let when = when.into();
         let what = format!("{count} requests of {when:?}");
-        self.until(&what, |requests| {
-            requests
-                .iter()
-                .filter(|request| when.matches(request))
-                .count()
-                >= count
-        })
-        .await;
+        let arrived = || {
+            self.state
+                .log
+                .sum(|request| u64::from(when.matches(request)))
+        };
+        self.wait(&what, || arrived() >= count as u64).await;
     }
 
     /// Returns once sockets have taken `bytes` of this blob's body.
@@ -109,8 +106,7 @@ impl Origin {
     pub async fn sent(&self, digest: impl AsRef<str>, bytes: u64) {
         let digest = digest.as_ref();
         let what = format!("{bytes} bytes of {digest}");
-        self.until(&what, |_| self.body_bytes(digest) >= bytes)
-            .await;
+        self.wait(&what, || self.body_bytes(digest) >= bytes).await;
     }
 
     /// Returns once `condition` holds for the record; it is asked after each
@@ -120,18 +116,18 @@ impl Origin {
     ///
     /// After 30 s, with `what` was waited for and a list of what did happen.
     pub async fn until(&self, what: &str, condition: impl Fn(&[Request]) -> bool) {
+        self.wait(what, || condition(&self.requests())).await;
+    }
+
+    async fn wait(&self, what: &str, condition: impl Fn() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         let mut news = self.state.log.subscribe();
-        loop {
-            let requests = self.requests();
-            if condition(&requests) {
-                return;
-            }
+        while !condition() {
             let changed = timeout_at(deadline, news.changed()).await;
             assert!(
                 changed.is_ok(),
                 "waited in vain for {what}; requests:\n{}",
-                listed(&requests)
+                listed(&self.requests())
             );
         }
     }

@@ -8,6 +8,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
+use serde::Serialize;
 use tokio::sync::watch;
 
 use super::request::{Kind, Outcome, Request};
@@ -16,7 +17,7 @@ use super::request::{Kind, Outcome, Request};
 const KEPT: usize = 100_000;
 
 /// Sums over requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Requests that arrived.
     pub requests: u64,
@@ -35,7 +36,7 @@ impl Tally {
 }
 
 /// A [`Tally`] for each kind of request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts(BTreeMap<Kind, Tally>);
 
 impl Counts {
@@ -115,6 +116,14 @@ impl Log {
 
     pub(crate) fn snapshot(&self) -> Vec<Request> {
         self.lock().kept.iter().map(read).collect()
+    }
+
+    /// Adds something up over all requests.
+    pub(crate) fn sum(&self, of: impl Fn(&Request) -> u64) -> u64 {
+        let records = self.lock();
+        let each =
+            |record: &Arc<Mutex<Request>>| of(&record.lock().expect("nobody panics with the lock"));
+        records.kept.iter().map(each).sum()
     }
 
     pub(crate) fn counts(&self) -> Counts {

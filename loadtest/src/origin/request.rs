@@ -5,9 +5,11 @@ use std::ops::Range;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use serde::Serialize;
 
 /// What a request asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// `GET /v2/`.
     Ping,
@@ -125,6 +127,10 @@ impl Request {
     /// registry where blobs are served directly.
     pub fn is_body(&self) -> bool {
         matches!(self.kind, Kind::BlobGet | Kind::CdnGet) && self.span.is_some()
+    }
+
+    pub(crate) fn is_body_of(&self, digest: &str) -> bool {
+        self.is_body() && self.reference.as_deref() == Some(digest)
     }
 }
 

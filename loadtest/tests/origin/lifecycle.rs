@@ -72,3 +72,15 @@ async fn two_origins_do_not_meet() {
     );
     assert_eq!(one.counts().total(), 0);
 }
+
+#[tokio::test]
+async fn taken_port_is_named() {
+    let origin = plain().await;
+    let address = origin.host().parse().unwrap();
+    let error = Origin::builder()
+        .listen(Server::Registry, address)
+        .start()
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains(origin.host()), "{error}");
+}

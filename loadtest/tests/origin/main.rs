@@ -4,6 +4,7 @@ mod client;
 
 mod auth;
 mod blobs;
+mod command;
 mod faults;
 mod lifecycle;
 mod manifests;

@@ -1,0 +1,37 @@
+//! The command line: one file a command.
+
+mod origin;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Upstream and load for container registry mirrors.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Origin(origin::Args),
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> ExitCode {
+        let runtime = tokio::runtime::Runtime::new();
+        let result = runtime.and_then(|runtime| match self.command {
+            Command::Origin(args) => runtime.block_on(args.run()),
+        });
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("forebay-loadtest: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
