@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::gate::{Gate, Pace};
 use super::reply::{Part, Reply};
-use super::script::Facts;
+use super::script::{Claim, Facts};
 
 /// Something that goes wrong with a response.
 #[derive(Clone, Debug)]
@@ -110,18 +110,45 @@ impl Fault {
         )
     }
 
-    /// Whether it acts on a body's bytes, which an answer to HEAD has none of.
-    fn needs_bytes(&self) -> bool {
-        matches!(
-            self,
-            Self::Throttle(_)
-                | Self::ThrottleTotal(_)
-                | Self::HoldAt(..)
-                | Self::CutAt(_)
-                | Self::ResetAt(_)
-                | Self::FlipBit(_)
-        )
+    /// Where it acts in a body that is this part of the content, and how, for
+    /// faults that act at a byte.
+    pub(crate) fn at_byte(&self, part: &Part) -> Option<(u64, Act)> {
+        let (at, act) = match self {
+            Self::HoldAt(at, gate) => (part.span.start.max(*at), Act::Hold(gate.clone())),
+            Self::CutAt(at) => (*at, Act::End(Ending::Fin)),
+            Self::ResetAt(at) => (*at, Act::End(Ending::Reset)),
+            Self::FlipBit(at) => (*at, Act::Flip),
+            _ => return None,
+        };
+        part.span.contains(&at).then_some((at, act))
     }
+}
+
+/// What happens when a body reaches a byte. In this order, at the same one.
+#[derive(Debug)]
+pub(crate) enum Act {
+    Hold(Gate),
+    End(Ending),
+    Flip,
+}
+
+impl Act {
+    pub(crate) fn order(&self) -> u8 {
+        match self {
+            Self::Hold(_) => 0,
+            Self::End(_) => 1,
+            Self::Flip => 2,
+        }
+    }
+}
+
+/// Something that happens at a byte, if its rule still has it to give when the
+/// body gets there.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) at: u64,
+    pub(crate) act: Act,
+    pub(crate) claim: Claim,
 }
 
 /// How a fault ends a connection.
@@ -182,9 +209,7 @@ impl Before {
 pub(crate) struct During {
     pub(crate) headers: Vec<(&'static str, Option<String>)>,
     pub(crate) paces: Vec<Pace>,
-    pub(crate) holds: Vec<(u64, Gate)>,
-    pub(crate) end: Option<(u64, Ending)>,
-    pub(crate) flips: Vec<u64>,
+    pub(crate) events: Vec<Event>,
     /// Bytes added to (or, below 0, missing from) the content.
     pub(crate) grown: i64,
     pub(crate) claim_length: i64,
@@ -194,7 +219,7 @@ pub(crate) struct During {
 
 impl During {
     /// Takes the fault on, unless it changes nothing or another one rules.
-    pub(crate) fn accept(&mut self, fault: &Fault, part: Option<&Part>, is_head: bool) -> bool {
+    pub(crate) fn accept(&mut self, fault: &Fault, part: Option<&Part>) -> bool {
         if let Fault::Header(name, value) = fault {
             let new = self.headers.iter().all(|(known, _)| known != name);
             if new {
@@ -202,9 +227,7 @@ impl During {
             }
             return new;
         }
-        part.is_some_and(|part| {
-            !(is_head && fault.needs_bytes()) && self.accept_on_body(fault, part)
-        })
+        part.is_some_and(|part| self.accept_on_body(fault, part))
     }
 
     fn accept_on_body(&mut self, fault: &Fault, part: &Part) -> bool {
@@ -213,16 +236,6 @@ impl During {
         match *fault {
             Fault::Throttle(rate) => self.paces.push(Pace::new(rate)),
             Fault::ThrottleTotal(ref pace) => self.paces.push(pace.clone()),
-            Fault::HoldAt(at, ref gate) if at < part.span.end => {
-                self.holds.push((at, gate.clone()));
-            }
-            Fault::CutAt(at) if self.end.is_none() && part.span.contains(&at) => {
-                self.end = Some((at, Ending::Fin));
-            }
-            Fault::ResetAt(at) if self.end.is_none() && part.span.contains(&at) => {
-                self.end = Some((at, Ending::Reset));
-            }
-            Fault::FlipBit(at) if part.span.contains(&at) => self.flips.push(at),
             Fault::Extra(by) if self.grown == 0 && at_end => self.grown = by.cast_signed(),
             Fault::Short(by) if self.grown == 0 && at_end => {
                 self.grown = -by.min(part.span.end - part.span.start).cast_signed();

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::faults::{Before, During, Fault};
+use super::faults::{Before, During, Event, Fault};
 use super::gate::Gate;
 use super::reply::Part;
 use super::request::{Kind, When};
@@ -39,6 +39,13 @@ struct Rule {
     fault: Fault,
 }
 
+impl Rule {
+    fn hit(&mut self) {
+        self.hits += 1;
+        self.left = self.left.map(|left| left - 1);
+    }
+}
+
 /// All scripted faults, in the order in which they were asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -63,11 +70,24 @@ impl Table {
         before
     }
 
-    /// What acts on the response, whose body is `part`; used up by asking.
-    pub(crate) fn during(&self, request: &Facts<'_>, part: Option<&Part>) -> During {
+    /// What acts on the response, whose body is `part`. What acts at a byte is
+    /// used up when the body gets there, the rest by asking.
+    pub(crate) fn during(self: &Arc<Self>, request: &Facts<'_>, part: Option<&Part>) -> During {
         let mut during = During::default();
+        let body = part.filter(|_| !request.is_head());
         self.take(request, |rule| {
-            !rule.fault.comes_first() && during.accept(&rule.fault, part, request.is_head())
+            if rule.fault.comes_first() {
+                return false;
+            }
+            if let Some((at, act)) = body.and_then(|part| rule.fault.at_byte(part)) {
+                let claim = Claim {
+                    table: Arc::clone(self),
+                    id: rule.id,
+                };
+                during.events.push(Event { at, act, claim });
+                return false;
+            }
+            during.accept(&rule.fault, part)
         });
         during
     }
@@ -84,8 +104,7 @@ impl Table {
             if rule.left == Some(0) || !selected || !wants(rule) {
                 continue;
             }
-            rule.hits += 1;
-            rule.left = rule.left.map(|left| left - 1);
+            rule.hit();
         }
     }
 
@@ -106,6 +125,25 @@ impl Table {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Rules> {
         self.rules.lock().expect("nobody panics with the lock")
+    }
+}
+
+/// A response's chance at a rule that acts at a byte. Several responses may have
+/// one; whoever gets to the byte first takes it.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    table: Arc<Table>,
+    id: u64,
+}
+
+impl Claim {
+    pub(crate) fn take(&self) -> bool {
+        let mut rules = self.table.lock();
+        let rule = rules
+            .list
+            .iter_mut()
+            .find(|rule| rule.id == self.id && rule.left != Some(0));
+        rule.map(Rule::hit).is_some()
     }
 }
 
@@ -146,7 +184,8 @@ impl<'a> On<'a> {
         self
     }
 
-    /// The next response that the fault can act on gets it.
+    /// The next response that the fault can act on gets it; if it acts at a byte,
+    /// the first that gets there.
     pub fn once(self, fault: Fault) -> Scripted {
         self.times(1, fault)
     }
@@ -210,7 +249,6 @@ impl Scripted {
 
 #[cfg(test)]
 mod tests {
-    use super::super::faults::Ending;
     use super::*;
 
     const BLOB: Facts<'static> = Facts {
@@ -229,18 +267,27 @@ mod tests {
     }
 
     #[test]
-    fn cut_waits_for_the_response_that_carries_its_byte() {
+    fn cut_is_taken_by_the_first_body_that_gets_to_its_byte() {
         let table = Arc::new(Table::default());
         let cut = on(&table).once(Fault::CutAt(50));
-        assert!(table.during(&BLOB, Some(&part(0..50))).end.is_none());
-        assert!(table.during(&BLOB, Some(&part(51..100))).end.is_none());
+        assert!(table.during(&BLOB, Some(&part(0..50))).events.is_empty());
+        assert!(table.during(&BLOB, Some(&part(51..100))).events.is_empty());
+        let slow = table.during(&BLOB, Some(&part(0..100)));
+        let fast = table.during(&BLOB, Some(&part(50..100)));
         assert_eq!(cut.hits(), 0);
-        assert_eq!(
-            table.during(&BLOB, Some(&part(50..100))).end,
-            Some((50, Ending::Fin))
-        );
-        assert!(table.during(&BLOB, Some(&part(0..100))).end.is_none());
+        assert!(fast.events[0].claim.take());
+        assert!(!slow.events[0].claim.take());
         assert_eq!(cut.hits(), 1);
+        assert!(table.during(&BLOB, Some(&part(0..100))).events.is_empty());
+    }
+
+    #[test]
+    fn hold_acts_at_the_start_of_a_body_beyond_it() {
+        let table = Arc::new(Table::default());
+        on(&table).hold_at(50);
+        assert_eq!(table.during(&BLOB, Some(&part(0..100))).events[0].at, 50);
+        assert_eq!(table.during(&BLOB, Some(&part(70..100))).events[0].at, 70);
+        assert!(table.during(&BLOB, Some(&part(0..50))).events.is_empty());
     }
 
     #[test]
@@ -285,8 +332,8 @@ mod tests {
         on(&table).once(Fault::Throttle(10));
         let during = table.during(&BLOB, Some(&part(0..100)));
         assert_eq!(
-            (during.flips.as_slice(), during.grown, during.paces.len()),
-            (&[3][..], 1, 1)
+            (during.events.len(), during.grown, during.paces.len()),
+            (1, 1, 1)
         );
     }
 

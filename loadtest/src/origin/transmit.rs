@@ -2,14 +2,15 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode};
 
 use super::connection::{Connection, Gone};
-use super::faults::{During, Ending, Framing};
-use super::gate::{Gate, Pace};
+use super::faults::{Act, During, Ending, Event, Framing};
+use super::gate::Pace;
 use super::record::Ticket;
 use super::reply::Reply;
 use super::request::Outcome;
@@ -21,32 +22,32 @@ const STEP: usize = 64 << 10;
 pub(crate) struct Transmission {
     status: u16,
     head: String,
-    /// The body in pieces, so that a flipped byte copies nothing else.
-    pieces: VecDeque<Bytes>,
-    /// Where in the content the body starts.
-    start: u64,
-    span: Option<std::ops::Range<u64>>,
+    body: Body,
+    span: Option<Range<u64>>,
     chunked: bool,
-    paces: Vec<Pace>,
-    holds: Vec<(u64, Gate)>,
-    end: Option<(u64, Ending)>,
     keep_alive: bool,
+}
+
+/// A body, and what happens while it goes out.
+struct Body {
+    /// Where in the content the next byte is.
+    at: u64,
+    /// What is left, in pieces that are not empty, so that a flipped bit copies nothing
+    /// else.
+    pieces: VecDeque<Bytes>,
+    /// In the order in which the body gets to them.
+    events: VecDeque<Event>,
+    paces: Vec<Pace>,
 }
 
 impl Transmission {
     /// Applies `during` to `reply`. The body is left out for HEAD.
-    pub(crate) fn new(
-        mut reply: Reply,
-        mut during: During,
-        is_head: bool,
-        keep_alive: bool,
-    ) -> Self {
-        let start = reply.part.as_ref().map_or(0, |part| part.span.start);
-        let pieces = bent(&reply.body, start, &during);
+    pub(crate) fn new(mut reply: Reply, during: During, is_head: bool, keep_alive: bool) -> Self {
+        let pieces = grown(&reply.body, during.grown);
         let length: usize = pieces.iter().map(Bytes::len).sum();
-        let lies = during.claim_length != 0 || during.framing == Framing::UntilClose;
-        let keep_alive = keep_alive && !(lies || during.end.is_some());
         frame(&mut reply, &during, length);
+        let ends_with_body = during.claim_length != 0 || during.framing == Framing::UntilClose;
+        let keep_alive = keep_alive && !ends_with_body;
         if !keep_alive {
             reply = reply.header(CONNECTION.as_str(), "close");
         }
@@ -56,21 +57,19 @@ impl Transmission {
                 None => drop(reply.headers.remove(*name)),
             }
         }
-        during.holds.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        let mut events = during.events;
+        events.sort_by_key(|event| (event.at, event.act.order()));
         Self {
             status: reply.status.as_u16(),
-            head: head(reply.status.as_str(), &reply.headers),
-            pieces: if is_head {
-                VecDeque::new()
-            } else {
-                pieces.into()
+            head: head(reply.status, &reply.headers),
+            body: Body {
+                at: reply.part.as_ref().map_or(0, |part| part.span.start),
+                pieces: if is_head { VecDeque::new() } else { pieces },
+                events: events.into(),
+                paces: during.paces,
             },
-            start,
             span: reply.part.filter(|_| !is_head).map(|part| part.span),
             chunked: during.framing == Framing::Chunked && !is_head,
-            paces: during.paces,
-            holds: during.holds,
-            end: during.end,
             keep_alive,
         }
     }
@@ -83,26 +82,21 @@ impl Transmission {
     ) -> Result<bool, Gone> {
         ticket.answered(self.status, self.span.clone());
         connection.write(self.head.as_bytes()).await?;
-        let mut at = self.start;
         loop {
-            self.pass_gates(at, connection).await?;
-            if let Some((end, how)) = self.end
-                && at >= end
-            {
+            if let Some(ending) = self.body.pass_events(connection).await? {
                 ticket.ended(Outcome::Cut);
-                match how {
+                match ending {
                     Ending::Fin => connection.close().await,
                     Ending::Reset => connection.reset(),
                 }
                 return Ok(false);
             }
-            let Some(piece) = self.next_piece(at) else {
+            let Some(piece) = self.body.next_piece() else {
                 break;
             };
-            for pace in &self.paces {
+            for pace in &self.body.paces {
                 connection.while_there(pace.turn(piece.len())).await?;
             }
-            at += piece.len() as u64;
             self.send_piece(piece, connection, ticket).await?;
         }
         if self.chunked {
@@ -113,16 +107,6 @@ impl Transmission {
             connection.close().await;
         }
         Ok(self.keep_alive)
-    }
-
-    async fn pass_gates(&mut self, at: u64, connection: &mut Connection) -> Result<(), Gone> {
-        if self.pieces.is_empty() {
-            return Ok(());
-        }
-        while let Some((_, gate)) = self.holds.pop_if(|(position, _)| *position <= at) {
-            connection.while_there(gate.pass()).await?;
-        }
-        Ok(())
     }
 
     async fn send_piece(
@@ -142,15 +126,46 @@ impl Transmission {
         }
         Ok(())
     }
+}
 
-    /// What to send next: never across a gate or the end, and in small steps
-    /// where a pace asks for them.
-    fn next_piece(&mut self, at: u64) -> Option<Bytes> {
-        let mut limit = self.paces.iter().map(Pace::step).fold(STEP, usize::min);
-        let stops = self.holds.last().map(|(hold, _)| *hold).into_iter();
-        for stop in stops.chain(self.end.map(|(end, _)| end)) {
-            limit = limit.min(usize::try_from(stop - at).unwrap_or(usize::MAX));
+impl Body {
+    /// Lets happen what happens here. Gives an ending if the body ends here.
+    async fn pass_events(&mut self, connection: &mut Connection) -> Result<Option<Ending>, Gone> {
+        while let Some(event) = self.events.pop_front_if(|event| event.at <= self.at) {
+            if !event.claim.take() {
+                continue;
+            }
+            match event.act {
+                Act::Hold(gate) => connection.while_there(gate.pass()).await?,
+                Act::End(ending) => return Ok(Some(ending)),
+                Act::Flip => self.flip(),
+            }
         }
+        Ok(None)
+    }
+
+    /// Flips the lowest bit of the next byte.
+    fn flip(&mut self) {
+        if let Some(byte) = self.cut_off(1) {
+            self.pieces
+                .push_front(Bytes::copy_from_slice(&[byte[0] ^ 1]));
+        }
+    }
+
+    /// What to send next: never across an event, and in small steps where a pace
+    /// asks for them.
+    fn next_piece(&mut self) -> Option<Bytes> {
+        let mut limit = self.paces.iter().map(Pace::step).fold(STEP, usize::min);
+        if let Some(event) = self.events.front() {
+            limit = limit.min(usize::try_from(event.at - self.at).unwrap_or(usize::MAX));
+        }
+        let piece = self.cut_off(limit)?;
+        self.at += piece.len() as u64;
+        Some(piece)
+    }
+
+    /// Takes up to `limit` bytes off the front. No piece is ever empty.
+    fn cut_off(&mut self, limit: usize) -> Option<Bytes> {
         let front = self.pieces.front_mut()?;
         if front.len() <= limit {
             return self.pieces.pop_front();
@@ -159,34 +174,18 @@ impl Transmission {
     }
 }
 
-/// The body, with bits flipped and its end changed.
-fn bent(body: &Bytes, start: u64, during: &During) -> Vec<Bytes> {
-    let mut flips: Vec<usize> = during
-        .flips
-        .iter()
-        .filter_map(|at| usize::try_from(at - start).ok())
-        .collect();
-    flips.sort_unstable();
-    flips.dedup();
-    let missing = usize::try_from(during.grown.min(0).unsigned_abs()).unwrap_or(usize::MAX);
-    let mut rest = body.slice(..body.len().saturating_sub(missing));
-    let mut taken = 0;
-    let mut pieces = Vec::new();
-    for flip in flips
-        .into_iter()
-        .filter(|flip| *flip < rest.len() + taken)
-        .collect::<Vec<_>>()
-    {
-        pieces.push(rest.split_to(flip - taken));
-        let byte = rest.split_to(1);
-        pieces.push(Bytes::copy_from_slice(&[byte[0] ^ 1]));
-        taken = flip + 1;
-    }
-    pieces.push(rest);
-    let added = usize::try_from(during.grown.max(0)).unwrap_or(usize::MAX);
-    pieces.push(vec![b'+'; added].into());
-    pieces.retain(|piece| !piece.is_empty());
+/// The body with its end moved by this many bytes.
+fn grown(body: &Bytes, by: i64) -> VecDeque<Bytes> {
+    let bytes = usize::try_from(by.unsigned_abs()).unwrap_or(usize::MAX);
+    let pieces = if by < 0 {
+        [body.slice(..body.len().saturating_sub(bytes)), Bytes::new()]
+    } else {
+        [body.clone(), vec![b'+'; bytes].into()]
+    };
     pieces
+        .into_iter()
+        .filter(|piece| !piece.is_empty())
+        .collect()
 }
 
 /// Sets the headers that say how long the body is.
@@ -205,7 +204,7 @@ fn frame(reply: &mut Reply, during: &During, length: usize) {
         Framing::UntilClose => {}
     }
     if let Some(part) = &reply.part
-        && reply.status == http::StatusCode::PARTIAL_CONTENT
+        && reply.status == StatusCode::PARTIAL_CONTENT
         && !reply.headers.contains_key(CONTENT_RANGE)
     {
         let total = part.total.saturating_add_signed(during.claim_total);
@@ -217,13 +216,9 @@ fn frame(reply: &mut Reply, during: &During, length: usize) {
     }
 }
 
-fn head(status: &str, headers: &HeaderMap) -> String {
-    let reason = status
-        .parse()
-        .ok()
-        .and_then(|status: http::StatusCode| status.canonical_reason())
-        .unwrap_or("Unknown");
-    let mut head = format!("HTTP/1.1 {status} {reason}\r\n");
+fn head(status: StatusCode, headers: &HeaderMap) -> String {
+    let reason = status.canonical_reason().unwrap_or("Unknown");
+    let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_str());
     for (name, value) in headers {
         let value = value.to_str().unwrap_or_default();
         let _ = write!(head, "{name}: {value}\r\n");
@@ -236,24 +231,41 @@ fn head(status: &str, headers: &HeaderMap) -> String {
 mod tests {
     use super::*;
 
-    fn bend(flips: &[u64], grown: i64, start: u64) -> String {
-        let during = During {
-            flips: flips.to_vec(),
-            grown,
-            ..During::default()
-        };
-        let body = Bytes::from_static(b"@@@@@@@@");
-        let pieces = bent(&body, start, &during).concat();
-        String::from_utf8(pieces).unwrap()
+    fn body(text: &'static str) -> Body {
+        Body {
+            at: 0,
+            pieces: grown(&Bytes::from_static(text.as_bytes()), 0),
+            events: VecDeque::new(),
+            paces: Vec::new(),
+        }
     }
 
     #[test]
-    fn body_is_bent_where_the_content_says() {
-        assert_eq!(bend(&[], 0, 0), "@@@@@@@@");
-        assert_eq!(bend(&[0, 7], 0, 0), "A@@@@@@A");
-        assert_eq!(bend(&[12, 11], 0, 10), "@AA@@@@@");
-        assert_eq!(bend(&[7], -1, 0), "@@@@@@@");
-        assert_eq!(bend(&[1], 2, 0), "@A@@@@@@++");
-        assert_eq!(bend(&[], -100, 0), "");
+    fn neighbouring_bits_flip_and_leave_the_rest_alone() {
+        let mut body = body("@@@");
+        let mut sent = Vec::new();
+        for at in 0..3 {
+            if at < 2 {
+                body.flip();
+            }
+            sent.extend(body.cut_off(1).unwrap());
+        }
+        assert_eq!(sent, b"AA@");
+        body.flip();
+        assert!(body.next_piece().is_none());
+    }
+
+    #[test]
+    fn end_of_a_body_moves_either_way() {
+        let concat = |by| {
+            grown(&Bytes::from_static(b"@@@@"), by)
+                .into_iter()
+                .flatten()
+                .collect::<Vec<u8>>()
+        };
+        assert_eq!(concat(0), b"@@@@");
+        assert_eq!(concat(2), b"@@@@++");
+        assert_eq!(concat(-1), b"@@@");
+        assert_eq!(concat(-9), b"");
     }
 }

@@ -68,6 +68,26 @@ async fn cut_body_ends_short_at_exactly_that_byte_and_only_once() {
 }
 
 #[tokio::test]
+async fn cut_spares_a_body_that_its_client_gave_up_before_the_byte() {
+    let (origin, digest) = with_blob(SIZE).await;
+    let gate = origin.on_body(&digest).hold_at(100_000);
+    let cut = origin.on_body(&digest).once(Fault::CutAt(150_000));
+    let given_up = get_blob(&origin, &digest, None).await;
+    gate.reached(1).await;
+    drop(given_up);
+    origin
+        .until("the client to be gone", |requests| {
+            requests[0].outcome == Outcome::Gone
+        })
+        .await;
+    gate.release();
+    assert_eq!(cut.hits(), 0);
+    let (body, error) = drain(get_blob(&origin, &digest, None).await).await;
+    assert!(error.is_some());
+    assert_eq!((body.len(), cut.hits()), (150_000, 1));
+}
+
+#[tokio::test]
 async fn reset_body_ends_with_rst() {
     let (origin, digest) = with_blob(SIZE).await;
     origin.on_body(&digest).once(Fault::ResetAt(1000));
