@@ -1,17 +1,38 @@
-//! The configuration: TOML, environment and flags in, one validated [`Config`] out.
+//! The configuration: the embedded default, a TOML file, the environment and flags in, one validated
+//! [`Config`] out.
 //!
-//! Depends on `oci` only. Reads files while it loads, and nothing after.
+//! Sources become trees of values that know where they were written (`tree`), are laid over each
+//! other (`merge`, `env`), and are read key by key (`section`, `read`, `upstreams`), so that every
+//! problem is found in one run and names its file, key and line. Nothing else sees the trees.
+//!
+//! Depends on `oci` only. Reads files while it loads, and none after.
 
+mod env;
+mod error;
 mod globs;
+mod load;
+mod merge;
 mod pattern;
+mod read;
+mod render;
 mod routes;
 mod secret;
+mod section;
+mod suggest;
+mod tree;
 mod types;
+mod units;
+mod upstreams;
+mod values;
 
+pub use error::{ConfigError, ConfigErrors};
 pub use globs::Globs;
+pub use load::{DEFAULT, Overrides, Sources};
 pub use pattern::{RegistryPattern, Wildcard};
+pub use render::render;
 pub use routes::Routes;
 pub use secret::Secret;
+pub use tree::{Origin, Source};
 pub use types::{
     Admin, Cache, Config, Credentials, Fetch, Limits, Log, LogFormat, LogLevel, Server, TagPolicy,
     Timeouts, Upstream,

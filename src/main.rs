@@ -1,2 +1,7 @@
-//! The command line.
-fn main() {}
+//! The `forebay` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    forebay::cli::run()
+}

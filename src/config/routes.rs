@@ -87,3 +87,110 @@ impl Routes {
         names.into_iter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::from_toml(&format!("[cache]\ndir = '/cache'\n{text}")).unwrap()
+    }
+
+    fn found(text: &str, registry: &str) -> Option<String> {
+        let config = config(text);
+        let index = Routes::new(&config).upstream_for(&registry.parse().unwrap());
+        index.map(|index| config.upstreams[index].registry.to_string())
+    }
+
+    #[test]
+    fn the_default_knows_the_public_registries() {
+        for (registry, upstream) in [
+            ("docker.io", "docker.io"),
+            ("registry-1.docker.io", "docker.io"),
+            ("ghcr.io", "ghcr.io"),
+            ("europe-docker.pkg.dev", "*.pkg.dev"),
+            ("gcr.io", "gcr.io"),
+            ("eu.gcr.io", "*.gcr.io"),
+            ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", "ecr"),
+            ("public.ecr.aws", "public.ecr.aws"),
+        ] {
+            assert_eq!(found("", registry).as_deref(), Some(upstream), "{registry}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_configured_is_nobodys() {
+        for registry in [
+            "evil.example",
+            "docker.io:5000",
+            "localhost:5000",
+            "169.254.169.254",
+            "a.b.pkg.dev",
+            "ecr",
+        ] {
+            assert_eq!(found("", registry), None, "{registry}");
+        }
+    }
+
+    #[test]
+    fn the_more_specific_upstream_wins() {
+        let text = "[upstreams.'*.example.com']\n[upstreams.'a-*.example.com']\n[upstreams.'a-b.example.com']\n\
+            [upstreams.'*.*.example.com']\n[upstreams.'123456789012.dkr.ecr.*.amazonaws.com']\n\
+            [upstreams.'*.*.*.*.amazonaws.com']\n";
+        for (registry, upstream) in [
+            ("a-b.example.com", "a-b.example.com"),
+            ("a-c.example.com", "a-*.example.com"),
+            ("b.example.com", "*.example.com"),
+            ("a.b.example.com", "*.*.example.com"),
+            (
+                "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+                "123456789012.dkr.ecr.*.amazonaws.com",
+            ),
+            ("210987654321.dkr.ecr.eu-west-1.amazonaws.com", "ecr"),
+            ("a.b.c.d.amazonaws.com", "*.*.*.*.amazonaws.com"),
+        ] {
+            assert_eq!(
+                found(text, registry).as_deref(),
+                Some(upstream),
+                "{registry}"
+            );
+        }
+    }
+
+    #[test]
+    fn hosts_and_aliases_lead_to_their_registry() {
+        let routes = Routes::new(&config(
+            "[upstreams.'quay.io']\nhosts = ['quay.mirror.example.com', '10.0.0.1', '[::1]']\n",
+        ));
+        let quay = Some("quay.io".parse().unwrap());
+        for host in [
+            "quay.mirror.example.com",
+            "Quay.Mirror.example.com:5000",
+            "10.0.0.1:80",
+            "[::1]:5000",
+            "[0::1]",
+        ] {
+            assert_eq!(routes.by_host(host), quay, "{host}");
+        }
+        for host in [
+            "",
+            "mirror.example.com",
+            "quay.io",
+            "quay.mirror.example.com/x",
+            "10.0.0.2",
+        ] {
+            assert_eq!(routes.by_host(host), None, "{host}");
+        }
+        assert_eq!(routes.by_alias("quay"), quay);
+        assert_eq!(routes.by_alias("quay.io"), None);
+        assert_eq!(routes.by_alias("gar"), None);
+        assert_eq!(routes.default_registry().as_str(), "docker.io");
+    }
+
+    #[test]
+    fn everything_configured_is_told_in_order() {
+        let configured: Vec<_> = Routes::new(&config("")).configured().collect();
+        assert_eq!(configured.len(), 10);
+        assert!(configured.is_sorted());
+    }
+}

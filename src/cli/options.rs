@@ -1,0 +1,64 @@
+//! The flags of every command that reads the configuration.
+
+use std::convert::Infallible;
+use std::env;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Exit;
+use crate::config::{Config, ConfigErrors, Overrides, Sources};
+
+/// Names the configuration file where no flag does.
+const CONFIG_FILE: &str = "FOREBAY_CONFIG";
+
+/// Where the configuration comes from.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Configuration file, in TOML, laid over the built-in default [env: `FOREBAY_CONFIG`]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Address to listen on for clients, such as 0.0.0.0:5000; may be given more than once
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<SocketAddr>,
+
+    /// Directory of the cache
+    #[arg(long, value_name = "DIR", value_parser = path)]
+    cache_dir: Option<PathBuf>,
+}
+
+/// A path in UTF-8, as in the file.
+#[expect(clippy::unnecessary_wraps, reason = "clap's parsers can fail")]
+fn path(text: &str) -> Result<PathBuf, Infallible> {
+    Ok(text.into())
+}
+
+impl Options {
+    /// Everything that the configuration is made of.
+    pub(super) fn sources(self) -> Sources {
+        let variable = || {
+            env::var_os(CONFIG_FILE)
+                .filter(|name| !name.is_empty())
+                .map(PathBuf::from)
+        };
+        let overrides = Overrides {
+            listen: self.listen,
+            cache_dir: self.cache_dir,
+        };
+        Sources::of_process(self.config.or_else(variable), overrides)
+    }
+
+    /// Loads the configuration; says on stderr what is wrong with it.
+    pub(super) fn load(self) -> Result<Config, Exit> {
+        Config::load(self.sources()).map_err(|errors| report(&errors))
+    }
+}
+
+fn report(errors: &ConfigErrors) -> Exit {
+    for error in errors.iter() {
+        eprintln!("error: {error}");
+    }
+    Exit::BadConfig
+}

@@ -1,0 +1,167 @@
+//! Prints a resolved configuration as TOML that reads back as the same, but for its secrets.
+
+use std::fmt::Display;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::merge::join;
+use super::secret::Secret;
+use super::types::{Config, Credentials, TagPolicy, Timeouts, Upstream};
+use super::units::{print_duration, print_size};
+use super::values::{LOG_FORMATS, LOG_LEVELS};
+
+/// The whole configuration.
+pub fn render(config: &Config) -> String {
+    let mut out = Toml::default();
+    out.text("default_registry", &config.default_registry);
+    server(&mut out, config);
+    cache(&mut out, config);
+    fetch(&mut out, config);
+    out.table("limits");
+    match config.limits.max_connections {
+        Some(max) => out.value("max_connections", max),
+        None => out.comment("max_connections: as many as the descriptor limit allows"),
+    }
+    out.table("log");
+    out.text("level", word(&LOG_LEVELS, config.log.level));
+    out.text("format", word(&LOG_FORMATS, config.log.format));
+    for each in &config.upstreams {
+        upstream(&mut out, each, config);
+    }
+    out.0
+}
+
+fn server(out: &mut Toml, config: &Config) {
+    let server = &config.server;
+    out.table("server");
+    out.list("listen", &server.listen);
+    out.duration("header_timeout", server.header_timeout);
+    out.duration("idle_timeout", server.idle_timeout);
+    out.duration("write_idle_timeout", server.write_idle_timeout);
+    out.duration("drain", server.drain);
+    out.table("admin");
+    match config.admin.listen {
+        Some(listen) => out.text("listen", listen),
+        None => out.text("listen", "off"),
+    }
+}
+
+fn cache(out: &mut Toml, config: &Config) {
+    let cache = &config.cache;
+    out.table("cache");
+    out.text("dir", cache.dir.display());
+    out.text("max_size", print_size(cache.max_size));
+    out.text("min_free", print_size(cache.min_free));
+    out.text("memory", print_size(cache.memory));
+    out.value("open_files", cache.open_files);
+    out.value("strict_ranges", cache.strict_ranges);
+}
+
+fn fetch(out: &mut Toml, config: &Config) {
+    out.table("tags");
+    tags(out, &config.tags);
+    let fetch = &config.fetch;
+    out.table("fetch");
+    out.duration("linger", fetch.linger);
+    out.value("connections_per_fill", fetch.connections_per_fill);
+    out.value("connections_per_upstream", fetch.connections_per_upstream);
+    out.value("connections_total", fetch.connections_total);
+    out.value("max_fills", fetch.max_fills);
+    out.duration("wait", fetch.wait);
+    out.table("timeouts");
+    timeouts(out, &config.timeouts);
+}
+
+fn tags(out: &mut Toml, tags: &TagPolicy) {
+    out.duration("fresh_for", tags.fresh_for);
+    out.duration("stale_while_revalidate", tags.stale_while_revalidate);
+    out.duration("stale_for", tags.stale_for);
+    out.duration("negative_for", tags.negative_for);
+}
+
+fn timeouts(out: &mut Toml, timeouts: &Timeouts) {
+    out.duration("connect", timeouts.connect);
+    out.duration("first_byte", timeouts.first_byte);
+    out.duration("body_idle", timeouts.body_idle);
+}
+
+fn upstream(out: &mut Toml, upstream: &Upstream, config: &Config) {
+    let table = join("upstreams", &upstream.registry.to_string());
+    out.table(&table);
+    if !upstream.endpoints.is_empty() {
+        let urls = upstream
+            .endpoints
+            .iter()
+            .map(|url| url.origin().ascii_serialization());
+        out.list("endpoints", &urls.collect::<Vec<_>>());
+    }
+    out.list("hosts", &upstream.hosts);
+    if let Some(alias) = &upstream.alias {
+        out.text("alias", alias);
+    }
+    if let Credentials::Password {
+        username,
+        password: _,
+    } = &upstream.credentials
+    {
+        out.text("username", username);
+        out.text("password", Secret::REDACTED);
+    }
+    out.list("public", upstream.public.patterns());
+    out.value("allow_private", upstream.allow_private);
+    out.list("trusted_realms", &upstream.trusted_realms);
+    if let Some(ca_file) = &upstream.ca_file {
+        out.text("ca_file", ca_file.display());
+    }
+    out.value("max_connections", upstream.max_connections);
+    if upstream.timeouts != config.timeouts {
+        out.table(&format!("{table}.timeouts"));
+        timeouts(out, &upstream.timeouts);
+    }
+    if upstream.tags != config.tags {
+        out.table(&format!("{table}.tags"));
+        tags(out, &upstream.tags);
+    }
+}
+
+fn word<T: Copy + PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+    words
+        .iter()
+        .find(|(_, known)| *known == value)
+        .map_or("", |(word, _)| word)
+}
+
+/// TOML, line by line.
+#[derive(Default)]
+struct Toml(String);
+
+impl Toml {
+    fn table(&mut self, path: &str) {
+        let _ = writeln!(self.0, "\n[{path}]");
+    }
+
+    fn value(&mut self, key: &str, value: impl Display) {
+        let _ = writeln!(self.0, "{key} = {value}");
+    }
+
+    fn text(&mut self, key: &str, text: impl Display) {
+        self.value(key, quoted(text));
+    }
+
+    fn duration(&mut self, key: &str, duration: Duration) {
+        self.text(key, print_duration(duration));
+    }
+
+    fn list(&mut self, key: &str, items: &[impl Display]) {
+        let items: Vec<_> = items.iter().map(quoted).collect();
+        self.value(key, format_args!("[{}]", items.join(", ")));
+    }
+
+    fn comment(&mut self, text: &str) {
+        let _ = writeln!(self.0, "# {text}");
+    }
+}
+
+fn quoted(text: impl Display) -> String {
+    toml::Value::from(text.to_string()).to_string()
+}

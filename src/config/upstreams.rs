@@ -1,0 +1,279 @@
+//! Reads `[upstreams]`, one table a registry or family.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use url::Url;
+
+use super::env::variable_word;
+use super::globs::Globs;
+use super::pattern::RegistryPattern;
+use super::read::{tag_policy, timeouts};
+use super::secret::Secret;
+use super::section::{Reported, Section};
+use super::tree::Node;
+use super::types::{Credentials, TagPolicy, Timeouts, Upstream};
+use super::values::{alias, boolean, count, endpoint, file, host, host_and_port, path, text};
+
+/// What an upstream takes from the tables for all, where it says nothing.
+#[derive(Clone, Copy)]
+pub(super) struct Inherited {
+    pub(super) tags: Result<TagPolicy, Reported>,
+    pub(super) timeouts: Result<Timeouts, Reported>,
+    pub(super) max_connections: Result<usize, Reported>,
+}
+
+/// What `[upstreams]` says.
+pub(super) struct Upstreams {
+    /// All of them, if each is right. Those with `enabled = false` are checked and left out.
+    pub(super) all: Result<Vec<Upstream>, Reported>,
+    /// Their keys, whatever else is wrong with them.
+    pub(super) registries: Vec<RegistryPattern>,
+}
+
+/// Reads every table.
+pub(super) fn read(section: &Section<'_>, inherited: Inherited) -> Upstreams {
+    let tables = section.named_tables();
+    let mut read = Upstreams {
+        all: Ok(Vec::new()),
+        registries: Vec::new(),
+    };
+    let mut claims = Vec::new();
+    for (key, table) in &tables {
+        let registry = key
+            .parse::<RegistryPattern>()
+            .map_err(|message| table.complain_of_all(message));
+        let enabled = table.optional("enabled", boolean);
+        let upstream = upstream(key, registry.clone(), table, inherited, &mut claims);
+        match (enabled, upstream) {
+            (Ok(Some(false)), Ok(_)) => claims.retain(|claim| claim.key != *key),
+            (Ok(_), Ok(upstream)) => read.push(upstream),
+            (Err(reported), _) | (_, Err(reported)) => read.all = Err(reported),
+        }
+        if let (Ok(registry), Ok(None | Some(true))) = (registry, enabled) {
+            read.registries.push(registry);
+        }
+        table.finish();
+    }
+    section.finish();
+    if let Err(reported) = check_claims(claims) {
+        read.all = Err(reported);
+    }
+    read
+}
+
+impl Upstreams {
+    fn push(&mut self, upstream: Upstream) {
+        if let Ok(all) = &mut self.all {
+            all.push(upstream);
+        }
+    }
+}
+
+/// A name by which clients or variables are to find an upstream.
+struct Claim<'a> {
+    table: &'a Section<'a>,
+    /// The upstream's key.
+    key: &'a str,
+    /// `hosts` or `alias`.
+    word: &'static str,
+    name: String,
+    /// The name as far as it has to differ from others.
+    folded: String,
+}
+
+/// No name means two upstreams. The later source is told, since the earlier might be the default.
+fn check_claims(mut claims: Vec<Claim<'_>>) -> Result<(), Reported> {
+    claims.sort_by_key(|claim| {
+        let origin = claim.table.origin(claim.word);
+        (origin.source.clone(), origin.line)
+    });
+    let mut taken = HashMap::new();
+    let mut reported = Ok(());
+    for claim in &claims {
+        if let Some(other) = taken.insert((claim.word, &claim.folded), claim.key) {
+            let message = format!(
+                "`{}` already means `{other}`: write each name once",
+                claim.name
+            );
+            reported = Err(claim.table.complain(claim.word, message));
+        }
+    }
+    reported
+}
+
+fn upstream<'a>(
+    key: &'a str,
+    registry: Result<RegistryPattern, Reported>,
+    table: &'a Section<'a>,
+    inherited: Inherited,
+    claims: &mut Vec<Claim<'a>>,
+) -> Result<Upstream, Reported> {
+    let endpoints = endpoints(table, registry.as_ref().ok());
+    let hosts = hosts(table, registry.as_ref().ok());
+    let alias = table.optional("alias", alias);
+    let credentials = credentials(table);
+    let public = public(table);
+    let allow_private = table.optional("allow_private", boolean);
+    let trusted_realms = table.list("trusted_realms", host_and_port);
+    let ca_file = table.optional("ca_file", ca_file);
+    let max_connections = table.optional("max_connections", count(1..=10_000));
+    let timeouts = timeouts(&table.table("timeouts"), Some(inherited.timeouts));
+    let tags = tag_policy(&table.table("tags"), Some(inherited.tags));
+    let claim = |word, name: &String, folded| Claim {
+        table,
+        key,
+        word,
+        name: name.clone(),
+        folded,
+    };
+    claims.extend(
+        hosts
+            .iter()
+            .flatten()
+            .map(|host| claim("hosts", host, host.clone())),
+    );
+    claims.extend(
+        alias
+            .iter()
+            .flatten()
+            .map(|alias| claim("alias", alias, variable_word(alias))),
+    );
+    Ok(Upstream {
+        registry: registry?,
+        endpoints: endpoints?,
+        hosts: hosts?,
+        alias: alias?,
+        credentials: credentials?,
+        public: public?,
+        allow_private: allow_private?.unwrap_or(false),
+        trusted_realms: trusted_realms?,
+        ca_file: ca_file?,
+        max_connections: max_connections?.map_or(inherited.max_connections, Ok)?,
+        timeouts: timeouts?,
+        tags: tags?,
+    })
+}
+
+fn endpoints(
+    section: &Section<'_>,
+    registry: Option<&RegistryPattern>,
+) -> Result<Vec<Url>, Reported> {
+    let endpoints = section.list("endpoints", endpoint)?;
+    match registry.map(RegistryPattern::exact) {
+        Some(Some(registry)) if endpoints.is_empty() => {
+            let url = Url::parse(&format!("https://{registry}"));
+            let url = url.map_err(|error| {
+                section.complain("endpoints", format!("there is no default one: {error}"))
+            })?;
+            Ok(vec![url])
+        }
+        Some(None) if !endpoints.is_empty() => {
+            let message =
+                "a family of registries has no endpoints: each is fetched from its own host";
+            Err(section.complain("endpoints", message.into()))
+        }
+        _ => Ok(endpoints),
+    }
+}
+
+fn hosts(
+    section: &Section<'_>,
+    registry: Option<&RegistryPattern>,
+) -> Result<Vec<String>, Reported> {
+    let hosts = section.list("hosts", host)?;
+    if registry.is_some_and(|registry| registry.exact().is_none()) && !hosts.is_empty() {
+        let message = "a host cannot stand for a family of registries: write a table for the one that it means";
+        return Err(section.complain("hosts", message.into()));
+    }
+    Ok(hosts)
+}
+
+fn public(section: &Section<'_>) -> Result<Globs, Reported> {
+    let patterns = section.list("public", |node| {
+        let pattern = text(node)?;
+        Globs::new(vec![pattern.into()]).map(|_| pattern.to_owned())
+    })?;
+    Globs::new(patterns).map_err(|message| section.complain("public", message))
+}
+
+fn credentials(section: &Section<'_>) -> Result<Credentials, Reported> {
+    let username = section.optional("username", |node| match text(node)? {
+        name if name.contains(':') => {
+            Err("a user's name has no colon: write the name alone".into())
+        }
+        name => Ok(name.to_owned()),
+    });
+    let password = password(section);
+    match (username?, password?) {
+        (Some(username), Some(password)) => Ok(Credentials::Password { username, password }),
+        (None, None) => Ok(Credentials::None),
+        (Some(_), None) => Err(section.complain(
+            "username",
+            "there is no password for it: write `password_file` or `password`".into(),
+        )),
+        (None, Some(_)) => {
+            let key = if section.has("password") {
+                "password"
+            } else {
+                "password_file"
+            };
+            Err(section.complain(key, "there is no `username` for it: write one".into()))
+        }
+    }
+}
+
+/// The password, or that of the file. Where different sources say one each, the later source counts.
+fn password(section: &Section<'_>) -> Result<Option<Secret>, Reported> {
+    let inline = section.optional("password", |node| text(node).map(Secret::new));
+    let path = section.optional("password_file", path);
+    let (inline, path) = (inline?, path?);
+    let (inline_at, path_at) = (
+        &section.origin("password").source,
+        &section.origin("password_file").source,
+    );
+    let (inline, path) = match (inline, path) {
+        (Some(inline), Some(_)) if inline_at.overrides(path_at) => (Some(inline), None),
+        (Some(_), Some(path)) if path_at.overrides(inline_at) => (None, Some(path)),
+        (Some(_), Some(_)) => {
+            return Err(section.complain(
+                "password",
+                "`password_file` is set too: write one of them".into(),
+            ));
+        }
+        either => either,
+    };
+    match path {
+        Some(path) => read_password(&path)
+            .map(Some)
+            .map_err(|message| section.complain("password_file", message)),
+        None => Ok(inline),
+    }
+}
+
+/// One line, whose end is not part of the password.
+fn read_password(path: &Path) -> Result<Secret, String> {
+    let text = file(path)?;
+    let password = text.strip_suffix('\n').unwrap_or(&text);
+    let password = password.strip_suffix('\r').unwrap_or(password);
+    if password.is_empty() {
+        return Err(format!(
+            "{} is empty: write the password into it",
+            path.display()
+        ));
+    }
+    Ok(Secret::new(password))
+}
+
+/// Certificates are parsed where they are used; what can be told here is that they are there.
+fn ca_file(node: &Node) -> Result<PathBuf, String> {
+    let path = path(node)?;
+    if file(&path)?.contains("-----BEGIN CERTIFICATE-----") {
+        Ok(path)
+    } else {
+        Err(format!(
+            "{} holds no certificate: write the path of a PEM file",
+            path.display()
+        ))
+    }
+}
