@@ -25,6 +25,8 @@ mod units;
 mod upstreams;
 mod values;
 
+pub(crate) use values::parse_address;
+
 pub use error::{ConfigError, ConfigErrors};
 pub use globs::Globs;
 pub use load::{DEFAULT, Overrides, Sources};

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Exit;
-use crate::config::{Config, ConfigErrors, Overrides, Sources};
+use crate::config::{Config, ConfigErrors, Overrides, Sources, parse_address};
 
 /// Names the configuration file where no flag does.
 const CONFIG_FILE: &str = "FOREBAY_CONFIG";
@@ -16,12 +16,15 @@ const CONFIG_FILE: &str = "FOREBAY_CONFIG";
 /// Where the configuration comes from.
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Configuration file, in TOML, laid over the built-in default [env: `FOREBAY_CONFIG`]
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Configuration file, in TOML, laid over the built-in default [env: FOREBAY_CONFIG]"
+    )]
     config: Option<PathBuf>,
 
     /// Address to listen on for clients, such as 0.0.0.0:5000; may be given more than once
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
     listen: Vec<SocketAddr>,
 
     /// Directory of the cache

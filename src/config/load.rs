@@ -101,7 +101,7 @@ impl Config {
 
 fn read_file(path: &Path) -> Result<(Source, String), ConfigError> {
     let source = Source::File(path.into());
-    match values::file(path) {
+    match values::read_text(path) {
         Ok(text) => Ok((source, text)),
         Err(message) => Err(ConfigError::new(
             Origin::new(source),

@@ -69,7 +69,8 @@ impl Source {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
-            Source::Default => f.write_str("built-in default")?,
+            // Its lines mean nothing to a user.
+            Source::Default => return f.write_str("built-in default"),
             Source::File(path) => write!(f, "{}", path.display())?,
             Source::Environment(name) => write!(f, "environment variable {name}")?,
             Source::Flag(name) => f.write_str(name)?,

@@ -101,11 +101,15 @@ pub(super) fn timeout(node: &Node) -> Result<Duration, String> {
 
 /// An address to listen on.
 pub(super) fn address(node: &Node) -> Result<SocketAddr, String> {
-    let text = text(node)?;
+    parse_address(text(node)?)
+}
+
+/// An address to listen on, from a file or a flag.
+pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!(
-            "`{}` is not an address: write an IP address and a port, such as \"127.0.0.1:5000\", or \"0.0.0.0:5000\" \
-             for every interface",
+            "`{}` is not an address: write an IP address and a port, such as \"127.0.0.1:5000\", or \
+             \"0.0.0.0:5000\" for every interface",
             text.escape_debug()
         )
     })
@@ -136,17 +140,21 @@ pub(super) fn path(node: &Node) -> Result<PathBuf, String> {
     }
 }
 
-/// What a small text file holds.
+/// What the small text file of a key holds.
 pub(super) fn file(path: &Path) -> Result<String, String> {
-    let shown = path.display();
-    let bytes = fs::read(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    read_text(path).map_err(|message| format!("{} {message}", path.display()))
+}
+
+/// What a small text file holds; the error goes after its name.
+pub(super) fn read_text(path: &Path) -> Result<String, String> {
+    let bytes = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
     if bytes.len() > MAX_FILE {
         return Err(format!(
-            "{shown} is larger than {}",
+            "is larger than {}",
             units::print_size(MAX_FILE as u64)
         ));
     }
-    String::from_utf8(bytes).map_err(|_| format!("{shown} is not a text file in UTF-8"))
+    String::from_utf8(bytes).map_err(|_| "is not a text file in UTF-8".into())
 }
 
 /// A registry.

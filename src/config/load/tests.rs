@@ -521,7 +521,7 @@ fn a_file_that_cannot_be_read_or_parsed_is_one_error() {
     .unwrap_err();
     assert_eq!(
         told.to_string(),
-        "/nonexistent/f.toml: /nonexistent/f.toml cannot be read: No such file or directory (os error 2)"
+        "/nonexistent/f.toml: cannot be read: No such file or directory (os error 2)"
     );
     assert_eq!(errors(load_text("[cache]\ndir = /x\n")).len(), 1);
 }
