@@ -1,0 +1,168 @@
+//! Open files: one descriptor a blob, shared by all its readers, from the first byte of its fill
+//! until the last reader has gone, whatever becomes of its name meanwhile.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use super::ledger::Charge;
+use super::live::Live;
+use super::reads::Reads;
+use super::sync::lock;
+use crate::oci::Digest;
+
+/// An open file of a blob, complete or growing.
+pub(crate) struct DiskFile {
+    /// `Some` until it is dropped.
+    file: Option<File>,
+    /// What it was called when it was opened, for errors and the fault seam.
+    path: PathBuf,
+    digest: Digest,
+    reads: Arc<Reads>,
+    live: Arc<Live>,
+    /// The bytes of a file that was removed while open: charged until the last reader closes it.
+    held: Mutex<Option<Charge>>,
+}
+
+impl DiskFile {
+    pub(crate) fn new(
+        file: File,
+        path: PathBuf,
+        digest: Digest,
+        reads: &Arc<Reads>,
+        live: &Arc<Live>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            file: Some(file),
+            path,
+            digest,
+            reads: Arc::clone(reads),
+            live: Arc::clone(live),
+            held: Mutex::new(None),
+        })
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        self.file.as_ref().expect("a file is open until its drop")
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file has no name any more; its bytes are free when this is dropped.
+    pub(crate) fn hold(&self, charge: Charge) {
+        *lock(&self.held) = Some(charge);
+    }
+
+    pub(crate) async fn read_at(self: &Arc<Self>, position: u64, max: usize) -> io::Result<Bytes> {
+        self.reads.read_at(self, position, max).await
+    }
+}
+
+impl Drop for DiskFile {
+    fn drop(&mut self) {
+        self.live.closed(&self.digest);
+        if let Some(charge) = lock(&self.held).take() {
+            // Closing the last descriptor of a removed file frees its blocks, which takes time.
+            let file = self.file.take();
+            self.reads.later(move || {
+                drop(file);
+                drop(charge);
+            });
+        }
+    }
+}
+
+/// A stored blob, open for reading.
+pub struct BlobFile {
+    disk: Arc<DiskFile>,
+    size: u64,
+    /// The last use that was recorded.
+    pub(crate) recorded_use: AtomicU64,
+}
+
+impl BlobFile {
+    pub(crate) fn new(disk: Arc<DiskFile>, size: u64, recorded_use: u64) -> Arc<Self> {
+        Arc::new(Self {
+            disk,
+            size,
+            recorded_use: AtomicU64::new(recorded_use),
+        })
+    }
+
+    /// The blob's digest.
+    pub fn digest(&self) -> Digest {
+        self.disk.digest
+    }
+
+    /// The blob's length in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads at most `max` bytes from `position`: what is in the page cache at once (at most
+    /// 32 KiB), anything else on the blocking pool (at most 256 KiB). Empty only at the end, or
+    /// for a `max` of 0.
+    pub async fn read_at(&self, position: u64, max: usize) -> io::Result<Bytes> {
+        self.disk.read_at(position, max).await
+    }
+
+    pub(crate) fn disk(&self) -> &DiskFile {
+        &self.disk
+    }
+
+    /// Notes a use; `true` when it is due to be recorded.
+    pub(crate) fn touch(&self, now: u64, granule: u64) -> bool {
+        let last = self.recorded_use.load(Ordering::Relaxed);
+        now.saturating_sub(last) >= granule
+            && self
+                .recorded_use
+                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+}
+
+impl fmt::Debug for BlobFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlobFile")
+            .field("digest", &self.disk.digest)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A blob that is being written, open for reading. It stays readable after its commit, and after
+/// its removal.
+pub struct PartialFile {
+    disk: Arc<DiskFile>,
+}
+
+impl PartialFile {
+    pub(crate) fn new(disk: Arc<DiskFile>) -> Arc<Self> {
+        Arc::new(Self { disk })
+    }
+
+    /// The blob's digest.
+    pub fn digest(&self) -> Digest {
+        self.disk.digest
+    }
+
+    /// Like [`BlobFile::read_at`]. The caller keeps to ranges that the writer said are written.
+    pub async fn read_at(&self, position: u64, max: usize) -> io::Result<Bytes> {
+        self.disk.read_at(position, max).await
+    }
+}
+
+impl fmt::Debug for PartialFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartialFile")
+            .field("digest", &self.disk.digest)
+            .finish_non_exhaustive()
+    }
+}

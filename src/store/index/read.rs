@@ -1,0 +1,142 @@
+//! The questions that the index answers. All of them read the disk: callers are on the blocking
+//! pool.
+
+use std::ops::Bound;
+
+use redb::ReadableTable as _;
+
+use super::tables::{
+    BLOBS, BlobRow, LINKS, LRU, TAGS, TagRecord, digest_key, link_key, read_lru_key, shard_start,
+    split_digest, tag_key,
+};
+use super::{Index, IndexError};
+use crate::oci::{Algorithm, Digest, Registry, Repository, RepositoryName, Tag};
+
+/// The blobs of one algorithm whose digests begin with one byte.
+pub(crate) type Shard = (Algorithm, u8);
+
+/// A blob's place in the order of eviction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) last_use: u64,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+/// Who may read a digest through a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Visibility {
+    /// Any repository of the registry.
+    Public,
+    /// This repository, because its upstream said so.
+    Repository,
+}
+
+type Result<T> = std::result::Result<T, IndexError>;
+
+impl Index {
+    pub(crate) fn blob(&self, digest: &Digest) -> Result<Option<BlobRow>> {
+        self.read(|txn| {
+            let table = txn.open_table(BLOBS)?;
+            let row = table.get(digest_key(digest).as_slice())?;
+            row.map(|row| BlobRow::decode(row.value())).transpose()
+        })
+    }
+
+    pub(crate) fn link(
+        &self,
+        registry: &Registry,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Visibility>> {
+        self.read(|txn| {
+            let table = txn.open_table(LINKS)?;
+            let public = link_key(digest, registry, None);
+            if table.get(public.as_slice())?.is_some() {
+                return Ok(Some(Visibility::Public));
+            }
+            let here = link_key(digest, registry, Some(name));
+            let found = table.get(here.as_slice())?;
+            Ok(found.map(|_| Visibility::Repository))
+        })
+    }
+
+    pub(crate) fn tag(&self, repository: &Repository, tag: &Tag) -> Result<Option<TagRecord>> {
+        self.read(|txn| {
+            let table = txn.open_table(TAGS)?;
+            let row = table.get(tag_key(repository, tag).as_slice())?;
+            row.map(|row| TagRecord::decode(row.value())).transpose()
+        })
+    }
+
+    /// The first blobs in the order of eviction after a place, at most `count`.
+    pub(crate) fn oldest(&self, after: Option<&Place>, count: usize) -> Result<Vec<Place>> {
+        self.read(|txn| {
+            let blobs = txn.open_table(BLOBS)?;
+            let lru = txn.open_table(LRU)?;
+            let after = after.map(|place| super::tables::lru_key(place.last_use, &place.digest));
+            let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let mut places = Vec::new();
+            for entry in lru.range::<&[u8]>((from, Bound::Unbounded))?.take(count) {
+                let (last_use, digest) = read_lru_key(entry?.0.value())?;
+                let row = blobs
+                    .get(digest_key(&digest).as_slice())?
+                    .ok_or_else(|| IndexError::Damaged("a place without a row".into()))?;
+                let size = BlobRow::decode(row.value())?.size;
+                places.push(Place {
+                    last_use,
+                    digest,
+                    size,
+                });
+            }
+            Ok(places)
+        })
+    }
+
+    /// The latest last use.
+    pub(crate) fn newest(&self) -> Result<u64> {
+        self.read(|txn| {
+            let lru = txn.open_table(LRU)?;
+            match lru.last()? {
+                Some((key, _)) => Ok(read_lru_key(key.value())?.0),
+                None => Ok(0),
+            }
+        })
+    }
+
+    /// The blobs of one shard, in order, with their sizes.
+    pub(crate) fn shard(&self, shard: Shard) -> Result<Vec<(Digest, u64)>> {
+        self.read(|txn| {
+            let table = txn.open_table(BLOBS)?;
+            let from = shard_start(shard.0, shard.1);
+            let mut rows = Vec::new();
+            for entry in table.range(from.as_slice()..)? {
+                let (key, row) = entry?;
+                if !key.value().starts_with(&from) {
+                    break;
+                }
+                let (digest, _) = split_digest(key.value())?;
+                rows.push((digest, BlobRow::decode(row.value())?.size));
+            }
+            Ok(rows)
+        })
+    }
+
+    /// Digests after `after` that have links, of the next `count` links; empty at the end.
+    pub(crate) fn linked(&self, after: Option<&Digest>, count: usize) -> Result<Vec<Digest>> {
+        self.read(|txn| {
+            let table = txn.open_table(LINKS)?;
+            // Every link of a digest sorts before its key with 0xff behind it.
+            let after = after.map(|digest| [digest_key(digest), vec![0xff]].concat());
+            let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let mut digests = Vec::new();
+            for entry in table.range::<&[u8]>((from, Bound::Unbounded))?.take(count) {
+                let (digest, _) = split_digest(entry?.0.value())?;
+                if digests.last() != Some(&digest) {
+                    digests.push(digest);
+                }
+            }
+            Ok(digests)
+        })
+    }
+}
