@@ -36,6 +36,7 @@ mod retry;
 mod retry_after;
 mod tls;
 mod token;
+mod token_service;
 mod transport;
 
 pub use blob::{BlobResponse, Confirmed};
@@ -50,3 +51,6 @@ pub use quota::{Allowance, QuotaReport};
 pub use range::ByteRange;
 pub use registry::{SetupError, Upstreams};
 pub use tls::TlsError;
+
+#[cfg(test)]
+mod tests;

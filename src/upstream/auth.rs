@@ -4,20 +4,20 @@
 //! their token along instead of paying for a 401 first.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, StatusCode};
 use url::Url;
 
 use super::address::Origin;
-use super::body::read_small;
 use super::challenge::{Bearer, Challenge, ChallengeError};
 use super::credentials::{Access, Identity, basic};
 use super::error::{ErrorKind, UpstreamError};
 use super::redirect;
-use super::refusal::{Refusal, Speaker};
-use super::token::{MAX_TOKEN_BYTES, Obtained, Token, TokenKey, Tokens};
-use super::transport::{Outgoing, Transport, host_of};
+use super::refusal::Refusal;
+use super::token::{Obtained, Token, TokenKey, Tokens};
+use super::token_service::fetch_token;
+use super::transport::{Transport, host_of};
 use crate::config::Credentials;
 use crate::oci::RepositoryName;
 
@@ -238,67 +238,4 @@ fn refused_challenge(asked: &Url, error: &ChallengeError) -> UpstreamError {
         ChallengeError::Downgrade | ChallengeError::ForeignRealm(_) => ErrorKind::Policy,
     };
     UpstreamError::new(kind, host_of(asked), error.to_string())
-}
-
-/// One request to a token service. Redirects are followed within its origin only, so that the login
-/// stays there.
-async fn fetch_token(
-    transport: Arc<Transport>,
-    mut url: Url,
-    login: Option<HeaderValue>,
-) -> Result<Token, UpstreamError> {
-    let home = Origin::of(&url);
-    let host = host_of(&url);
-    let asked_at = Instant::now();
-    for _ in 0..=redirect::MAX_REDIRECTS {
-        let outgoing = Outgoing {
-            method: Method::GET,
-            url: url.clone(),
-            authorization: login.clone(),
-            accept: None,
-            range: None,
-        };
-        let mut response = transport.send(outgoing).await?;
-        if response.status().is_redirection() {
-            let next = redirect::target(&url, response.headers()).map_err(|what| {
-                UpstreamError::invalid(&host, format!("the token service {what}"))
-            })?;
-            if Origin::of(&next) != home {
-                let message = "the token service redirects to another host";
-                return Err(UpstreamError::new(ErrorKind::Policy, host, message));
-            }
-            url = next;
-            continue;
-        }
-        if !response.status().is_success() {
-            let had_login = login.is_some();
-            let error = Refusal::read(response)
-                .await
-                .into_error(&host, Speaker::TokenService);
-            return Err(if had_login {
-                login_failed(error)
-            } else {
-                error
-            });
-        }
-        let body = read_small(&mut response, MAX_TOKEN_BYTES, transport.body_idle()).await?;
-        let early = Duration::from_millis(rand::random_range(5_000..10_000));
-        return Token::parse(&body, asked_at, early)
-            .map_err(|what| UpstreamError::invalid(&host, what));
-    }
-    Err(UpstreamError::invalid(
-        host,
-        "the token service redirects without end",
-    ))
-}
-
-fn login_failed(error: UpstreamError) -> UpstreamError {
-    match error.kind() {
-        ErrorKind::Unauthorized => UpstreamError::new(
-            ErrorKind::Unauthorized,
-            error.host(),
-            "the token service refuses the login: check username and password of this upstream",
-        ),
-        _ => error,
-    }
 }

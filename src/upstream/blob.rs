@@ -70,13 +70,13 @@ impl Upstream {
         digest: &Digest,
     ) -> Result<Confirmed, UpstreamError> {
         if self.no_blob_head.load(Ordering::Relaxed) {
-            return self.confirm_by_get(name, digest).await;
+            return self.first_byte(name, digest, Redirects::Prove).await;
         }
         let refused = match self.confirm_by_head(name, digest).await {
             Err(error) if may_be_head(error.kind()) => error,
             told => return told,
         };
-        match self.confirm_by_get(name, digest).await {
+        match self.first_byte(name, digest, Redirects::Prove).await {
             Ok(confirmed) => {
                 self.no_blob_head.store(true, Ordering::Relaxed);
                 Ok(confirmed)
@@ -104,13 +104,23 @@ impl Upstream {
         })
     }
 
-    async fn confirm_by_get(
+    /// As [`Upstream::confirm_blob`], and finds out the size, following redirects for it. Costs a
+    /// request for one byte, by GET: stores that are redirected to may refuse HEAD.
+    pub async fn measure_blob(
         &self,
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<Confirmed, UpstreamError> {
-        let first = Some(ByteRange::FIRST);
-        let ask = ask(Method::GET, name, digest, first, Redirects::Prove);
+        self.first_byte(name, digest, Redirects::Follow).await
+    }
+
+    async fn first_byte(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+        redirects: Redirects,
+    ) -> Result<Confirmed, UpstreamError> {
+        let ask = ask(Method::GET, name, digest, Some(ByteRange::FIRST), redirects);
         let answer = match self.ask(&ask).await {
             Ok(answer) => answer,
             // An empty blob has no first byte, and is there all the same.
@@ -123,13 +133,16 @@ impl Upstream {
             Err(error) => return Err(error),
         };
         let headers = answer.response.headers();
-        let extent = match answer.response.status() {
-            StatusCode::PARTIAL_CONTENT => Extent::partial(headers, &ByteRange::FIRST).ok(),
-            StatusCode::OK => Extent::whole(headers).ok(),
+        let size = match answer.response.status() {
+            StatusCode::PARTIAL_CONTENT => {
+                let extent = Extent::partial(headers, &ByteRange::FIRST);
+                extent.map_err(|what| answer.invalid(what))?.total
+            }
+            StatusCode::OK => content_length(headers).map_err(|what| answer.invalid(what))?,
             _ => None,
         };
         Ok(Confirmed {
-            size: extent.and_then(|extent| extent.total),
+            size,
             access: answer.access,
         })
     }

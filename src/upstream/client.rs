@@ -72,7 +72,7 @@ impl Upstream {
             registry,
             endpoints,
             bounds: Bounds::new(settings.max_connections, shared.connections.clone()),
-            retries: RetryPolicy::default(),
+            retries: RetryPolicy::for_endpoints(settings.endpoints.len()),
             public: settings.public.clone(),
             tags: settings.tags,
             quota: watch::Sender::new(None),

@@ -8,6 +8,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::address::Refused;
 use crate::oci::ErrorCode;
 
@@ -125,6 +127,19 @@ impl UpstreamError {
     #[must_use]
     pub(crate) fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
         self.retry_after = wait;
+        self
+    }
+
+    /// An upstream that repeats a login in its message is not repeated.
+    #[must_use]
+    pub(crate) fn without(mut self, login: &HeaderValue) -> Self {
+        let secret = login
+            .to_str()
+            .ok()
+            .and_then(|login| login.split(' ').next_back());
+        if secret.is_some_and(|secret| self.message.contains(secret)) {
+            "its message is withheld, since it repeats the login".clone_into(&mut self.message);
+        }
         self
     }
 

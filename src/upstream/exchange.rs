@@ -123,7 +123,11 @@ impl Exchange<'_> {
             Reply::Success(response) => response,
             Reply::Redirect(response) => self.follow(ask, url, response, grant.as_ref()).await?,
             Reply::Refusal(refusal) => {
-                return Err(refusal.into_error(&host_of(&url), Speaker::Registry(ask.absent)));
+                let error = refusal.into_error(&host_of(&url), Speaker::Registry(ask.absent));
+                return Err(match &grant {
+                    Some(grant) => error.without(&grant.header),
+                    None => error,
+                });
             }
         };
         let body = match ask.body {

@@ -36,6 +36,16 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// The default, with an attempt for each endpoint at least.
+    pub(crate) fn for_endpoints(endpoints: usize) -> RetryPolicy {
+        let default = RetryPolicy::default();
+        let endpoints = u32::try_from(endpoints).unwrap_or(u32::MAX);
+        RetryPolicy {
+            attempts: default.attempts.max(endpoints),
+            ..default
+        }
+    }
+
     /// The pause before the next attempt, after `made` of them within `elapsed`; `None` to give up.
     /// `roll` is uniform in `0.0..1.0` (full jitter: pauses anywhere between nothing and the bound, so
     /// that clients that failed together do not come back together).
