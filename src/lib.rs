@@ -1,7 +1,87 @@
-//! placeholder
+//! forebay: a pull-through caching mirror for OCI (Docker) registries.
+//!
+//! This page is the map and the contract. It holds no logic.
+//!
+//! # The house
+//!
+//! | module | what it is for | may know |
+//! |---|---|---|
+//! | [`oci`] | digests, names, descriptors, manifests, wire errors; pure | |
+//! | [`metrics`] | every metric and label, as functions | |
+//! | [`config`] | files, environment and flags become one validated `Config` | `oci` |
+//! | [`store`] | the disk: blobs, the index, links, tag records, the limit, recovery | `oci`, `metrics` |
+//! | [`upstream`] | one upstream: requests, logins, redirects, retries, the address policy | `oci`, `metrics`, `config` |
+//! | [`mirror`] | the product: manifest, blob and tag flows, the fill, rights, freshness | all above |
+//! | [`http`] | one request: its route, range, response, body, errors | `mirror` and what it speaks in |
+//! | [`admin`] | the operators' listener: health and metrics | `mirror` |
+//! | [`server`] | accept loops, timeouts, the connection cap, the drain | `http`, `admin` |
+//! | [`app`] | the one place that knows all concrete types | all above |
+//! | [`cli`] | one file a command | `app`, `config` |
+//!
+//! `tests/it/architecture.rs` fails on a `crate::` path that this table does not allow.
+//!
+//! # Words
+//!
+//! A *link* is the fact that a repository holds a digest, learned from its upstream: the right to read it there. A *tag
+//! record* says what a tag pointed at, and when its upstream last confirmed it. A *fill* is one fetch of one blob into the
+//! cache, read by any number of clients while it runs; a *follower* is a client reading a fill that another's request
+//! started. A fill's *extents* are the ranges that are on disk, its *frontier* is the length of the contiguous, hashed
+//! prefix, a *piece* is what one of its requests asks for, a *source* is a repository that it may ask.
+//!
+//! # Life of a request: GET of a blob, cold
+//!
+//! 1. `server` accepts the connection and hands each request to `http`.
+//! 2. `http::route` turns method, path, query and host into a route. Bad input ends here, with the spec's error body.
+//! 3. `Mirror::blob` looks for the right and the bytes: memory, then the index. Both there: the file is opened.
+//! 4. Otherwise it joins the running fill of that digest, or starts one, and adds its own repository to the sources.
+//! 5. The fill's driver is a task of its own. It asks the current source, writes and hashes in batches off the async
+//!    threads, and publishes its frontier. The first answer proves the source's right. On the last byte it finishes the
+//!    verifier, publishes `Verified`, commits the file, and writes down index row and links.
+//! 6. A `FillReader` follows the frontier by reading the growing file. The response head waits for the first hashed byte,
+//!    or, for a body of at most 64 KiB, for the digest, so that an early failure is still an honest status.
+//! 7. `http` turns the `Served` value into a response; its guards ride in the body to the last byte.
+//!
+//! # Invariants
+//!
+//! Each with the file that keeps it and the test that would show it broken.
+//!
+//! 1. **Verified or absent.** Nothing stands under `blobs/` unless its bytes hash to its name: `commit` takes an
+//!    [`oci::Verified`], which only a finished verifier makes. `src/oci/verify.rs`, `src/store/commit.rs`;
+//!    `tests/it/faults.rs`, `tests/it/crash.rs`.
+//! 2. **Parsed once.** Text becomes [`oci::Digest`], [`oci::RepositoryName`], [`oci::Tag`] at the edge; file paths derive
+//!    from decoded digests only. `src/store/layout.rs`; property tests in `src/oci`.
+//! 3. **One fill a digest.** No byte of a blob is asked for twice, whatever the number of clients, ranges and
+//!    repositories. A resume asks for the rest; a proven mismatch starts over, once. Rights are never shared: each client
+//!    gets its own repository's answer. `src/mirror/fill/table.rs`, `plan.rs`; `tests/it/fills.rs`, and
+//!    `src/mirror/fill/plan/tests.rs`, which explores the plan's transitions exhaustively.
+//! 4. **A fill belongs to no client.** No disconnect slows or fails it; its failure reaches every reader as an error.
+//!    Without readers it goes on for `fetch.linger`, then pauses and keeps what it has. `src/mirror/fill/task.rs`;
+//!    `tests/it/fills.rs`.
+//! 5. **A 200 ends cleanly only if complete and verified.** Its last part is withheld until then. Bytes that stop coming
+//!    end the connection with FIN, so that clients resume; a proven mismatch ends it with RST, because a resume would
+//!    splice a good tail onto bad bytes. `src/mirror/fill/reader.rs`, `src/http/body.rs`; `tests/it/faults.rs`.
+//! 6. **Digests are never revalidated; tags are.** A stale tag is served only while its upstream can't be reached or
+//!    refuses for load, or within `stale_while_revalidate`; never on 401, 403 or 404. `src/mirror/freshness.rs`,
+//!    `manifests.rs`; `tests/it/tags.rs`.
+//! 7. **Verbatim.** Manifest bytes are stored and served as they came. `src/mirror/manifests.rs`; `tests/it/tags.rs`.
+//! 8. **Bytes are shared, rights are not.** What was fetched without credentials, or from a repository declared public, is
+//!    readable in every repository of its upstream; all else only where the upstream has confirmed it. Nothing opens a body
+//!    without a [`mirror::rights::Granted`]. `src/mirror/rights.rs`; `tests/it/rights.rs`.
+//! 9. **Credentials stay home**: their upstream and its trusted realm; no redirect, log, label or error.
+//!    `src/upstream/exchange.rs`, `challenge.rs`; `tests/it/rights.rs`, `tests/it/faults.rs`.
+//! 10. **The cache is disposable.** A store fault costs its help, never the pull. `src/mirror/fill/settle.rs`, `solo.rs`;
+//!     `tests/it/limit.rs`, `tests/it/restart.rs`.
+//! 11. **Everything is bounded**: disk, memory a connection, fills, connections, queues, maps, waits, retries.
+//!     `config/default.toml` lists the bounds; `tests/it/limit.rs`.
+//! 12. **Eviction only unlinks.** Open readers finish, a running fill is never evicted. `src/store/evict.rs`; the model in
+//!     `src/store`.
+
+#![forbid(unsafe_code)]
+
 pub mod cli;
 pub mod config;
 pub mod metrics;
+pub mod mirror;
 pub mod oci;
 pub mod store;
 pub mod upstream;

@@ -123,6 +123,7 @@ fn cache(section: &Section<'_>, user_cache: Option<PathBuf>) -> Result<Cache, Re
             section.complain("dir", message.into())
         })
     });
+    let lock_wait = section.required("lock_wait", duration);
     let max_size = section.required("max_size", size_from(LEAST_CACHE));
     let min_free = section.required("min_free", size);
     let memory = section.required("memory", size);
@@ -131,6 +132,7 @@ fn cache(section: &Section<'_>, user_cache: Option<PathBuf>) -> Result<Cache, Re
     section.finish();
     Ok(Cache {
         dir: dir?,
+        lock_wait: lock_wait?,
         max_size: max_size?,
         min_free: min_free?,
         memory: memory?,

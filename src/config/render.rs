@@ -50,6 +50,7 @@ fn cache(out: &mut Toml, config: &Config) {
     let cache = &config.cache;
     out.table("cache");
     out.text("dir", cache.dir.display());
+    out.duration("lock_wait", cache.lock_wait);
     out.text("max_size", print_size(cache.max_size));
     out.text("min_free", print_size(cache.min_free));
     out.text("memory", print_size(cache.memory));

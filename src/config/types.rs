@@ -64,6 +64,8 @@ pub struct Admin {
 pub struct Cache {
     /// Where the cache lives.
     pub dir: PathBuf,
+    /// How long a start waits for another process to let go of it.
+    pub lock_wait: Duration,
     /// Most bytes on disk, unfinished fills and the index included.
     pub max_size: u64,
     /// Bytes of the file system that are left free.

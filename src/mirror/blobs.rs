@@ -16,7 +16,7 @@ use super::fill::reader::{FillReader, Release};
 use super::fill::solo::Solo;
 use super::fill::sources::Source;
 use super::fill::table::Lease;
-use super::fill::{Failure, Progress};
+use super::fill::{Failure, Progress, fetch};
 use super::range::RangeSpec;
 use super::rights::{Granted, Kind};
 use super::served::{Body, BodyError, CacheStatus, Served};
@@ -92,7 +92,9 @@ impl Mirror {
         Err(match failure {
             Failure::Sources(error) => error,
             Failure::Mismatch => MirrorError::wrong_bytes(&ask.digest),
-            Failure::Paused | Failure::Abandoned => MirrorError::Busy("the mirror is stopping".to_owned()),
+            Failure::Paused | Failure::Abandoned => {
+                MirrorError::Busy("the mirror is stopping".to_owned())
+            }
         })
     }
 
@@ -103,17 +105,23 @@ impl Mirror {
         {
             return ask.serve_file(file).map(Tried::Served);
         }
-        if known.is_none() && self.inner.store.stat(&ask.digest).await.ok().flatten().is_some() {
+        if known.is_none()
+            && self
+                .inner
+                .store
+                .stat(&ask.digest)
+                .await
+                .ok()
+                .flatten()
+                .is_some()
+        {
             let granted = self.prove(ask).await?.0;
             if let Some(file) = self.stored(&granted).await {
                 return ask.serve_file(file).map(Tried::Served);
             }
         }
-        if ask.wanted == Wanted::Head
-            && self.inner.fills.running(&ask.digest).is_none()
-            && let (_, Some(size)) = self.prove(ask).await?
-        {
-            return ask.serve_head(size, CacheStatus::Miss).map(Tried::Served);
+        if ask.wanted == Wanted::Head && self.inner.fills.running(&ask.digest).is_none() {
+            return self.head_upstream(ask).await.map(Tried::Served);
         }
         self.serve_fill(ask).await
     }
@@ -136,24 +144,52 @@ impl Mirror {
     async fn prove(&self, ask: &Ask) -> Result<(Granted, Option<u64>), MirrorError> {
         let rights = &self.inner.rights;
         let name = &ask.repository.name;
-        rights.prove(&ask.upstream, name, Kind::Blob, &ask.digest).await
+        rights
+            .prove(&ask.upstream, name, Kind::Blob, &ask.digest)
+            .await
     }
 
-    async fn serve_fill(&self, ask: &Ask) -> Result<Tried, MirrorError> {
-        if self.inner.fills.is_quarantined(&ask.digest, std::time::Instant::now()) {
-            return Err(MirrorError::wrong_bytes(&ask.digest));
+    /// A HEAD of what is not here costs a question upstream, not a fetch.
+    async fn head_upstream(&self, ask: &Ask) -> Result<Served, MirrorError> {
+        let told = self.prove(ask).await?.1;
+        let size = self.size_or_ask(ask, told).await?;
+        ask.serve_head(size, CacheStatus::Miss)
+    }
+
+    /// The size that was told, else the one that the upstream tells when asked for it.
+    async fn size_or_ask(&self, ask: &Ask, told: Option<u64>) -> Result<u64, MirrorError> {
+        if let Some(size) = told {
+            return Ok(size);
         }
-        let source = Source {
+        let size = fetch::size(&self.source(ask), &ask.digest).await;
+        let size =
+            size.map_err(|error| MirrorError::from_blob(&error, &ask.repository, &ask.digest))?;
+        size.ok_or_else(|| MirrorError::no_size(&ask.repository, &ask.digest))
+    }
+
+    fn source(&self, ask: &Ask) -> Source {
+        Source {
             upstream: Arc::clone(&ask.upstream),
             name: ask.repository.name.clone(),
             size: self.inner.memory.size_hint(&ask.repository, &ask.digest),
-        };
+        }
+    }
+
+    async fn serve_fill(&self, ask: &Ask) -> Result<Tried, MirrorError> {
+        if self
+            .inner
+            .fills
+            .is_quarantined(&ask.digest, std::time::Instant::now())
+        {
+            return Err(MirrorError::wrong_bytes(&ask.digest));
+        }
+        let source = self.source(ask);
         let (lease, collapsed) = self.inner.fills.join(ask.digest, source.clone());
         let (total, granted) = match self.total_and_right(ask, &lease).await? {
             Ok(known) => known,
             Err(failure) => return Ok(Tried::Again(failure)),
         };
-        let progress = lease.progress.borrow().clone();
+        let progress = lease.progress().borrow().clone();
         let verified = matches!(progress, Progress::Verified { .. });
         let range = ask.resolve(total)?;
         let rule = Release::rule(&range, total, self.inner.strict_ranges);
@@ -180,8 +216,12 @@ impl Mirror {
     }
 
     /// Waits until the fill knows the blob's size, and makes sure of this repository's own right to it.
-    async fn total_and_right(&self, ask: &Ask, lease: &Lease) -> Result<Result<(u64, Granted), Failure>, MirrorError> {
-        let mut progress = lease.progress.subscribe();
+    async fn total_and_right(
+        &self,
+        ask: &Ask,
+        lease: &Lease,
+    ) -> Result<Result<(u64, Granted), Failure>, MirrorError> {
+        let mut progress = lease.progress();
         let told = progress.wait_for(|progress| !matches!(progress, Progress::Connecting));
         let progress = match tokio::time::timeout_at(ask.deadline, told).await {
             Ok(Ok(progress)) => progress.clone(),
@@ -207,10 +247,8 @@ impl Mirror {
             return Err(refusal);
         }
         let (granted, size) = self.prove(ask).await?;
-        match total.or(size) {
-            Some(total) => Ok(Ok((total, granted))),
-            None => Err(MirrorError::no_size(&ask.repository, &ask.digest)),
-        }
+        let total = self.size_or_ask(ask, total.or(size)).await?;
+        Ok(Ok((total, granted)))
     }
 }
 
@@ -218,9 +256,9 @@ impl Ask {
     fn resolve(&self, size: u64) -> Result<Range<u64>, MirrorError> {
         match self.range {
             None => Ok(0..size),
-            Some(spec) => spec.resolve(size).map_err(|refused| MirrorError::RangeNotSatisfiable {
-                size: refused.size,
-            }),
+            Some(spec) => spec
+                .resolve(size)
+                .map_err(|refused| MirrorError::RangeNotSatisfiable { size: refused.size }),
         }
     }
 
@@ -249,7 +287,13 @@ impl Ask {
         Ok(self.served(size, range, status, Body::Empty))
     }
 
-    fn served(&self, size: u64, range: Range<u64>, cache_status: CacheStatus, body: Body) -> Served {
+    fn served(
+        &self,
+        size: u64,
+        range: Range<u64>,
+        cache_status: CacheStatus,
+        body: Body,
+    ) -> Served {
         Served {
             cache_status,
             media_type: media_type::OCTET_STREAM,
@@ -266,6 +310,10 @@ impl Ask {
 
 /// The bytes of a blob on their way to one client.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it stands in a box of its own, see `Body::Blob`"
+)]
 pub enum BlobBody {
     /// From the cache.
     Stored(StoredBody),

@@ -80,7 +80,11 @@ impl MirrorError {
     }
 
     /// An upstream's answer to a question about a manifest.
-    pub fn from_manifest(error: &UpstreamError, repository: &Repository, reference: &Reference) -> Self {
+    pub fn from_manifest(
+        error: &UpstreamError,
+        repository: &Repository,
+        reference: &Reference,
+    ) -> Self {
         let separator = match reference {
             Reference::Tag(_) => ':',
             Reference::Digest(_) => '@',
@@ -97,13 +101,27 @@ impl MirrorError {
 
     /// An upstream's answer to a question about a repository's tags.
     pub fn from_listing(error: &UpstreamError, repository: &Repository) -> Self {
-        Self::from_upstream(error, repository, &format!("tags of {repository}"), ErrorCode::NameUnknown)
+        Self::from_upstream(
+            error,
+            repository,
+            &format!("tags of {repository}"),
+            ErrorCode::NameUnknown,
+        )
     }
 
-    fn from_upstream(error: &UpstreamError, repository: &Repository, what: &str, unknown: ErrorCode) -> Self {
+    fn from_upstream(
+        error: &UpstreamError,
+        repository: &Repository,
+        what: &str,
+        unknown: ErrorCode,
+    ) -> Self {
         match error.kind() {
             ErrorKind::NotFound { code } => Self::NotFound {
-                code: if code == ErrorCode::NameUnknown { code } else { unknown },
+                code: if code == ErrorCode::NameUnknown {
+                    code
+                } else {
+                    unknown
+                },
                 message: format!("{what} is not known upstream"),
             },
             ErrorKind::Unauthorized | ErrorKind::Denied => Self::Denied {
@@ -175,7 +193,10 @@ impl MirrorError {
     /// No upstream tells the size of a blob, and a response head can't go out without it.
     pub fn no_size(repository: &Repository, digest: &Digest) -> Self {
         Self::BadUpstream {
-            message: format!("{} does not tell the size of blob {digest}", repository.registry),
+            message: format!(
+                "{} does not tell the size of blob {digest}",
+                repository.registry
+            ),
             detail: None,
         }
     }
@@ -188,5 +209,7 @@ impl From<flight::Abandoned> for MirrorError {
 }
 
 fn login_hint(registry: &Registry) -> String {
-    format!("set `username` and `password_file` under [upstreams.\"{registry}\"], or check the ones that are set")
+    format!(
+        "set `username` and `password_file` under [upstreams.\"{registry}\"], or check the ones that are set"
+    )
 }

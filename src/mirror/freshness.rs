@@ -29,9 +29,13 @@ pub fn decide(now: SystemTime, confirmed_at: SystemTime, policy: &TagPolicy) -> 
     };
     if age < policy.fresh_for {
         Decision::Fresh
-    } else if age < policy.fresh_for.saturating_add(policy.stale_while_revalidate) {
+    } else if age
+        < policy
+            .fresh_for
+            .saturating_add(policy.stale_while_revalidate)
+    {
         Decision::ServeAndRefresh
-    } else if age < policy.fresh_for.saturating_add(policy.stale_for) {
+    } else if age < policy.stale_for {
         Decision::Confirm
     } else {
         Decision::TooOld
@@ -71,8 +75,8 @@ mod tests {
         assert_eq!(at_age(MINUTE), Decision::ServeAndRefresh);
         assert_eq!(at_age(just_before(2 * MINUTE)), Decision::ServeAndRefresh);
         assert_eq!(at_age(2 * MINUTE), Decision::Confirm);
-        assert_eq!(at_age(just_before(11 * MINUTE)), Decision::Confirm);
-        assert_eq!(at_age(11 * MINUTE), Decision::TooOld);
+        assert_eq!(at_age(just_before(10 * MINUTE)), Decision::Confirm);
+        assert_eq!(at_age(10 * MINUTE), Decision::TooOld);
     }
 
     #[test]

@@ -26,17 +26,17 @@ impl Mirror {
         let upstream = self.upstream(repository)?;
         let name = &repository.name;
         let n = n.map(|n| n.min(MAX_PAGE));
-        let (tags, next) = if n == Some(0) {
+        let (listed, next) = if n == Some(0) {
             (Vec::new(), None)
         } else {
-            let page = upstream.tags(name, n, last).await;
-            let page = page.map_err(|error| MirrorError::from_listing(&error, repository))?;
-            (page.tags, page.next)
+            let told = upstream.tags(name, n, last).await;
+            let told = told.map_err(|error| MirrorError::from_listing(&error, repository))?;
+            (told.tags, told.next)
         };
-        let list = serde_json::json!({ "name": name.as_str(), "tags": tags });
-        let bytes = Bytes::from(list.to_string());
+        let answer = serde_json::json!({ "name": name.as_str(), "tags": listed });
+        let bytes = Bytes::from(answer.to_string());
         let mut served = passed_through(media_type::JSON, bytes);
-        served.next_page = next;
+        served.next_page = next.map(|last| next_page(n, &last));
         Ok(served)
     }
 
@@ -48,7 +48,9 @@ impl Mirror {
         artifact_type: Option<&str>,
     ) -> Result<Served, MirrorError> {
         let upstream = self.upstream(repository)?;
-        let answer = upstream.referrers(&repository.name, digest, artifact_type).await;
+        let answer = upstream
+            .referrers(&repository.name, digest, artifact_type)
+            .await;
         let answer = answer.map_err(|error| match error.kind() {
             ErrorKind::Unsupported => MirrorError::NotFound {
                 code: ErrorCode::ManifestUnknown,
@@ -60,6 +62,16 @@ impl Mirror {
         served.filters_applied = answer.filters_applied;
         Ok(served)
     }
+}
+
+/// Where the next page is, relative to the repository.
+fn next_page(n: Option<u32>, last: &str) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    if let Some(n) = n {
+        query.append_pair("n", &n.to_string());
+    }
+    query.append_pair("last", last);
+    format!("tags/list?{}", query.finish())
 }
 
 fn passed_through(media_type: crate::oci::MediaType, bytes: Bytes) -> Served {

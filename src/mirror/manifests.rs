@@ -20,7 +20,11 @@ type Found = (Arc<StoredManifest>, CacheStatus);
 
 impl Mirror {
     /// A manifest by tag or digest.
-    pub async fn manifest(&self, repository: &Repository, reference: &Reference) -> Result<Served, MirrorError> {
+    pub async fn manifest(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+    ) -> Result<Served, MirrorError> {
         let upstream = self.upstream(repository)?;
         let absent = (repository.clone(), Kind::Manifest, reference.to_string());
         if let Some(error) = self.inner.absent.get(&absent) {
@@ -51,7 +55,9 @@ impl Mirror {
         if let Some(manifest) = self.cached_manifest(repository, digest).await {
             if granted.is_none() {
                 let rights = &self.inner.rights;
-                rights.prove(upstream, &repository.name, Kind::Manifest, digest).await?;
+                rights
+                    .prove(upstream, &repository.name, Kind::Manifest, digest)
+                    .await?;
             }
             return Ok((manifest, CacheStatus::Hit));
         }
@@ -59,7 +65,11 @@ impl Mirror {
     }
 
     /// From memory or disk. Its caller makes sure of the right.
-    async fn cached_manifest(&self, repository: &Repository, digest: &Digest) -> Option<Arc<StoredManifest>> {
+    async fn cached_manifest(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Option<Arc<StoredManifest>> {
         if let Some(manifest) = self.inner.memory.manifest(digest) {
             return Some(manifest);
         }
@@ -75,7 +85,9 @@ impl Mirror {
             media_type,
             bytes,
         });
-        self.inner.memory.keep_manifest(repository, &manifest, &parsed);
+        self.inner
+            .memory
+            .keep_manifest(repository, &manifest, &parsed);
         Some(manifest)
     }
 
@@ -86,7 +98,8 @@ impl Mirror {
         digest: &Digest,
     ) -> Result<Found, MirrorError> {
         let key = (repository.clone(), Reference::Digest(*digest));
-        let (mirror, upstream, repository) = (self.clone(), Arc::clone(upstream), repository.clone());
+        let (mirror, upstream, repository) =
+            (self.clone(), Arc::clone(upstream), repository.clone());
         let reference = key.1.clone();
         let work = move || async move { mirror.fetch(&upstream, &repository, &reference).await };
         let (manifest, joined) = self.inner.manifests.run(key, work).await?;
@@ -103,7 +116,8 @@ impl Mirror {
         let mut wrong = None;
         for _ in 0..2 {
             let answer = upstream.get_manifest(&repository.name, reference).await;
-            let answer = answer.map_err(|error| MirrorError::from_manifest(&error, repository, reference))?;
+            let answer = answer
+                .map_err(|error| MirrorError::from_manifest(&error, repository, reference))?;
             match verify(&answer, reference) {
                 Ok(verified) => return self.keep(upstream, repository, answer, verified).await,
                 Err(error) => {
@@ -131,7 +145,9 @@ impl Mirror {
             bytes: answer.bytes,
         });
         let inner = &self.inner;
-        inner.rights.remember(upstream, &repository.name, &digest, answer.access);
+        inner
+            .rights
+            .remember(upstream, &repository.name, &digest, answer.access);
         inner.memory.keep_manifest(repository, &manifest, &parsed);
         let (bytes, media_type) = (manifest.bytes.clone(), manifest.media_type.clone());
         match inner.store.put(verified, bytes, Some(media_type)).await {
@@ -153,23 +169,29 @@ impl Mirror {
         let Some(record) = self.tag_record(repository, tag).await else {
             let (record, joined) = self.confirm(upstream, repository, tag).await;
             let digest = record?.record.descriptor.digest;
-            let (manifest, _) = self.manifest_by_digest(upstream, repository, &digest).await?;
-            metrics::tag(upstream.label(), TagOutcome::Fetched);
+            let (manifest, _) = self
+                .manifest_by_digest(upstream, repository, &digest)
+                .await?;
+            metrics::tag(upstream.label(), TagOutcome::Missing);
             return Ok(served(&manifest, fetched(joined), None));
         };
         let now = SystemTime::now();
         match freshness::decide(now, record.confirmed_at, &upstream.tag_policy()) {
             Decision::Fresh => {
-                let (manifest, status) = self.manifest_by_digest(upstream, repository, &record.descriptor.digest).await?;
+                let (manifest, status) = self
+                    .manifest_by_digest(upstream, repository, &record.descriptor.digest)
+                    .await?;
                 Ok(served(&manifest, status, None))
             }
             Decision::ServeAndRefresh => {
                 self.refresh(upstream, repository, tag);
-                self.serve_stale(upstream, repository, &record, StaleReason::Revalidating).await
+                self.serve_stale(upstream, repository, &record, StaleReason::Revalidating)
+                    .await
             }
             decision => {
                 let (confirmed, _) = self.confirm(upstream, repository, tag).await;
-                self.serve_confirmed(upstream, repository, &record, decision, confirmed).await
+                self.serve_confirmed(upstream, repository, &record, decision, confirmed)
+                    .await
             }
         }
     }
@@ -185,8 +207,14 @@ impl Mirror {
         let error = match confirmed {
             Ok(confirmed) => {
                 let digest = confirmed.record.descriptor.digest;
-                let (manifest, _) = self.manifest_by_digest(upstream, repository, &digest).await?;
-                let status = if confirmed.moved { CacheStatus::Miss } else { CacheStatus::Revalidated };
+                let (manifest, _) = self
+                    .manifest_by_digest(upstream, repository, &digest)
+                    .await?;
+                let status = if confirmed.moved {
+                    CacheStatus::Miss
+                } else {
+                    CacheStatus::Revalidated
+                };
                 return Ok(served(&manifest, status, None));
             }
             Err(error) => error,
@@ -206,7 +234,9 @@ impl Mirror {
         record: &TagRecord,
         reason: StaleReason,
     ) -> Result<Served, MirrorError> {
-        let (manifest, _) = self.manifest_by_digest(upstream, repository, &record.descriptor.digest).await?;
+        let (manifest, _) = self
+            .manifest_by_digest(upstream, repository, &record.descriptor.digest)
+            .await?;
         metrics::stale_served(upstream.label(), reason.into());
         let age = freshness::stale_age(SystemTime::now(), record.confirmed_at);
         Ok(served(&manifest, CacheStatus::Stale(reason), Some(age)))
@@ -221,7 +251,9 @@ impl Mirror {
     ) -> Result<Arc<StoredManifest>, MirrorError> {
         match reference {
             Reference::Digest(digest) => {
-                let (manifest, _) = self.manifest_by_digest(upstream, repository, &digest).await?;
+                let (manifest, _) = self
+                    .manifest_by_digest(upstream, repository, &digest)
+                    .await?;
                 Ok(manifest)
             }
             // A tag's fetch runs inside its confirmation, which is one at a time already.
@@ -230,7 +262,11 @@ impl Mirror {
     }
 
     /// Whether a manifest is in the cache.
-    pub(super) async fn has_manifest(&self, repository: &Repository, digest: &Digest) -> Option<Arc<StoredManifest>> {
+    pub(super) async fn has_manifest(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Option<Arc<StoredManifest>> {
         self.cached_manifest(repository, digest).await
     }
 }

@@ -34,7 +34,11 @@ pub struct StoredManifest {
 impl StoredManifest {
     /// Its descriptor.
     pub fn descriptor(&self) -> Descriptor {
-        Descriptor::new(self.media_type.clone(), self.digest, self.bytes.len() as u64)
+        Descriptor::new(
+            self.media_type.clone(),
+            self.digest,
+            self.bytes.len() as u64,
+        )
     }
 }
 
@@ -65,9 +69,15 @@ impl Memory {
     }
 
     /// Keeps a manifest, and the sizes that it gives for what `repository` refers to by it.
-    pub fn keep_manifest(&self, repository: &Repository, manifest: &Arc<StoredManifest>, parsed: &Manifest) {
+    pub fn keep_manifest(
+        &self,
+        repository: &Repository,
+        manifest: &Arc<StoredManifest>,
+        parsed: &Manifest,
+    ) {
         for child in parsed.references() {
-            self.sizes.insert((repository.clone(), child.digest), child.size);
+            self.sizes
+                .insert((repository.clone(), child.digest), child.size);
         }
         self.manifests.insert(manifest.digest, Arc::clone(manifest));
     }
@@ -98,7 +108,9 @@ pub type AbsentKey = (Repository, Kind, String);
 
 /// Answers that stay negative for seconds. Only a true 404 comes here, never trouble.
 #[derive(Debug)]
-pub struct Absent<K: Hash + Eq + Send + Sync + 'static = AbsentKey>(Cache<K, (Instant, MirrorError)>);
+pub struct Absent<K: Hash + Eq + Send + Sync + 'static = AbsentKey>(
+    Cache<K, (Instant, MirrorError)>,
+);
 
 impl<K: Hash + Eq + Send + Sync + 'static> Default for Absent<K> {
     fn default() -> Self {

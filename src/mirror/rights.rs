@@ -6,14 +6,14 @@
 //!
 //! Owns the memory tier of facts, the proofs under way, and what is to be written down at a fill's end.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
-use std::collections::HashMap;
 
 use crate::mirror::error::MirrorError;
 use crate::mirror::flight::SingleFlight;
 use crate::oci::{Digest, Reference, Registry, Repository, RepositoryName};
-use crate::store::Store;
+use crate::store::{Store, Visibility};
 use crate::upstream::{Access, Upstream};
 
 /// Facts kept in memory, at most; each is some 200 bytes.
@@ -88,7 +88,7 @@ impl Rights {
         let visibility = stored.ok().flatten()?;
         let fact = Fact {
             registry: repository.registry.clone(),
-            name: visibility.is_repository().then(|| repository.name.clone()),
+            name: (visibility == Visibility::Repository).then(|| repository.name.clone()),
             digest: *digest,
         };
         self.facts.insert(fact, ());
@@ -165,25 +165,44 @@ impl Rights {
     ) -> Result<(Granted, Option<u64>), MirrorError> {
         let repository = Repository::new(upstream.registry().clone(), name.clone());
         let question = (kind, repository, *digest);
-        let (rights, upstream, name, digest) = (Arc::clone(self), Arc::clone(upstream), name.clone(), *digest);
+        let (rights, upstream, name, digest) = (
+            Arc::clone(self),
+            Arc::clone(upstream),
+            name.clone(),
+            *digest,
+        );
         let work = move || async move { rights.ask(&upstream, &name, kind, &digest).await };
         let (answer, _) = self.proofs.run(question, work).await?;
         Ok((Granted { digest }, answer?))
     }
 
-    async fn ask(&self, upstream: &Upstream, name: &RepositoryName, kind: Kind, digest: &Digest) -> Answer {
+    async fn ask(
+        &self,
+        upstream: &Upstream,
+        name: &RepositoryName,
+        kind: Kind,
+        digest: &Digest,
+    ) -> Answer {
         let repository = || Repository::new(upstream.registry().clone(), name.clone());
         let (size, access) = match kind {
             Kind::Blob => {
                 let confirmed = upstream.confirm_blob(name, digest).await;
-                let confirmed = confirmed.map_err(|error| MirrorError::from_blob(&error, &repository(), digest))?;
+                let confirmed = confirmed
+                    .map_err(|error| MirrorError::from_blob(&error, &repository(), digest))?;
                 (confirmed.size, confirmed.access)
             }
             Kind::Manifest => {
                 let reference = Reference::Digest(*digest);
                 let head = upstream.head_manifest(name, &reference).await;
-                let head = head.map_err(|error| MirrorError::from_manifest(&error, &repository(), &reference))?;
-                (head.size, head.access)
+                let failed = |error| MirrorError::from_manifest(&error, &repository(), &reference);
+                let head = head.map_err(failed)?;
+                if let Some(access) = head.access {
+                    (head.size, access)
+                } else {
+                    // A registry without HEAD.
+                    let manifest = upstream.get_manifest(name, &reference).await;
+                    (None, manifest.map_err(failed)?.access)
+                }
             }
         };
         self.remember(upstream, name, digest, access);
@@ -192,6 +211,8 @@ impl Rights {
     }
 
     fn unwritten(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Vec<Fact>>> {
-        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unwritten
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::metrics;
 use crate::oci::{Digest, MediaType};
 
 use super::blobs::BlobBody;
@@ -81,8 +82,6 @@ pub enum StaleReason {
     Quota,
     /// The operator allows it while a refresh runs (`stale_while_revalidate`).
     Revalidating,
-    /// The tag has moved, but what it points at now could not be stored yet.
-    NotYetStored,
 }
 
 impl StaleReason {
@@ -92,7 +91,6 @@ impl StaleReason {
             Self::Unavailable => "upstream-unavailable",
             Self::Quota => "upstream-quota",
             Self::Revalidating => "revalidating",
-            Self::NotYetStored => "not-yet-stored",
         }
     }
 }
@@ -108,6 +106,16 @@ impl CacheStatus {
             Self::Unverified => "unverified",
             Self::Bypass => "bypass",
             Self::Stale(_) => "stale",
+        }
+    }
+}
+
+impl From<StaleReason> for metrics::StaleReason {
+    fn from(reason: StaleReason) -> Self {
+        match reason {
+            StaleReason::Unavailable => Self::Unreachable,
+            StaleReason::Quota => Self::TooManyRequests,
+            StaleReason::Revalidating => Self::Revalidating,
         }
     }
 }

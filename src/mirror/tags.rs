@@ -48,7 +48,12 @@ impl Mirror {
         tag: &Tag,
     ) -> (Result<Confirmed, MirrorError>, bool) {
         let key = (repository.clone(), tag.clone());
-        match self.inner.confirmations.run(key, self.confirmation(upstream, repository, tag)).await {
+        match self
+            .inner
+            .confirmations
+            .run(key, self.confirmation(upstream, repository, tag))
+            .await
+        {
             Ok((confirmed, joined)) => (confirmed, joined),
             Err(abandoned) => (Err(abandoned.into()), true),
         }
@@ -66,7 +71,9 @@ impl Mirror {
         upstream: &Arc<Upstream>,
         repository: &Repository,
         tag: &Tag,
-    ) -> impl FnOnce() -> std::pin::Pin<Box<dyn Future<Output = Result<Confirmed, MirrorError>> + Send>> + use<> {
+    ) -> impl FnOnce() -> std::pin::Pin<
+        Box<dyn Future<Output = Result<Confirmed, MirrorError>> + Send>,
+    > + use<> {
         let (mirror, upstream) = (self.clone(), Arc::clone(upstream));
         let (repository, tag) = (repository.clone(), tag.clone());
         move || Box::pin(async move { mirror.ask_and_apply(&upstream, &repository, &tag).await })
@@ -89,14 +96,23 @@ impl Mirror {
             }
         };
         let moved = old.is_none_or(|old| old.descriptor.digest != now.digest);
-        let outcome = if moved { TagOutcome::Moved } else { TagOutcome::Confirmed };
+        let outcome = if moved {
+            TagOutcome::Moved
+        } else {
+            TagOutcome::Renewed
+        };
         metrics::tag(upstream.label(), outcome);
         let record = TagRecord {
             descriptor: now,
             confirmed_at: SystemTime::now(),
         };
         self.inner.memory.keep_tag(repository, tag, record.clone());
-        if let Err(error) = self.inner.store.put_tag(repository, tag, record.clone()).await {
+        if let Err(error) = self
+            .inner
+            .store
+            .put_tag(repository, tag, record.clone())
+            .await
+        {
             tracing::warn!(%repository, %tag, %error, "a tag record could not be written down");
         }
         Ok(Confirmed { record, moved })
@@ -124,7 +140,8 @@ impl Mirror {
             None => by_tag,
         };
         let manifest = self.fetch_shared(upstream, repository, reference).await?;
-        self.fetch_pulled_platforms(upstream, repository, old, &manifest).await?;
+        self.fetch_pulled_platforms(upstream, repository, old, &manifest)
+            .await?;
         Ok(manifest.descriptor())
     }
 
@@ -147,7 +164,9 @@ impl Mirror {
             }
             let same = new.iter().find(|new| new.platform == child.platform);
             let Some(same) = same else { continue };
-            let fetched = self.fetch_shared(upstream, repository, Reference::Digest(same.digest)).await;
+            let fetched = self
+                .fetch_shared(upstream, repository, Reference::Digest(same.digest))
+                .await;
             match fetched {
                 Err(error) if error.allows_stale().is_some() => return Err(error),
                 _ => {}

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// A set of half-open byte ranges, merged where they touch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Extents {
     /// Start of each range to its end.
     ranges: BTreeMap<u64, u64>,

@@ -17,12 +17,14 @@ use super::registry::Shared;
 use super::retry::RetryPolicy;
 use super::transport::{Clients, Transport};
 use crate::config::{self, Globs, TagPolicy};
+use crate::metrics::UpstreamName;
 use crate::oci::{Registry, RepositoryName};
 
 /// A registry that this mirror fetches from. Cheap to ask, safe to share.
 #[derive(Debug)]
 pub struct Upstream {
     registry: Registry,
+    label: UpstreamName,
     endpoints: Vec<Endpoint>,
     transport: Arc<Transport>,
     auth: Auth,
@@ -69,6 +71,7 @@ impl Upstream {
                 transport.clone(),
             ),
             transport,
+            label: UpstreamName::configured(&settings.registry.to_string()),
             registry,
             endpoints,
             bounds: Bounds::new(settings.max_connections, shared.connections.clone()),
@@ -83,6 +86,11 @@ impl Upstream {
     /// The registry that this upstream is.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Its name in metrics: as it is configured, so that a family's members are one.
+    pub fn label(&self) -> &UpstreamName {
+        &self.label
     }
 
     /// How long its tags are served without asking.

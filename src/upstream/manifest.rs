@@ -29,6 +29,8 @@ pub struct ManifestHead {
     pub size: Option<u64>,
     /// Its type, where it is one of a manifest.
     pub media_type: Option<MediaType>,
+    /// Whether it took credentials to be told; `None` from a registry without HEAD, which has told nothing.
+    pub access: Option<Access>,
 }
 
 /// A manifest as it came. Nobody has checked its digest yet.
@@ -64,6 +66,7 @@ impl Upstream {
             digest: claimed_digest(headers),
             size: content_length(headers).ok().flatten(),
             media_type: content_type(headers).filter(|found| found.manifest_kind().is_some()),
+            access: Some(answer.access),
         })
     }
 

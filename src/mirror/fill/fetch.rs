@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::oci::Digest;
-use crate::upstream::{Access, BlobPermit, BlobResponse, ByteRange, UpstreamError};
+use crate::upstream::{Access, BlobPermit, BlobResponse, ByteRange, ErrorKind, UpstreamError};
 
 use super::plan::{Answer, ConnectionId, Request};
 use super::sources::Source;
@@ -81,12 +81,35 @@ pub async fn open(
     range: ByteRange,
 ) -> Result<BlobResponse, UpstreamError> {
     let wanted = (range != ByteRange::WHOLE).then_some(range);
-    let mut response = source.upstream.get_blob(&source.name, digest, wanted).await?;
+    let mut response = source
+        .upstream
+        .get_blob(&source.name, digest, wanted)
+        .await?;
     if response.total.is_none() {
-        let confirmed = source.upstream.confirm_blob(&source.name, digest).await;
-        response.total = confirmed.ok().and_then(|confirmed| confirmed.size);
+        response.total = size(source, digest).await.ok().flatten();
     }
     Ok(response)
+}
+
+/// The size of a blob as its upstream tells it: by HEAD, or where that is a redirect, which proves the blob and tells
+/// nothing more, by GET of its first byte.
+pub async fn size(source: &Source, digest: &Digest) -> Result<Option<u64>, UpstreamError> {
+    let (upstream, name) = (&source.upstream, &source.name);
+    if let Some(size) = upstream.confirm_blob(name, digest).await?.size {
+        return Ok(Some(size));
+    }
+    let first = ByteRange {
+        start: 0,
+        end: Some(1),
+    };
+    match upstream.get_blob(name, digest, Some(first)).await {
+        Ok(response) => Ok(response.total),
+        Err(error) => match error.kind() {
+            // An empty blob has no first byte.
+            ErrorKind::RangeUnsatisfiable { size } => Ok(size),
+            _ => Err(error),
+        },
+    }
 }
 
 async fn forward(

@@ -223,7 +223,8 @@ impl Plan {
         let Some(running) = self.running.iter_mut().find(|running| running.id == id) else {
             return Ok(Opened::Drop);
         };
-        let asked_for_all = running.claim.start == 0 && total.is_none_or(|t| running.claim.end >= t);
+        let asked_for_all =
+            running.claim.start == 0 && total.is_none_or(|t| running.claim.end >= t);
         if let Some(total) = total {
             running.claim.end = running.claim.end.min(total);
         }
@@ -242,7 +243,11 @@ impl Plan {
     }
 
     /// `length` bytes have come on `id`. Of the range that they fill, these parts are new and belong on disk.
-    pub fn received(&mut self, id: ConnectionId, length: u64) -> Result<Vec<Range<u64>>, Dishonest> {
+    pub fn received(
+        &mut self,
+        id: ConnectionId,
+        length: u64,
+    ) -> Result<Vec<Range<u64>>, Dishonest> {
         let Some(running) = self.running.iter_mut().find(|running| running.id == id) else {
             return Ok(Vec::new());
         };
@@ -258,6 +263,13 @@ impl Plan {
         for range in &new {
             self.progress += range.end - range.start;
             self.received.insert(range.clone());
+        }
+        if self.total.is_none()
+            && self.received.contiguous_from(0) >= self.hint.unwrap_or(UNKNOWN_END)
+        {
+            // A body of untold length that has reached the expected size is not waited for any longer: the digest
+            // decides whether that was all.
+            self.total = self.hint;
         }
         Ok(new)
     }
@@ -342,7 +354,11 @@ impl Plan {
         let gap = promoted.or_else(|| free.into_iter().next())?;
         // A last piece of less than half a length goes with the one before it.
         let end = gap.start + self.bounds.piece;
-        let end = if end + self.bounds.piece / 2 > gap.end { gap.end } else { end };
+        let end = if end + self.bounds.piece / 2 > gap.end {
+            gap.end
+        } else {
+            end
+        };
         Some(gap.start..end)
     }
 

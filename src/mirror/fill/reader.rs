@@ -23,7 +23,7 @@ use super::{Detached, Failure, Progress};
 /// So much of a body is withheld until it is verified; a body that is no longer is withheld whole.
 pub const WITHHELD: u64 = 64 << 10;
 /// A body gets no byte for this long: it ends, and its client can resume. No stall stays silent.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 
 /// When bytes of a range may go out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,11 +83,21 @@ pub struct FillReader {
 
 impl FillReader {
     /// A reader of `range`, which was resolved against the size that the fill told.
-    pub fn open(granted: &Granted, lease: Lease, source: Source, range: Range<u64>, rule: Release) -> Self {
-        debug_assert_eq!(granted.digest(), &lease.digest(), "the right is to this blob");
+    pub fn open(
+        granted: &Granted,
+        lease: Lease,
+        source: Source,
+        range: Range<u64>,
+        rule: Release,
+    ) -> Self {
+        debug_assert_eq!(
+            granted.digest(),
+            &lease.digest(),
+            "the right is to this blob"
+        );
         lease.want(range.clone());
         Self {
-            progress: lease.progress.subscribe(),
+            progress: lease.progress(),
             at: range.start,
             lease,
             source,
@@ -103,9 +113,12 @@ impl FillReader {
         let (rule, at, range) = (self.rule, self.at, self.range.clone());
         let ready = |progress: &Progress| match progress {
             Progress::Failed(_) | Progress::Detached(_) | Progress::Verified { .. } => true,
-            Progress::Connecting | Progress::Growing { .. } => released(rule, at, &range, progress) > at,
+            Progress::Connecting | Progress::Growing { .. } => {
+                released(rule, at, &range, progress) > at
+            }
         };
-        let progress = match tokio::time::timeout_at(deadline, self.progress.wait_for(ready)).await {
+        let progress = match tokio::time::timeout_at(deadline, self.progress.wait_for(ready)).await
+        {
             Ok(Ok(progress)) => progress.clone(),
             Ok(Err(_)) => return Err(Failure::Abandoned),
             // The size is known, so the head can go out; the body follows when it can.
@@ -117,7 +130,9 @@ impl FillReader {
                 let repository = self.source.repository();
                 let digest = self.lease.digest();
                 let connected = self.go_on_alone(&left).connect().await;
-                connected.map_err(|error| Failure::Sources(MirrorError::from_blob(&error, &repository, &digest)))
+                connected.map_err(|error| {
+                    Failure::Sources(MirrorError::from_blob(&error, &repository, &digest))
+                })
             }
             _ => Ok(()),
         }
@@ -182,16 +197,98 @@ impl FillReader {
     fn go_on_alone(&mut self, left: &Detached) -> &mut Solo {
         let source = self.source.clone();
         let mut solo = match self.rule {
-            Release::WithholdEnd => Solo::verifying(source, left.verifier.clone(), self.at, self.range.end),
+            Release::WithholdEnd => {
+                Solo::verifying(source, left.verifier.clone(), self.at, self.range.end)
+            }
             Release::AsTheyCome | Release::Verified => {
                 Solo::range(source, self.lease.digest(), self.at..self.range.end)
             }
         };
         // What the file still has for a reader that is behind the frontier.
         let kept = self.at..left.hashed.min(self.range.end);
-        if let (Release::WithholdEnd, false, Some(file)) = (self.rule, kept.is_empty(), self.lease.file.get()) {
+        if let (Release::WithholdEnd, false, Some(file)) =
+            (self.rule, kept.is_empty(), self.lease.file.get())
+        {
             solo.read_first(Arc::clone(file), kept);
         }
         self.solo.insert(Box::new(solo))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Extents;
+
+    const TOTAL: u64 = 1_000_000;
+
+    /// A fill that has hashed `hashed` bytes and has `far` bytes at its end as well.
+    fn growing(hashed: u64, far: u64) -> Progress {
+        let mut extents = Extents::default();
+        extents.insert(0..hashed);
+        extents.insert(TOTAL - far..TOTAL);
+        Progress::Growing {
+            extents: Arc::new(extents),
+            hashed,
+            total: TOTAL,
+        }
+    }
+
+    fn release(range: Range<u64>, progress: &Progress, strict: bool) -> u64 {
+        let rule = Release::rule(&range, TOTAL, strict);
+        released(rule, range.start, &range, progress) - range.start
+    }
+
+    #[test]
+    fn a_whole_body_goes_out_as_far_as_it_is_hashed_but_for_its_end() {
+        assert_eq!(release(0..TOTAL, &growing(0, 0), false), 0);
+        assert_eq!(release(0..TOTAL, &growing(500_000, 0), false), 500_000);
+        assert_eq!(
+            release(0..TOTAL, &growing(TOTAL, 0), false),
+            TOTAL - WITHHELD
+        );
+        assert_eq!(
+            release(0..TOTAL, &Progress::Verified { size: TOTAL }, false),
+            TOTAL
+        );
+    }
+
+    #[test]
+    fn what_is_on_disk_ahead_of_the_frontier_is_not_hashed_and_stays() {
+        assert_eq!(release(0..TOTAL, &growing(1000, 900_000), false), 1000);
+        assert_eq!(
+            release(TOTAL - 500_000..TOTAL, &growing(1000, 900_000), false),
+            0
+        );
+    }
+
+    #[test]
+    fn a_body_no_longer_than_what_is_withheld_waits_for_the_digest() {
+        let tail = TOTAL - WITHHELD..TOTAL;
+        assert_eq!(release(tail.clone(), &growing(TOTAL, 0), false), 0);
+        assert_eq!(
+            release(tail, &Progress::Verified { size: TOTAL }, false),
+            WITHHELD
+        );
+    }
+
+    #[test]
+    fn a_bounded_range_goes_out_as_it_comes_unless_ranges_are_strict() {
+        let far = TOTAL - 5000..TOTAL - 1000;
+        assert_eq!(release(far.clone(), &growing(0, 0), false), 0);
+        assert_eq!(release(far.clone(), &growing(0, 4000), false), 0);
+        assert_eq!(release(far.clone(), &growing(0, 5000), false), 4000);
+        assert_eq!(release(far.clone(), &growing(0, 5000), true), 0);
+        assert_eq!(
+            release(far, &Progress::Verified { size: TOTAL }, true),
+            4000
+        );
+    }
+
+    #[test]
+    fn a_failed_fill_releases_nothing() {
+        for failure in [Failure::Mismatch, Failure::Paused, Failure::Abandoned] {
+            assert_eq!(release(0..TOTAL, &Progress::Failed(failure), false), 0);
+        }
     }
 }

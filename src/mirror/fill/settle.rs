@@ -42,20 +42,23 @@ pub async fn settle(env: &Arc<Env>, fill: &Arc<Fill>, writer: BlobWriter, end: E
                 verifier: writer.verifier().clone(),
                 total: writer.size(),
             };
-            drop(writer);
+            keep_partial(writer);
             detach(env, fill, left, &error)
         }
         End::Paused => {
-            drop(writer);
+            keep_partial(writer);
             leave(env, fill, Failure::Paused);
             FillOutcome::Paused
         }
         End::Failed(error) => {
-            drop(writer);
+            keep_partial(writer);
             failed(env, fill, error)
         }
     }
 }
+
+/// What has come stays on disk for the next fill of the digest; going out of scope, the writer gives up its claim.
+fn keep_partial(_: BlobWriter) {}
 
 /// Settles a fill that never got a writer.
 pub fn without_writer(env: &Arc<Env>, fill: &Arc<Fill>, end: End) -> FillOutcome {
@@ -77,7 +80,7 @@ pub fn without_writer(env: &Arc<Env>, fill: &Arc<Fill>, end: End) -> FillOutcome
 }
 
 async fn complete(env: &Arc<Env>, fill: &Arc<Fill>, writer: BlobWriter) -> FillOutcome {
-    let (verified, complete) = match writer.finish().await {
+    let (verified, complete) = match writer.finish() {
         Ok(finished) => finished,
         Err(wrong) => {
             report(fill, &wrong);
@@ -87,18 +90,24 @@ async fn complete(env: &Arc<Env>, fill: &Arc<Fill>, writer: BlobWriter) -> FillO
     fill.progress.send_replace(Progress::Verified {
         size: verified.size(),
     });
-    commit(env, fill, verified, complete).await;
+    let outcome = commit(env, fill, verified, complete).await;
     env.remove(fill);
-    FillOutcome::Verified
+    outcome
 }
 
 /// Puts the blob into the cache, and writes down whose it is. Its readers have their bytes whatever comes of it.
-async fn commit(env: &Arc<Env>, fill: &Arc<Fill>, verified: Verified, complete: Complete) {
-    if let Err(error) = complete.commit(verified).await {
-        tracing::warn!(digest = %fill.digest, %error, "a verified blob could not be kept");
-        return;
+async fn commit(env: &Env, fill: &Fill, verified: Verified, complete: Complete) -> FillOutcome {
+    match complete.commit(verified).await {
+        Ok(()) => {
+            env.rights.persist(&fill.digest).await;
+            FillOutcome::Committed
+        }
+        Err(error) => {
+            tracing::warn!(digest = %fill.digest, %error, "a verified blob could not be kept");
+            env.rights.forget_unwritten(&fill.digest);
+            FillOutcome::Uncached
+        }
     }
-    env.rights.persist(&fill.digest).await;
 }
 
 fn report(fill: &Fill, wrong: &Mismatch) {
@@ -113,18 +122,21 @@ fn report(fill: &Fill, wrong: &Mismatch) {
 }
 
 fn mismatch(env: &Arc<Env>, fill: &Arc<Fill>) -> FillOutcome {
+    env.rights.forget_unwritten(&fill.digest);
     // The new fill stands in the table before the readers of this one are told, so that they find it.
     env.start_over(fill);
-    fill.progress.send_replace(Progress::Failed(Failure::Mismatch));
+    fill.progress
+        .send_replace(Progress::Failed(Failure::Mismatch));
     FillOutcome::Mismatch
 }
 
 fn detach(env: &Arc<Env>, fill: &Arc<Fill>, left: Detached, error: &StoreError) -> FillOutcome {
     tracing::warn!(digest = %fill.digest, %error, "the cache can't take this blob; its readers go on without it");
     env.remove(fill);
-    fill.progress.send_replace(Progress::Detached(Arc::new(left)));
+    fill.progress
+        .send_replace(Progress::Detached(Arc::new(left)));
     metrics::no_room();
-    FillOutcome::Detached
+    FillOutcome::Uncached
 }
 
 fn failed(env: &Arc<Env>, fill: &Arc<Fill>, error: MirrorError) -> FillOutcome {
@@ -133,6 +145,7 @@ fn failed(env: &Arc<Env>, fill: &Arc<Fill>, error: MirrorError) -> FillOutcome {
 }
 
 fn leave(env: &Arc<Env>, fill: &Arc<Fill>, failure: Failure) {
+    env.rights.forget_unwritten(&fill.digest);
     env.remove(fill);
     fill.progress.send_replace(Progress::Failed(failure));
 }

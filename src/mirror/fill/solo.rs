@@ -62,7 +62,13 @@ impl Solo {
         Self::new(source, digest, None, range.start, range)
     }
 
-    fn new(source: Source, digest: Digest, verifier: Option<Verifier>, at: u64, range: Range<u64>) -> Self {
+    fn new(
+        source: Source,
+        digest: Digest,
+        verifier: Option<Verifier>,
+        at: u64,
+        range: Range<u64>,
+    ) -> Self {
         Self {
             source,
             digest,
@@ -121,7 +127,11 @@ impl Solo {
         if range.is_empty() {
             self.file = None;
         }
-        if bytes.is_empty() { Err(BodyError::Cut) } else { Ok(Some(bytes)) }
+        if bytes.is_empty() {
+            Err(BodyError::Cut)
+        } else {
+            Ok(Some(bytes))
+        }
     }
 
     /// Connects, so that a refusal is known before a response head goes out.
@@ -150,7 +160,9 @@ impl Solo {
 
     /// Hashes what has come and holds what of it the client is to have.
     fn take(&mut self, mut bytes: Bytes) -> Result<(), BodyError> {
-        let skip = usize::try_from(self.again).unwrap_or(usize::MAX).min(bytes.len());
+        let skip = usize::try_from(self.again)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
         bytes.advance(skip);
         self.again -= skip as u64;
         if let Some(verifier) = &mut self.verifier {

@@ -74,6 +74,7 @@ impl Sources {
     }
 
     /// A fresh list of the same sources, for starting over.
+    #[must_use]
     pub fn renewed(&self) -> Self {
         let renewed = Self::default();
         for entry in &self.lock().entries {
@@ -89,7 +90,11 @@ impl Sources {
             return false;
         }
         let repository = source.repository();
-        if !list.entries.iter().any(|entry| entry.source.is(&repository)) {
+        if !list
+            .entries
+            .iter()
+            .any(|entry| entry.source.is(&repository))
+        {
             list.entries.push(Entry {
                 source,
                 standing: Standing::Untried,
@@ -135,25 +140,24 @@ impl Sources {
             .entries
             .iter()
             .position(|entry| !matches!(entry.standing, Standing::Spent(_)));
-        match next {
-            Some(next) => {
-                list.current = next;
-                Some(list.entries[next].source.clone())
-            }
-            None => {
-                list.closed = true;
-                None
-            }
-        }
+        let Some(next) = next else {
+            list.closed = true;
+            return None;
+        };
+        list.current = next;
+        Some(list.entries[next].source.clone())
     }
 
     /// Why the source in `repository` gave nothing, where it was tried and did not.
     pub fn refusal(&self, repository: &Repository) -> Option<MirrorError> {
         let list = self.lock();
-        let entry = list.entries.iter().find(|entry| entry.source.is(repository))?;
+        let entry = list
+            .entries
+            .iter()
+            .find(|entry| entry.source.is(repository))?;
         match &entry.standing {
             Standing::Spent(error) => Some(error.clone()),
-            _ => None,
+            Standing::Untried | Standing::Proven => None,
         }
     }
 

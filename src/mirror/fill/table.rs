@@ -111,7 +111,10 @@ impl Env {
     /// Takes an ended fill out of the table.
     pub(super) fn remove(&self, fill: &Arc<Fill>) {
         let mut table = self.table();
-        if table.get(&fill.digest).is_some_and(|known| Arc::ptr_eq(known, fill)) {
+        if table
+            .get(&fill.digest)
+            .is_some_and(|known| Arc::ptr_eq(known, fill))
+        {
             table.remove(&fill.digest);
         }
     }
@@ -120,7 +123,8 @@ impl Env {
     /// digest into quarantine instead.
     pub(super) fn start_over(self: &Arc<Self>, fill: &Arc<Fill>) {
         if fill.attempt > 0 {
-            self.quarantine.insert(fill.digest, Instant::now() + QUARANTINE);
+            self.quarantine
+                .insert(fill.digest, Instant::now() + QUARANTINE);
             self.remove(fill);
             return;
         }

@@ -23,8 +23,8 @@ use crate::mirror::fill::settle::{self, End};
 use crate::mirror::fill::table::Env;
 use crate::mirror::fill::{Fill, Progress};
 use crate::mirror::range::within;
-use crate::store::{BlobWriter, StoreError};
-use crate::upstream::{Access, UpstreamError};
+use crate::store::{BlobWriter, StoreError, Written};
+use crate::upstream::{Access, ErrorKind, UpstreamError};
 
 /// A batch goes to the writer as it is when this many bytes wait; until it is written no more are taken in.
 const BATCH: usize = 1 << 20;
@@ -37,7 +37,7 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(10);
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_LAST: Duration = Duration::from_secs(5);
 
-type Writing = Pin<Box<dyn Future<Output = (BlobWriter, Result<(), StoreError>)> + Send>>;
+type Writing = Pin<Box<dyn Future<Output = (BlobWriter, Result<Written, StoreError>)> + Send>>;
 
 /// Runs `fill` to its end and settles what it leaves behind.
 pub async fn run(env: Arc<Env>, fill: Arc<Fill>) {
@@ -62,7 +62,15 @@ async fn start<'a>(env: &'a Arc<Env>, fill: &'a Arc<Fill>) -> Result<Driver<'a>,
         () = env.stop.cancelled() => return Err(End::Paused),
     };
     let size = fill.sources.current().size;
-    let writer = env.store.begin(fill.digest, size).await.map_err(End::Disk)?;
+    let writer = env
+        .store
+        .begin(fill.digest, size)
+        .await
+        .map_err(|error| match error {
+            // An earlier fill committed it after this one was asked for: its readers look again and find it.
+            StoreError::AlreadyStored => End::Paused,
+            error => End::Disk(error),
+        })?;
     // Nobody else sets it: there is one driver a fill.
     let _ = fill.file.set(writer.reader());
     Ok(Driver::new(env, fill, writer, size, place))
@@ -81,9 +89,10 @@ async fn unread(mut readers: watch::Receiver<usize>, linger: Duration) {
 }
 
 /// What woke the driver.
+#[expect(clippy::large_enum_variant, reason = "one at a time, moved once")]
 enum Turn {
     Event(Event),
-    Written(BlobWriter, Result<(), StoreError>),
+    Written(BlobWriter, Result<Written, StoreError>),
     Publish,
     Retry,
     Wanted,
@@ -200,7 +209,9 @@ impl<'a> Driver<'a> {
                 match self.plan.opened(id, answer) {
                     Ok(Opened::Read) => {}
                     Ok(Opened::Drop) => drop(self.connections.remove(&id)),
-                    Err(lie) => return self.next_source(MirrorError::bad_blob(self.fill.digest, &lie)),
+                    Err(lie) => {
+                        return self.next_source(MirrorError::bad_blob(&self.fill.digest, &lie));
+                    }
                 }
                 self.ask = true;
                 if let (false, Some(total)) = (knew_total, self.plan.total()) {
@@ -214,8 +225,12 @@ impl<'a> Driver<'a> {
                 let knew_total = self.plan.total().is_some();
                 match self.plan.ended(id) {
                     Ok(None) => {}
-                    Ok(Some(after)) => self.after_failure(after, || MirrorError::cut_short(self.fill.digest))?,
-                    Err(lie) => return self.next_source(MirrorError::bad_blob(self.fill.digest, &lie)),
+                    Ok(Some(after)) => {
+                        self.after_failure(after, || MirrorError::cut_short(&self.fill.digest))?;
+                    }
+                    Err(lie) => {
+                        return self.next_source(MirrorError::bad_blob(&self.fill.digest, &lie));
+                    }
                 }
                 if let (false, Some(total)) = (knew_total, self.plan.total()) {
                     self.total_is_known(total).await?;
@@ -239,26 +254,42 @@ impl<'a> Driver<'a> {
                 }
                 Ok(())
             }
-            Err(lie) => self.next_source(MirrorError::bad_blob(self.fill.digest, &lie)),
+            Err(lie) => self.next_source(MirrorError::bad_blob(&self.fill.digest, &lie)),
         }
     }
 
-    fn take_failure(&mut self, id: ConnectionId, error: &UpstreamError, opened: bool) -> Result<(), End> {
+    fn take_failure(
+        &mut self,
+        id: ConnectionId,
+        error: &UpstreamError,
+        opened: bool,
+    ) -> Result<(), End> {
         self.connections.remove(&id);
         let source = self.fill.sources.current();
         let after = self.plan.failed(id);
-        if error.is_range_refused() {
+        if matches!(error.kind(), ErrorKind::RangeUnsatisfiable { .. }) {
             // What is on disk is longer than the blob: it is not a part of it.
             return Err(End::Mismatch);
         }
         tracing::debug!(digest = %self.fill.digest, %error, ?after, "an upstream connection of a fill failed");
         // Before the first byte the upstream client has done its own retries, and a refusal stays one.
-        let hopeless = !opened && (self.plan.is_untouched() || !self.fill.sources.is_proven() && error.is_refusal());
-        let after = if hopeless { AfterFailure::GiveUp } else { after };
-        self.after_failure(after, || MirrorError::from_blob(error, &source.repository(), &self.fill.digest))
+        let hopeless = !opened
+            && (self.plan.is_untouched() || !self.fill.sources.is_proven() && !error.may_retry());
+        let after = if hopeless {
+            AfterFailure::GiveUp
+        } else {
+            after
+        };
+        self.after_failure(after, || {
+            MirrorError::from_blob(error, &source.repository(), &self.fill.digest)
+        })
     }
 
-    fn after_failure(&mut self, after: AfterFailure, error: impl FnOnce() -> MirrorError) -> Result<(), End> {
+    fn after_failure(
+        &mut self,
+        after: AfterFailure,
+        error: impl FnOnce() -> MirrorError,
+    ) -> Result<(), End> {
         match after {
             AfterFailure::Retry { failures } => {
                 self.backoff = Some(Instant::now() + backoff(failures));
@@ -286,7 +317,9 @@ impl<'a> Driver<'a> {
     fn prove(&self, access: Access) {
         if self.fill.sources.prove() {
             let source = self.fill.sources.current();
-            self.env.rights.remember(&source.upstream, &source.name, &self.fill.digest, access);
+            self.env
+                .rights
+                .remember(&source.upstream, &source.name, &self.fill.digest, access);
         }
     }
 
@@ -318,7 +351,13 @@ impl<'a> Driver<'a> {
             let Some(request) = self.plan.next_request() else {
                 return;
             };
-            let fetch = fetch::run(source.clone(), self.fill.digest, request, permit, self.reports.clone());
+            let fetch = fetch::run(
+                source.clone(),
+                self.fill.digest,
+                request,
+                permit,
+                self.reports.clone(),
+            );
             // Tied to the driver by its handle.
             let handle = AbortOnDropHandle::new(tokio::spawn(fetch));
             self.connections.insert(request.id, handle);
@@ -389,7 +428,7 @@ impl<'a> Driver<'a> {
     }
 }
 
-async fn written(writing: &mut Option<Writing>) -> (BlobWriter, Result<(), StoreError>) {
+async fn written(writing: &mut Option<Writing>) -> (BlobWriter, Result<Written, StoreError>) {
     match writing {
         Some(write) => {
             let written = write.await;
@@ -412,6 +451,8 @@ fn backoff(failures: u32) -> Duration {
     if failures == 0 {
         return Duration::ZERO;
     }
-    let bound = BACKOFF_FIRST.saturating_mul(1 << failures.min(10)).min(BACKOFF_LAST);
+    let bound = BACKOFF_FIRST
+        .saturating_mul(1 << failures.min(10))
+        .min(BACKOFF_LAST);
     bound.mul_f64(rand::random::<f64>())
 }

@@ -15,7 +15,9 @@ const BOUNDS: Bounds = Bounds {
 
 fn depth() -> usize {
     let wanted = std::env::var("FOREBAY_EXPLORE_DEPTH").ok();
-    wanted.map_or(8, |depth| depth.parse().expect("FOREBAY_EXPLORE_DEPTH is a number"))
+    wanted.map_or(14, |depth| {
+        depth.parse().expect("FOREBAY_EXPLORE_DEPTH is a number")
+    })
 }
 
 /// A connection as the upstream sees it: it knows what it was asked and where it is, and nothing of the plan.
@@ -41,10 +43,21 @@ struct World {
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Ask,
-    Open { peer: usize, whole: bool, tells_total: bool },
-    Deliver { peer: usize, length: u64 },
-    End { peer: usize },
-    Fail { peer: usize },
+    Open {
+        peer: usize,
+        whole: bool,
+        tells_total: bool,
+    },
+    Deliver {
+        peer: usize,
+        length: u64,
+    },
+    End {
+        peer: usize,
+    },
+    Fail {
+        peer: usize,
+    },
     Promote,
 }
 
@@ -66,7 +79,11 @@ impl World {
             events.push(Event::Fail { peer });
             if !state.opened {
                 for (whole, tells_total) in [(false, true), (true, true), (true, false)] {
-                    events.push(Event::Open { peer, whole, tells_total });
+                    events.push(Event::Open {
+                        peer,
+                        whole,
+                        tells_total,
+                    });
                 }
                 continue;
             }
@@ -92,10 +109,18 @@ impl World {
                     });
                 }
             }
-            Event::Open { peer, whole, tells_total } => self.open(peer, whole, tells_total),
+            Event::Open {
+                peer,
+                whole,
+                tells_total,
+            } => self.open(peer, whole, tells_total),
             Event::Deliver { peer, length } => {
                 let Peer { id, next, .. } = self.peers[peer];
-                assert_eq!(self.plan.position(id), Some(next), "the plan knows where bytes belong");
+                assert_eq!(
+                    self.plan.position(id),
+                    Some(next),
+                    "the plan knows where bytes belong"
+                );
                 for range in self.plan.received(id, length).expect("an honest peer") {
                     for byte in range {
                         self.written[usize::try_from(byte).unwrap()] += 1;
@@ -138,7 +163,9 @@ impl World {
         }
         let ranged = || self.peers.iter().filter(|peer| !peer.whole);
         for byte in 0..SIZE {
-            let asked = ranged().filter(|peer| (peer.next..peer.end).contains(&byte)).count();
+            let asked = ranged()
+                .filter(|peer| (peer.next..peer.end).contains(&byte))
+                .count();
             assert!(asked <= 1, "byte {byte} is asked for twice after {trail:?}");
             let have = self.written[usize::try_from(byte).unwrap()] == 1;
             let wholes = self.peers.iter().any(|peer| peer.whole);
@@ -149,7 +176,11 @@ impl World {
         }
         let all = self.written.iter().all(|count| *count == 1);
         let knows = self.plan.total().is_some();
-        assert_eq!(self.plan.is_complete(), all && knows, "completeness after {trail:?}");
+        assert_eq!(
+            self.plan.is_complete(),
+            all && knows,
+            "completeness after {trail:?}"
+        );
         let moves = !self.peers.is_empty() || self.plan.clone().next_request().is_some();
         assert!(self.plan.is_complete() || moves, "stuck after {trail:?}");
         assert_eq!(self.plan.is_idle(), self.peers.is_empty());

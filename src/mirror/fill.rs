@@ -20,8 +20,8 @@ pub mod sources;
 pub mod table;
 pub mod task;
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::ops::Range;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
@@ -118,6 +118,11 @@ impl Fill {
     /// Where it may ask.
     pub fn sources(&self) -> &Sources {
         &self.sources
+    }
+
+    /// How far it has come, and every change of it.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
     }
 
     /// Tells the driver that a client waits for `range`.
