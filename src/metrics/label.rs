@@ -43,10 +43,14 @@ label! {
     Cache {
         /// Served from the cache.
         Hit = "hit",
+        /// Served from the cache after its upstream confirmed it.
+        Revalidated = "revalidated",
         /// Asked upstream for this request.
         Miss = "miss",
         /// Joined a fetch that another request had started.
         Collapsed = "collapsed",
+        /// A bounded range of a running fill, not verified yet.
+        Unverified = "unverified",
         /// Revalidated or refused upstream, and an old copy served.
         Stale = "stale",
         /// Passed through without being stored.
