@@ -80,8 +80,10 @@
 
 pub mod cli;
 pub mod config;
+pub mod http;
 pub mod metrics;
 pub mod mirror;
 pub mod oci;
+pub mod server;
 pub mod store;
 pub mod upstream;

@@ -1,0 +1,23 @@
+//! One request of a registry client, from its head to its response's last byte.
+//!
+//! `vet` refuses messages that no client sends in earnest; `route` turns the rest into typed values;
+//! the mirror answers; `respond` and `errors` turn its answer into a response whose headers come from
+//! typed values only; `body` carries the bytes, and with them the record that becomes the
+//! request's one line in the log.
+//!
+//! Owns no state of its own.
+
+mod api;
+mod body;
+mod client;
+mod errors;
+mod query;
+mod range;
+mod record;
+mod respond;
+mod route;
+mod vet;
+
+pub use api::Api;
+pub use body::{Aborted, ResponseBody};
+pub use client::ClientAddr;

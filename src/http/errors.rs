@@ -1,0 +1,191 @@
+//! From errors to statuses and wire bodies: the one place that decides what a client is told.
+//!
+//! A message is for whoever reads the client's output; the detail tells the operator of the mirror
+//! what to do.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::{ALLOW, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
+
+use super::body::ResponseBody;
+use super::respond::Answer;
+use super::route::RouteError;
+use super::vet::FormError;
+use crate::config::Routes;
+use crate::mirror::MirrorError;
+use crate::oci::{ErrorCode, Registry, WireError, WireErrors};
+
+/// When to come back to a mirror that is busy or stopping, or whose upstream is down.
+const SOON: Duration = Duration::from_secs(5);
+/// When to come back to an upstream that has not said when its quota renews.
+const LATER: Duration = Duration::from_mins(1);
+
+/// A request whose form is refused. Its connection closes.
+pub(super) fn of_form(error: FormError) -> Answer {
+    let mut answer = match error {
+        FormError::Connect => not_allowed(error.to_string()),
+        FormError::AbsoluteForm | FormError::Host | FormError::TransferEncoding => refuse(
+            StatusCode::BAD_REQUEST,
+            ErrorCode::Unsupported,
+            error.to_string(),
+            None,
+        ),
+    };
+    answer.set(CONNECTION, "close");
+    answer
+}
+
+/// A request without a route.
+pub(super) fn of_route(error: RouteError, routes: &Routes) -> Answer {
+    let message = error.to_string();
+    let bad = |code| refuse(StatusCode::BAD_REQUEST, code, message.clone(), None);
+    match error {
+        RouteError::Method => not_allowed(message),
+        RouteError::Path => refuse(
+            StatusCode::NOT_FOUND,
+            ErrorCode::Unsupported,
+            message,
+            Some("paths are /v2/<name>/manifests/<reference>, .../blobs/<digest>, .../tags/list and .../referrers/<digest>".into()),
+        ),
+        RouteError::Encoding | RouteError::Ambiguous(_) | RouteError::Parameter(_) | RouteError::Name(_) => {
+            bad(ErrorCode::NameInvalid)
+        }
+        RouteError::Tag(_) => bad(ErrorCode::TagInvalid),
+        RouteError::Digest(_) => bad(ErrorCode::DigestInvalid),
+        RouteError::Number => bad(ErrorCode::PaginationNumberInvalid),
+        RouteError::NotConfigured(registry) => not_configured(&registry, routes),
+        RouteError::NoAlias(_) => refuse(
+            StatusCode::NOT_FOUND,
+            ErrorCode::NameUnknown,
+            message,
+            Some("put a registry's host or the `alias` of a table in [upstreams] before /v2/".into()),
+        ),
+    }
+}
+
+/// A request that the mirror could not answer.
+pub(super) fn of_mirror(error: MirrorError, routes: &Routes) -> Answer {
+    let message = error.to_string();
+    match error {
+        MirrorError::NotConfigured(registry) => not_configured(&registry, routes),
+        MirrorError::NotFound { code, .. } => refuse(StatusCode::NOT_FOUND, code, message, None),
+        // Not 401: without a challenge it means nothing, and with one dockerd would send us the user's
+        // login for Docker Hub.
+        MirrorError::Denied { detail, .. } => refuse(
+            StatusCode::FORBIDDEN,
+            ErrorCode::Denied,
+            message,
+            Some(detail),
+        ),
+        MirrorError::RangeNotSatisfiable { size } => {
+            let mut answer = refuse(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                ErrorCode::RangeInvalid,
+                message,
+                None,
+            );
+            answer.set(CONTENT_RANGE, format_args!("bytes */{size}"));
+            answer
+        }
+        MirrorError::TooManyRequests { retry_after, .. } => {
+            let answer = refuse(
+                StatusCode::TOO_MANY_REQUESTS,
+                ErrorCode::TooManyRequests,
+                message,
+                Some("the upstream's quota is spent; configure `username` and `password` for it, or wait".into()),
+            );
+            retry(answer, retry_after.unwrap_or(LATER))
+        }
+        MirrorError::BadUpstream { detail, .. } => {
+            refuse(StatusCode::BAD_GATEWAY, ErrorCode::Unknown, message, detail)
+        }
+        MirrorError::Unavailable { timed_out, .. } => {
+            let status = if timed_out {
+                StatusCode::GATEWAY_TIMEOUT
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            };
+            let detail = "the upstream cannot be reached or is failing, and nothing is cached; see the mirror's log";
+            retry(
+                refuse(status, ErrorCode::Unavailable, message, Some(detail.into())),
+                SOON,
+            )
+        }
+        MirrorError::Busy(_) => retry(
+            refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorCode::Unavailable,
+                message,
+                None,
+            ),
+            SOON,
+        ),
+        MirrorError::Internal => refuse(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorCode::Unknown,
+            message,
+            Some("see the mirror's log".into()),
+        ),
+    }
+}
+
+/// No response head came about in the time that clients wait for one.
+pub(super) fn too_late() -> Answer {
+    let message = "the upstream did not answer in time".to_owned();
+    let answer = refuse(
+        StatusCode::GATEWAY_TIMEOUT,
+        ErrorCode::Unavailable,
+        message,
+        None,
+    );
+    retry(answer, SOON)
+}
+
+fn not_configured(registry: &Registry, routes: &Routes) -> Answer {
+    let configured: Vec<_> = routes.configured().collect();
+    refuse(
+        StatusCode::NOT_FOUND,
+        ErrorCode::NameUnknown,
+        format!("registry {registry} is not configured here"),
+        Some(format!(
+            "add a table [upstreams.\"{registry}\"] to the mirror's configuration; configured are {}",
+            configured.join(", ")
+        )),
+    )
+}
+
+fn not_allowed(message: String) -> Answer {
+    let mut answer = refuse(
+        StatusCode::METHOD_NOT_ALLOWED,
+        ErrorCode::Unsupported,
+        message,
+        Some("push to the registry itself".into()),
+    );
+    answer.set(ALLOW, "GET, HEAD");
+    answer
+}
+
+fn retry(mut answer: Answer, after: Duration) -> Answer {
+    // Rounded up: a client that comes back a moment early is refused again.
+    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    answer.set(RETRY_AFTER, seconds.max(1));
+    answer
+}
+
+fn refuse(status: StatusCode, code: ErrorCode, message: String, detail: Option<String>) -> Answer {
+    let logged = match &detail {
+        Some(detail) => format!("{code}: {message} ({detail})"),
+        None => format!("{code}: {message}"),
+    };
+    let error = WireError {
+        code,
+        message,
+        detail: detail.map(Into::into),
+    };
+    let body = WireErrors::from(error).to_json();
+    let mut answer = Answer::new(status, ResponseBody::whole(body));
+    answer.set(CONTENT_TYPE, "application/json");
+    answer.error = Some(logged);
+    answer
+}

@@ -1,0 +1,105 @@
+//! A request's query, decoded strictly: an escape that is none, or bytes that are no text, are
+//! errors. `+` is a plus: media types have one, and clients send it bare.
+
+use percent_encoding::percent_decode_str;
+
+use super::route::RouteError;
+
+/// Most parameters that are looked at; a client of this API sends three.
+const MAX_PARAMETERS: usize = 32;
+
+/// The parameters of a query.
+#[derive(Debug, Default)]
+pub(super) struct Query<'a>(Vec<(&'a str, String)>);
+
+impl<'a> Query<'a> {
+    pub(super) fn parse(query: Option<&'a str>) -> Result<Self, RouteError> {
+        query
+            .unwrap_or_default()
+            .split('&')
+            .filter(|parameter| !parameter.is_empty())
+            .take(MAX_PARAMETERS)
+            .map(|parameter| {
+                let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+                Ok((name, decode(value)?))
+            })
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// The one value of a parameter; an error where it is given twice with different values.
+    pub(super) fn get(&self, name: &'static str) -> Result<Option<&str>, RouteError> {
+        let mut values = self
+            .0
+            .iter()
+            .filter(|(given, _)| *given == name)
+            .map(|(_, value)| value.as_str());
+        let first = values.next();
+        if values.any(|value| Some(value) != first) {
+            return Err(RouteError::Ambiguous(name));
+        }
+        Ok(first)
+    }
+}
+
+/// Decodes percent escapes.
+pub(super) fn decode(text: &str) -> Result<String, RouteError> {
+    let escapes_are_whole = text
+        .split('%')
+        .skip(1)
+        .all(|rest| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit));
+    if !escapes_are_whole {
+        return Err(RouteError::Encoding);
+    }
+    let decoded = percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| RouteError::Encoding)?;
+    if decoded.chars().any(char::is_control) {
+        return Err(RouteError::Encoding);
+    }
+    Ok(decoded.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn escapes_are_decoded_and_a_plus_stays() {
+        assert_eq!(
+            decode("application%2Fvnd.x+json").unwrap(),
+            "application/vnd.x+json"
+        );
+        assert_eq!(decode("sha256%3a00").unwrap(), "sha256:00");
+    }
+
+    #[test]
+    fn broken_escapes_and_control_characters_are_refused() {
+        for text in [
+            "%", "%4", "%zz", "%+1", "a%0Ab", "%00", "%ff", "%1b[31m", "%é",
+        ] {
+            assert!(matches!(decode(text), Err(RouteError::Encoding)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_has_one_value() {
+        let query = Query::parse(Some("ns=a&n=3&ns=a&&x")).unwrap();
+        assert_eq!(query.get("ns").unwrap(), Some("a"));
+        assert_eq!(query.get("x").unwrap(), Some(""));
+        assert_eq!(query.get("last").unwrap(), None);
+        let query = Query::parse(Some("ns=a&ns=b")).unwrap();
+        assert!(matches!(query.get("ns"), Err(RouteError::Ambiguous("ns"))));
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_panics(query in ".{0,100}") {
+            if let Ok(query) = Query::parse(Some(&query)) {
+                let _ = query.get("ns");
+            }
+        }
+    }
+}

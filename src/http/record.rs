@@ -1,0 +1,188 @@
+//! The record of one request: its line in the log and its share of the metrics, written when the
+//! record goes, which is after the response's last byte, or when the client has left.
+
+use std::fmt;
+use std::time::Instant;
+
+use http::header::{RANGE, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method};
+
+use super::body::Aborted;
+use super::client::ClientAddr;
+use super::route::{Action, Target};
+use crate::metrics;
+use crate::mirror::CacheStatus;
+
+/// Status of a request whose client left before there was a response, as nginx writes it.
+const LEFT: u16 = 499;
+/// Longest text of a client that a log line takes.
+const SHOWN: usize = 200;
+
+/// What is known of a request so far.
+pub(super) struct Record {
+    started: Instant,
+    method: Method,
+    client: Option<ClientAddr>,
+    path: String,
+    user_agent: Option<String>,
+    range: Option<String>,
+    target: Option<Target>,
+    kind: metrics::RequestKind,
+    status: Option<u16>,
+    cache: Option<CacheStatus>,
+    error: Option<String>,
+    expected: u64,
+    sent: u64,
+    aborted: Option<Aborted>,
+    _running: metrics::Up,
+}
+
+impl Record {
+    pub(super) fn new(request: &Parts) -> Self {
+        Self {
+            started: Instant::now(),
+            method: request.method.clone(),
+            client: request.extensions.get().copied(),
+            path: shown(request.uri.path()),
+            user_agent: field(&request.headers, USER_AGENT),
+            range: field(&request.headers, RANGE),
+            target: None,
+            kind: metrics::RequestKind::Other,
+            status: None,
+            cache: None,
+            error: None,
+            expected: 0,
+            sent: 0,
+            aborted: None,
+            _running: metrics::request_running(),
+        }
+    }
+
+    /// The request is a ping.
+    pub(super) fn ping(&mut self) {
+        self.kind = metrics::RequestKind::Ping;
+    }
+
+    /// The request has a route.
+    pub(super) fn target(&mut self, target: &Target) {
+        self.kind = target.kind();
+        self.target = Some(target.clone());
+    }
+
+    /// The response's head is known.
+    pub(super) fn head(&mut self, status: u16, cache: Option<CacheStatus>) {
+        self.status = Some(status);
+        self.cache = cache;
+        metrics::response_head(self.kind, label(cache), self.started.elapsed());
+    }
+
+    /// Why the response is an error.
+    pub(super) fn error(&mut self, error: String) {
+        self.error = Some(error);
+    }
+
+    pub(super) fn expect(&mut self, bytes: u64) {
+        self.expected = bytes;
+    }
+
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.sent += bytes;
+    }
+
+    pub(super) fn aborted(&mut self, why: Aborted) {
+        self.aborted = Some(why);
+    }
+
+    /// Why the response did not end as it should, if so. A client that left looks like one that was cut
+    /// off by a timeout or by the drain: its body is dropped.
+    fn abort(&self) -> Option<metrics::Abort> {
+        match self.aborted {
+            Some(Aborted::Cut) => Some(metrics::Abort::Cut),
+            Some(Aborted::Mismatch) => Some(metrics::Abort::Mismatch),
+            None if self.status.is_none() || self.sent < self.expected => {
+                Some(metrics::Abort::Client)
+            }
+            None => None,
+        }
+    }
+
+    fn log(&self, status: u16, aborted: Option<metrics::Abort>) {
+        let target = self.target.as_ref();
+        tracing::info!(
+            target: "forebay::access",
+            client = self.client.map(tracing::field::display),
+            method = %self.method,
+            // The names say it all where there are any.
+            path = target.is_none().then_some(self.path.as_str()),
+            registry = target.map(|target| target.repository.registry.as_str()),
+            repository = target.map(|target| target.repository.name.as_str()),
+            reference = target.map(|target| tracing::field::display(Wanted(&target.action))),
+            range = self.range.as_deref(),
+            status,
+            cache = self.cache.map(CacheStatus::as_str),
+            bytes = self.sent,
+            duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            aborted = aborted.map(metrics::Abort::as_str),
+            error = self.error.as_deref(),
+            user_agent = self.user_agent.as_deref(),
+            "{}", self.kind.as_str()
+        );
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let status = self.status.unwrap_or(LEFT);
+        let aborted = self.abort();
+        let cache = label(self.cache);
+        metrics::request(self.kind, status, cache);
+        metrics::client_bytes(self.kind, cache, self.sent);
+        if let Some(why) = aborted {
+            metrics::response_aborted(self.kind, why);
+        }
+        self.log(status, aborted);
+    }
+}
+
+/// The part of a route that tells one request to a repository from another.
+struct Wanted<'a>(&'a Action);
+
+impl fmt::Display for Wanted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Action::Manifest(reference) => reference.fmt(f),
+            Action::Blob(digest) | Action::Referrers { digest, .. } => digest.fmt(f),
+            Action::Tags { .. } => f.write_str("tags"),
+        }
+    }
+}
+
+fn field(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    headers
+        .get(name)
+        .map(|value| shown(&String::from_utf8_lossy(value.as_bytes())))
+}
+
+/// Text of a client as a log line may hold it.
+fn shown(text: &str) -> String {
+    let head: String = text.chars().take(SHOWN).collect();
+    let cut = if head.len() < text.len() { "..." } else { "" };
+    format!("{}{cut}", head.escape_debug())
+}
+
+fn label(cache: Option<CacheStatus>) -> metrics::Cache {
+    match cache {
+        None => metrics::Cache::None,
+        Some(CacheStatus::Hit) => metrics::Cache::Hit,
+        Some(CacheStatus::Revalidated) => metrics::Cache::Revalidated,
+        Some(CacheStatus::Miss) => metrics::Cache::Miss,
+        Some(CacheStatus::Collapsed) => metrics::Cache::Collapsed,
+        Some(CacheStatus::Unverified) => metrics::Cache::Unverified,
+        Some(CacheStatus::Bypass) => metrics::Cache::Bypass,
+        Some(CacheStatus::Stale(_)) => metrics::Cache::Stale,
+    }
+}
+
+#[cfg(test)]
+mod tests;

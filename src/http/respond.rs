@@ -1,0 +1,202 @@
+//! From what the mirror returned to a response: every header is built from a typed value, none is
+//! passed on.
+
+use std::fmt::Display;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{
+    ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
+    HeaderValue, IF_NONE_MATCH, LINK, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{Method, Response, StatusCode};
+
+use super::body::{Aborted, ResponseBody};
+use super::record::Record;
+use super::route::{Action, Target};
+use crate::mirror::{BlobBody, Body, BodyError, CacheStatus, Served, StaleReason};
+use crate::oci::Digest;
+
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+const NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// A response in the making, and what its record is to say.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: ResponseBody,
+    pub(super) cache: Option<CacheStatus>,
+    pub(super) error: Option<String>,
+}
+
+impl Answer {
+    pub(super) fn new(status: StatusCode, body: ResponseBody) -> Self {
+        Self {
+            status,
+            headers: HeaderMap::new(),
+            body,
+            cache: None,
+            error: None,
+        }
+    }
+
+    /// The answer to `GET /v2/`.
+    pub(super) fn ping() -> Self {
+        let mut answer = Self::new(StatusCode::OK, ResponseBody::whole("{}"));
+        answer.set(CONTENT_TYPE, "application/json");
+        answer
+    }
+
+    /// What the mirror served for `target`. `conditions` are the request's headers.
+    pub(super) fn served(served: Served, target: &Target, conditions: &HeaderMap) -> Self {
+        let status = if served.slice.is_some() {
+            StatusCode::PARTIAL_CONTENT
+        } else {
+            StatusCode::OK
+        };
+        let mut answer = Self::new(status, ResponseBody::empty());
+        answer.cache = Some(served.cache_status);
+        answer.describe(&served, target);
+        if served.digest.is_some_and(|digest| has(conditions, &digest)) {
+            answer.status = StatusCode::NOT_MODIFIED;
+            answer.headers.remove(CONTENT_RANGE);
+            return answer;
+        }
+        let length = served
+            .slice
+            .as_ref()
+            .map_or(served.size, |slice| slice.end - slice.start);
+        answer.body = match served.body {
+            // A HEAD; its Content-Length is the body's that a GET would have had.
+            Body::Empty => ResponseBody::absent(length),
+            Body::Bytes(bytes) => ResponseBody::whole(bytes),
+            Body::Blob(body) => ResponseBody::stream(length, chunks(*body)),
+        };
+        answer
+    }
+
+    fn describe(&mut self, served: &Served, target: &Target) {
+        self.set(CONTENT_TYPE, served.media_type.as_str());
+        self.headers
+            .insert(CACHE_STATUS, cache_status(served.cache_status));
+        self.set(NAMESPACE, target.repository.registry.as_str());
+        if let Some(digest) = served.digest {
+            self.set(CONTENT_DIGEST, digest);
+            self.set(ETAG, etag(&digest));
+        }
+        if matches!(target.action, Action::Blob(_)) {
+            self.set(ACCEPT_RANGES, "bytes");
+            // Content of others, which no browser is to take for a page.
+            self.set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+        }
+        if let Some(slice) = &served.slice {
+            self.set(
+                CONTENT_RANGE,
+                format_args!("bytes {}-{}/{}", slice.start, slice.end - 1, served.size),
+            );
+        }
+        if let Some(age) = served.age {
+            self.set(AGE, age.as_secs());
+        }
+        if let Some(filters) = &served.filters_applied {
+            self.set(FILTERS_APPLIED, filters);
+        }
+        if let Some(next) = &served.next_page {
+            self.link(&target.here.next_page(next));
+        }
+    }
+
+    /// Sets a header; a value that no header can carry is left out.
+    pub(super) fn set(&mut self, name: HeaderName, value: impl Display) {
+        match HeaderValue::from_str(&value.to_string()) {
+            Ok(value) => {
+                self.headers.insert(name, value);
+            }
+            Err(error) => tracing::warn!(header = %name, %error, "a header is left out"),
+        }
+    }
+
+    fn link(&mut self, next: &str) {
+        // The upstream wrote part of it.
+        let is_reference =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"/?&=._-~:%+@!$'(),;*[]".contains(&byte);
+        if next.bytes().all(is_reference) {
+            self.set(LINK, format_args!("<{next}>; rel=\"next\""));
+        }
+    }
+
+    /// The response to a request of `method`. A HEAD gets all of a GET's headers and no body.
+    pub(super) fn into_response(
+        mut self,
+        method: &Method,
+        mut record: Record,
+    ) -> Response<ResponseBody> {
+        self.set(API_VERSION, "registry/2.0");
+        if self.status != StatusCode::NOT_MODIFIED {
+            self.set(CONTENT_LENGTH, self.body.length());
+        }
+        if *method == Method::HEAD {
+            self.body = ResponseBody::empty();
+        }
+        record.head(self.status.as_u16(), self.cache);
+        if let Some(error) = self.error {
+            record.error(error);
+        }
+        self.body.carry(record);
+        let mut response = Response::new(self.body);
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
+
+/// The entity tag of content: its digest, quoted.
+pub(super) fn etag(digest: &Digest) -> String {
+    format!("\"{digest}\"")
+}
+
+/// Whether the client says that it has the content with this digest (RFC 9110, section 13.1.2).
+pub(super) fn has(headers: &HeaderMap, digest: &Digest) -> bool {
+    let etag = etag(digest);
+    headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|field| field.to_str().ok())
+        .flat_map(|field| field.split(','))
+        .map(|tag| tag.trim_matches([' ', '\t']))
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+/// RFC 9211.
+fn cache_status(status: CacheStatus) -> HeaderValue {
+    HeaderValue::from_static(match status {
+        CacheStatus::Hit => "forebay; hit",
+        CacheStatus::Revalidated => "forebay; hit; detail=revalidated",
+        CacheStatus::Miss => "forebay; fwd=miss",
+        CacheStatus::Collapsed => "forebay; fwd=miss; collapsed",
+        CacheStatus::Unverified => "forebay; fwd=miss; collapsed; detail=unverified",
+        CacheStatus::Bypass => "forebay; fwd=bypass",
+        CacheStatus::Stale(StaleReason::Unavailable) => {
+            "forebay; fwd=stale; detail=upstream-unavailable"
+        }
+        CacheStatus::Stale(StaleReason::Quota) => "forebay; fwd=stale; detail=upstream-quota",
+        CacheStatus::Stale(StaleReason::Revalidating) => "forebay; fwd=stale; detail=revalidating",
+    })
+}
+
+/// The mirror's body as a stream; its one allocation is the box it is put in.
+fn chunks(body: BlobBody) -> impl futures_util::Stream<Item = Result<Bytes, Aborted>> {
+    stream::try_unfold(body, |mut body| async move {
+        match body.next().await {
+            Ok(chunk) => Ok(chunk.map(|chunk| (chunk, body))),
+            Err(BodyError::Cut) => Err(Aborted::Cut),
+            Err(BodyError::Mismatch) => Err(Aborted::Mismatch),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

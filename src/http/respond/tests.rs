@@ -1,0 +1,202 @@
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+
+use super::*;
+use crate::oci::{Algorithm, Digest, media_type};
+
+fn digest() -> Digest {
+    Digest::of(Algorithm::Sha256, b"hello")
+}
+
+fn target(action: Action) -> Target {
+    Target::for_tests("ghcr.io/org/app", action)
+}
+
+fn blob() -> Target {
+    target(Action::Blob(digest()))
+}
+
+fn served(body: Body) -> Served {
+    Served {
+        cache_status: CacheStatus::Hit,
+        media_type: media_type::OCTET_STREAM,
+        digest: Some(digest()),
+        size: 5,
+        slice: None,
+        age: None,
+        filters_applied: None,
+        next_page: None,
+        body,
+    }
+}
+
+fn respond(
+    served: Served,
+    target: &Target,
+    method: &Method,
+    conditions: &HeaderMap,
+) -> Response<ResponseBody> {
+    let (request, ()) = http::Request::new(()).into_parts();
+    Answer::served(served, target, conditions).into_response(method, Record::new(&request))
+}
+
+fn get(served: Served, target: &Target) -> Response<ResponseBody> {
+    respond(served, target, &Method::GET, &HeaderMap::new())
+}
+
+fn header<'a>(response: &'a Response<ResponseBody>, name: &str) -> &'a str {
+    response
+        .headers()
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
+}
+
+async fn body(response: Response<ResponseBody>) -> Bytes {
+    response.into_body().collect().await.unwrap().to_bytes()
+}
+
+#[tokio::test]
+async fn a_blob_has_every_header_that_clients_look_at() {
+    let response = get(served(Body::Bytes("hello".into())), &blob());
+    assert_eq!(response.status(), 200);
+    for (name, value) in [
+        ("docker-distribution-api-version", "registry/2.0"),
+        ("docker-content-digest", digest().to_string().as_str()),
+        ("etag", format!("\"{}\"", digest()).as_str()),
+        ("content-type", "application/octet-stream"),
+        ("content-length", "5"),
+        ("accept-ranges", "bytes"),
+        ("cache-status", "forebay; hit"),
+        ("oci-namespace", "ghcr.io"),
+    ] {
+        assert_eq!(header(&response, name), value, "{name}");
+    }
+    assert_eq!(body(response).await, "hello");
+}
+
+#[tokio::test]
+async fn a_part_says_which() {
+    let part = Served {
+        slice: Some(1..3),
+        ..served(Body::Bytes("el".into()))
+    };
+    let response = get(part, &blob());
+    assert_eq!(response.status(), 206);
+    assert_eq!(header(&response, "content-range"), "bytes 1-2/5");
+    assert_eq!(header(&response, "content-length"), "2");
+    assert_eq!(body(response).await, "el");
+}
+
+#[tokio::test]
+async fn a_head_has_exactly_the_headers_of_a_get() {
+    for target in [blob(), target(Action::Manifest("v1".parse().unwrap()))] {
+        let none = HeaderMap::new();
+        let get = get(served(Body::Bytes("hello".into())), &target);
+        // The mirror gives a HEAD of a manifest its bytes, and one of a blob nothing.
+        for given in [Body::Empty, Body::Bytes("hello".into())] {
+            let head = respond(served(given), &target, &Method::HEAD, &none);
+            assert_eq!(
+                (head.status(), head.headers()),
+                (get.status(), get.headers())
+            );
+            assert!(body(head).await.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_offers_no_ranges_and_its_bare_type() {
+    let manifest = Served {
+        media_type: media_type::OCI_INDEX,
+        cache_status: CacheStatus::Stale(StaleReason::Unavailable),
+        age: Some(Duration::from_millis(90_500)),
+        ..served(Body::Bytes("hello".into()))
+    };
+    let response = get(manifest, &target(Action::Manifest("v1".parse().unwrap())));
+    assert_eq!(
+        header(&response, "content-type"),
+        "application/vnd.oci.image.index.v1+json"
+    );
+    assert_eq!(header(&response, "accept-ranges"), "");
+    assert_eq!(header(&response, "age"), "90");
+    assert!(header(&response, "cache-status").starts_with("forebay; fwd=stale; detail="));
+}
+
+#[tokio::test]
+async fn content_that_the_client_has_is_not_sent() {
+    let etag = format!("\"{}\"", digest());
+    for (condition, status) in [
+        (etag.as_str(), 304),
+        (&format!("\"x\", W/{etag}"), 304),
+        ("*", 304),
+        ("\"sha256:00\"", 200),
+        (&digest().to_string(), 200),
+    ] {
+        let mut conditions = HeaderMap::new();
+        conditions.insert(IF_NONE_MATCH, condition.parse().unwrap());
+        let response = respond(
+            served(Body::Bytes("hello".into())),
+            &blob(),
+            &Method::GET,
+            &conditions,
+        );
+        assert_eq!(response.status(), status, "{condition}");
+        assert_eq!(header(&response, "etag"), etag);
+        if status == 304 {
+            assert_eq!(header(&response, "content-length"), "");
+            assert!(body(response).await.is_empty());
+        }
+    }
+}
+
+#[test]
+fn what_upstreams_write_cannot_add_headers() {
+    let tags = target(Action::Tags {
+        n: None,
+        last: None,
+    });
+    for (next, link) in [
+        (
+            "tags/list?n=2&last=b",
+            "</v2/org/app/tags/list?n=2&last=b>; rel=\"next\"",
+        ),
+        ("tags/list?last=b>; rel=\"evil\"", ""),
+        ("tags/list?last=b\r\nX-Evil: 1", ""),
+    ] {
+        let page = Served {
+            next_page: Some(next.to_owned()),
+            filters_applied: Some("artifactType\r\nX-Evil: 1".to_owned()),
+            ..served(Body::Bytes("hello".into()))
+        };
+        let response = get(page, &tags);
+        assert_eq!(header(&response, "link"), link);
+        assert!(response.headers().get("oci-filters-applied").is_none());
+        assert!(response.headers().get("x-evil").is_none());
+    }
+}
+
+#[test]
+fn every_cache_status_is_of_rfc_9211s_form() {
+    for status in [
+        CacheStatus::Hit,
+        CacheStatus::Revalidated,
+        CacheStatus::Miss,
+        CacheStatus::Collapsed,
+        CacheStatus::Unverified,
+        CacheStatus::Bypass,
+        CacheStatus::Stale(StaleReason::Quota),
+    ] {
+        let value = cache_status(status);
+        let parameters: Vec<_> = value.to_str().unwrap().split("; ").collect();
+        assert_eq!(parameters[0], "forebay");
+        // A hit is not forwarded, and everything else says why it was.
+        let hit = parameters.contains(&"hit");
+        assert_ne!(
+            hit,
+            parameters
+                .iter()
+                .any(|parameter| parameter.starts_with("fwd="))
+        );
+    }
+}

@@ -1,0 +1,184 @@
+//! The accept loop: waits for capacity, survives what `accept` can fail with, spawns connections.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{Service, Shared, connection};
+use crate::metrics;
+
+/// The pause after a failed `accept`, doubled up to the second value: a lack of descriptors ends
+/// when a connection closes, not by trying harder.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// A condition that lasts is logged once in this time.
+const LOG_EVERY: Duration = Duration::from_mins(1);
+
+/// Accepts from `listener` until shutdown; the listener closes on return.
+pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>, service: Service) {
+    accept_from(
+        || listener.accept(),
+        &shared,
+        |stream, peer, permit| {
+            let connection =
+                connection::serve(stream, peer, Arc::clone(&shared), Arc::clone(&service));
+            // Tied to its client, and ended by the drain at the latest.
+            shared.connections.spawn(async move {
+                connection.await;
+                drop(permit);
+            });
+        },
+    )
+    .await;
+}
+
+/// The loop itself; `accept` is a parameter so that tests can make it fail.
+async fn accept_from<F: Future<Output = io::Result<(TcpStream, SocketAddr)>>>(
+    mut accept: impl FnMut() -> F,
+    shared: &Shared,
+    mut spawn: impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit),
+) {
+    let mut pause = BACK_OFF.0;
+    let mut failing = Seldom::default();
+    let mut full = Seldom::default();
+    loop {
+        let Some(permit) = capacity(shared, &mut full).await else {
+            return;
+        };
+        let accepted = tokio::select! {
+            biased;
+            () = shared.shutdown.cancelled() => return,
+            accepted = accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                pause = BACK_OFF.0;
+                spawn(stream, peer, permit);
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                metrics::accept_error(shared.settings.listener);
+                if failing.due() {
+                    tracing::warn!(%error, "cannot accept connections; they wait until descriptors or memory are free");
+                }
+                tokio::select! {
+                    () = shared.shutdown.cancelled() => return,
+                    () = tokio::time::sleep(pause) => {}
+                }
+                pause = (pause * 2).min(BACK_OFF.1);
+            }
+        }
+    }
+}
+
+/// Waits for a free place, or returns `None` at shutdown.
+async fn capacity(shared: &Shared, full: &mut Seldom) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = Arc::clone(&shared.capacity).try_acquire_owned() {
+        return Some(permit);
+    }
+    metrics::connection_closed(metrics::Closed::Cap);
+    if full.due() {
+        tracing::warn!(
+            connections = shared.settings.max_connections,
+            "connection cap reached; new connections wait (raise the descriptor limit, or set `limits.max_connections`)"
+        );
+    }
+    tokio::select! {
+        () = shared.shutdown.cancelled() => None,
+        permit = Arc::clone(&shared.capacity).acquire_owned() => permit.ok(),
+    }
+}
+
+/// Errors that belong to the connection that was to be accepted, and say nothing about the next.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// Says whether it is time to log again.
+#[derive(Default)]
+struct Seldom(Option<Instant>);
+
+impl Seldom {
+    fn due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self
+            .0
+            .is_none_or(|last| now.duration_since(last) >= LOG_EVERY);
+        if due {
+            self.0 = Some(now);
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+
+    fn shared() -> Shared {
+        Shared {
+            settings: super::super::Settings {
+                listener: metrics::Listener::Clients,
+                header_timeout: Duration::ZERO,
+                idle_timeout: Duration::ZERO,
+                write_idle_timeout: Duration::ZERO,
+                drain: Duration::ZERO,
+                max_connections: 1,
+            },
+            capacity: Arc::new(Semaphore::new(1)),
+            shutdown: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            connections: TaskTracker::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn accepting_goes_on_after_running_out_of_descriptors() {
+        const EMFILE: i32 = 24;
+        const ECONNABORTED: i32 = 103;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let mut failures = vec![EMFILE, ECONNABORTED, EMFILE];
+        let shared = shared();
+        let accept = || {
+            let failure = failures.pop();
+            let listener = &listener;
+            async move {
+                match failure {
+                    Some(code) => Err(io::Error::from_raw_os_error(code)),
+                    None => listener.accept().await,
+                }
+            }
+        };
+        let mut accepted = 0;
+        accept_from(accept, &shared, |_, _, _| {
+            accepted += 1;
+            shared.shutdown.cancel();
+        })
+        .await;
+        assert_eq!((accepted, failures.len()), (1, 0));
+    }
+
+    #[test]
+    fn what_lasts_is_logged_seldom() {
+        let mut seldom = Seldom::default();
+        assert!(seldom.due());
+        assert!(!seldom.due());
+    }
+}

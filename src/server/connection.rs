@@ -1,0 +1,145 @@
+//! One connection: hyper over a paced socket, and how it ends.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{HttpService, service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::pace::{Paced, Turn};
+use super::{Service, Shared};
+use crate::http::{Aborted, ClientAddr, ResponseBody};
+use crate::metrics;
+
+/// Bounds what hyper holds of a response before it writes: two chunks of a body. Its own is 400 KiB.
+const BUFFER: usize = 64 << 10;
+/// Bounds a request's head, to which the one above is no hard bound.
+const HEAD: usize = 32 << 10;
+
+/// Serves one client until it leaves, a limit ends the connection, or the server is shut down.
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    service: Service,
+) {
+    let _open = metrics::connection(shared.settings.listener);
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let turn = Arc::new(Turn::default());
+    let socket = TokioIo::new(Paced::new(stream, Arc::clone(&turn), &shared.settings));
+    let answer = service_fn(|mut request| {
+        turn.pass();
+        request.extensions_mut().insert(ClientAddr::from(peer));
+        let response = service(request);
+        let (turn, shared) = (Arc::clone(&turn), &shared);
+        async move {
+            let mut response = response.await;
+            if shared.capacity.available_permits() == 0 {
+                // Others wait for this place.
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response.map(|body| Running { body, turn }))
+        }
+    });
+    let mut connection = builder().serve_connection(socket, answer);
+    let ended = tokio::select! {
+        ended = drive(&mut connection, &shared) => ended,
+        // Dropping the connection below ends it short, with FIN: the client may resume elsewhere.
+        () = shared.cut.cancelled() => Ok(()),
+    };
+    let socket = connection.into_parts().io.into_inner();
+    match ended {
+        Err(error) if is_mismatch(&error) => socket.reset(),
+        Err(error) => {
+            tracing::debug!(%error, client = %peer, "connection ended early");
+            socket.close().await;
+        }
+        Ok(()) => socket.close().await,
+    }
+}
+
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        // A client may end its side once it has asked: that is no reason to withhold the answer. One
+        // that is gone is noticed at the next write.
+        .half_close(true)
+        // `Paced` keeps this time, apart from idle time.
+        .header_read_timeout(None)
+        .max_buf_size(BUFFER)
+        .max_header_size(HEAD)
+        .pipeline_flush(false);
+    builder
+}
+
+/// Polls the connection to its end; at shutdown, lets it finish its present response only.
+async fn drive<S>(
+    connection: &mut http1::Connection<TokioIo<Paced>, S>,
+    shared: &Shared,
+) -> hyper::Result<()>
+where
+    S: HttpService<Incoming, ResBody = Running, Error = Infallible>,
+{
+    let mut finished = poll_fn(|cx: &mut Context<'_>| Pin::new(&mut *connection).poll(cx));
+    tokio::select! {
+        ended = &mut finished => return ended,
+        () = shared.shutdown.cancelled() => {}
+    }
+    Pin::new(&mut *connection).graceful_shutdown();
+    poll_fn(|cx| Pin::new(&mut *connection).poll(cx)).await
+}
+
+/// Whether the response's body was proven wrong.
+fn is_mismatch(error: &hyper::Error) -> bool {
+    error
+        .source()
+        .and_then(|source| source.downcast_ref::<Aborted>())
+        .is_some_and(|aborted| matches!(aborted, Aborted::Mismatch))
+}
+
+/// A response's body, which tells the connection's clocks when it is over.
+struct Running {
+    body: ResponseBody,
+    turn: Arc<Turn>,
+}
+
+impl Body for Running {
+    type Data = Bytes;
+    type Error = Aborted;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.turn.pass();
+    }
+}
