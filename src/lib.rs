@@ -78,6 +78,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod http;

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::Exit;
 use super::options::Options;
+use crate::app;
 
 /// Runs the mirror until it is told to stop.
 #[derive(Debug, Args)]
@@ -14,12 +15,20 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Exit {
-        match self.options.load() {
-            Ok(_) => {
-                eprintln!("error: this build has no server");
-                Exit::Failure
+        let config = match self.options.load() {
+            Ok(config) => config,
+            Err(exit) => return exit,
+        };
+        match app::run(&config) {
+            Ok(()) => Exit::Success,
+            Err(error) => {
+                eprintln!("error: {error}");
+                if error.is_bad_config() {
+                    Exit::BadConfig
+                } else {
+                    Exit::Failure
+                }
             }
-            Err(exit) => exit,
         }
     }
 }
