@@ -251,3 +251,6 @@ impl Operators {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
