@@ -122,6 +122,7 @@ async fn open(config: &Config) -> Result<(Mirror, Store), RunError> {
     let upstreams = Upstreams::new(config)?;
     let store = Store::open(store::Settings {
         min_free: config.cache.min_free,
+        lock_wait: config.cache.lock_wait,
         open_files: config.cache.open_files,
         ..store::Settings::new(&config.cache.dir, config.cache.max_size)
     })

@@ -42,8 +42,6 @@ use memory::{Absent, Memory, StoredManifest};
 use rights::Rights;
 use tags::Confirmed;
 
-/// By when a response head is out: containerd gives up after 30 s.
-const HEAD_DEADLINE: Duration = Duration::from_secs(20);
 /// The length of a piece. Signed URLs and registry calls cost one request each, and a piece that is lost is asked for
 /// again from where it broke off, so it need not be small.
 const PIECE: u64 = 16 << 20;
@@ -69,6 +67,8 @@ struct Inner {
     manifests: SingleFlight<(Repository, Reference), Result<Arc<StoredManifest>, MirrorError>>,
     confirmations: SingleFlight<(Repository, Tag), Result<Confirmed, MirrorError>>,
     strict_ranges: bool,
+    /// How long a response head may take: containerd gives up after 30 s.
+    wait: Duration,
 }
 
 impl fmt::Debug for Mirror {
@@ -103,6 +103,7 @@ impl Mirror {
                 manifests: SingleFlight::default(),
                 confirmations: SingleFlight::default(),
                 strict_ranges: config.cache.strict_ranges,
+                wait: config.fetch.wait,
             }),
         }
     }

@@ -104,7 +104,7 @@ pub struct Fetch {
     pub connections_total: usize,
     /// Most fills that run at once.
     pub max_fills: usize,
-    /// How long a request waits for its turn upstream before it is refused.
+    /// How long a request for a blob waits, for its turn and for its upstream, before it is refused.
     pub wait: Duration,
 }
 

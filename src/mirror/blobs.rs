@@ -67,7 +67,7 @@ impl Mirror {
             digest: *digest,
             range,
             wanted,
-            deadline: Instant::now() + super::HEAD_DEADLINE,
+            deadline: Instant::now() + self.inner.wait,
         };
         let absent = (repository.clone(), Kind::Blob, digest.to_string());
         if let Some(error) = self.inner.absent.get(&absent) {
@@ -195,13 +195,15 @@ impl Mirror {
         let rule = Release::rule(&range, total, self.inner.strict_ranges);
         let mut status = match (collapsed, rule) {
             (_, Release::AsTheyCome) if !verified => CacheStatus::Unverified,
+            // All here and proven; only its index row may still be on its way.
+            (true, _) if verified => CacheStatus::Hit,
             (true, _) => CacheStatus::Collapsed,
             (false, _) => CacheStatus::Miss,
         };
         if ask.wanted == Wanted::Head {
             return ask.serve_head(total, status).map(Tried::Served);
         }
-        let mut reader = FillReader::open(&granted, lease, source, range.clone(), rule);
+        let mut reader = FillReader::open(&granted, lease, source, range.clone(), rule, collapsed);
         if let Err(failure) = reader.first_byte(ask.deadline).await {
             return match failure {
                 Failure::Sources(error) => Err(error),

@@ -109,6 +109,19 @@ impl MirrorError {
         )
     }
 
+    /// An upstream's answer to a question about what refers to a digest.
+    pub fn from_referrers(error: &UpstreamError, repository: &Repository, digest: &Digest) -> Self {
+        let what = format!("referrers of {repository}@{digest}");
+        if error.kind() == ErrorKind::Unsupported {
+            // `NAME_UNKNOWN` would keep clients from looking for the tag that stands in for the API.
+            return Self::NotFound {
+                code: ErrorCode::ManifestUnknown,
+                message: format!("{} has no referrers API", repository.registry),
+            };
+        }
+        Self::from_upstream(error, repository, &what, ErrorCode::ManifestUnknown)
+    }
+
     fn from_upstream(
         error: &UpstreamError,
         repository: &Repository,

@@ -31,6 +31,9 @@ use crate::store::{Extents, PartialFile};
 
 use sources::Sources;
 
+/// Ranges that may be waiting for the driver to look at them.
+const MOST_WANTED: usize = 256;
+
 /// As far as a fill has come.
 #[derive(Debug, Clone)]
 pub enum Progress {
@@ -127,10 +130,12 @@ impl Fill {
 
     /// Tells the driver that a client waits for `range`.
     fn want(&self, range: Range<u64>) {
-        self.wanted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(range);
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        // Beyond the bound a range is served all the same, when the frontier gets there.
+        if wanted.len() < MOST_WANTED {
+            wanted.push(range);
+        }
+        drop(wanted);
         self.nudge.notify_one();
     }
 

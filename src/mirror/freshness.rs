@@ -51,7 +51,7 @@ pub fn stale_age(now: SystemTime, confirmed_at: SystemTime) -> Duration {
 mod tests {
     use super::*;
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     fn policy() -> TagPolicy {
         TagPolicy {
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_record_ages_through_every_decision() {
-        let just_before = |t: Duration| t - Duration::from_nanos(1);
+        let just_before = |t: Duration| t.saturating_sub(Duration::from_nanos(1));
         assert_eq!(at_age(Duration::ZERO), Decision::Fresh);
         assert_eq!(at_age(just_before(MINUTE)), Decision::Fresh);
         assert_eq!(at_age(MINUTE), Decision::ServeAndRefresh);

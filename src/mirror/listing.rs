@@ -5,8 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::oci::{Digest, ErrorCode, Repository, media_type};
-use crate::upstream::ErrorKind;
+use crate::oci::{Digest, Repository, media_type};
 
 use super::Mirror;
 use super::error::MirrorError;
@@ -51,13 +50,8 @@ impl Mirror {
         let answer = upstream
             .referrers(&repository.name, digest, artifact_type)
             .await;
-        let answer = answer.map_err(|error| match error.kind() {
-            ErrorKind::Unsupported => MirrorError::NotFound {
-                code: ErrorCode::ManifestUnknown,
-                message: format!("{} has no referrers API", repository.registry),
-            },
-            _ => MirrorError::from_listing(&error, repository),
-        })?;
+        let answer =
+            answer.map_err(|error| MirrorError::from_referrers(&error, repository, digest))?;
         let mut served = passed_through(answer.media_type, answer.bytes);
         served.filters_applied = answer.filters_applied;
         Ok(served)

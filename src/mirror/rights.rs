@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 
+use crate::metrics::{self, RightsOutcome};
 use crate::mirror::error::MirrorError;
 use crate::mirror::flight::SingleFlight;
 use crate::oci::{Digest, Reference, Registry, Repository, RepositoryName};
@@ -183,28 +184,16 @@ impl Rights {
         kind: Kind,
         digest: &Digest,
     ) -> Answer {
-        let repository = || Repository::new(upstream.registry().clone(), name.clone());
-        let (size, access) = match kind {
-            Kind::Blob => {
-                let confirmed = upstream.confirm_blob(name, digest).await;
-                let confirmed = confirmed
-                    .map_err(|error| MirrorError::from_blob(&error, &repository(), digest))?;
-                (confirmed.size, confirmed.access)
+        let confirmed = confirm(upstream, name, kind, digest).await;
+        let outcome = match &confirmed {
+            Ok(_) => RightsOutcome::Confirmed,
+            Err(MirrorError::NotFound { .. } | MirrorError::Denied { .. }) => {
+                RightsOutcome::Refused
             }
-            Kind::Manifest => {
-                let reference = Reference::Digest(*digest);
-                let head = upstream.head_manifest(name, &reference).await;
-                let failed = |error| MirrorError::from_manifest(&error, &repository(), &reference);
-                let head = head.map_err(failed)?;
-                if let Some(access) = head.access {
-                    (head.size, access)
-                } else {
-                    // A registry without HEAD.
-                    let manifest = upstream.get_manifest(name, &reference).await;
-                    (None, manifest.map_err(failed)?.access)
-                }
-            }
+            Err(_) => RightsOutcome::Failed,
         };
+        metrics::rights_check(upstream.label(), outcome);
+        let (size, access) = confirmed?;
         self.remember(upstream, name, digest, access);
         self.persist(digest).await;
         Ok(size)
@@ -215,4 +204,33 @@ impl Rights {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The upstream's word that the repository holds `digest`.
+async fn confirm(
+    upstream: &Upstream,
+    name: &RepositoryName,
+    kind: Kind,
+    digest: &Digest,
+) -> Result<(Option<u64>, Access), MirrorError> {
+    let repository = || Repository::new(upstream.registry().clone(), name.clone());
+    if kind == Kind::Blob {
+        let confirmed = upstream.confirm_blob(name, digest).await;
+        return match confirmed {
+            Ok(confirmed) => Ok((confirmed.size, confirmed.access)),
+            Err(error) => Err(MirrorError::from_blob(&error, &repository(), digest)),
+        };
+    }
+    let reference = Reference::Digest(*digest);
+    let failed = |error| MirrorError::from_manifest(&error, &repository(), &reference);
+    let head = upstream
+        .head_manifest(name, &reference)
+        .await
+        .map_err(failed)?;
+    if let Some(access) = head.access {
+        return Ok((head.size, access));
+    }
+    // A registry without HEAD.
+    let manifest = upstream.get_manifest(name, &reference).await;
+    Ok((None, manifest.map_err(failed)?.access))
 }

@@ -1,3 +1,5 @@
+//! The completion line: one a request, whatever becomes of it.
+
 use std::io;
 use std::sync::{Arc, Mutex};
 

@@ -1,3 +1,5 @@
+//! The headers of every kind of answer.
+
 use std::time::Duration;
 
 use http_body_util::BodyExt;

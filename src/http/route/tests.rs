@@ -1,3 +1,5 @@
+//! What requests mean: the table of paths, hosts and parameters, and that no input breaks it.
+
 use http::Request;
 use proptest::prelude::*;
 

@@ -183,8 +183,9 @@ impl Plan {
         }
     }
 
-    /// Another source is asked from now on; what the last one did is not held against it.
-    pub fn change_source(&mut self) {
+    /// Another source is asked from now on, which expects `hint` bytes; what the last one did is not held against it.
+    pub fn change_source(&mut self, hint: Option<u64>) {
+        self.hint = hint;
         self.failures = 0;
         self.progress = 0;
         self.ranges_work = false;

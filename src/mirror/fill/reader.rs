@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::metrics;
 use crate::mirror::error::MirrorError;
 use crate::mirror::rights::Granted;
 use crate::mirror::served::BodyError;
@@ -79,23 +80,29 @@ pub struct FillReader {
     at: u64,
     rule: Release,
     solo: Option<Box<Solo>>,
+    /// Counts a reader of a fill that another's request started.
+    _follower: Option<metrics::Up>,
 }
 
 impl FillReader {
-    /// A reader of `range`, which was resolved against the size that the fill told.
+    /// A reader of `range`, which was resolved against the size that the fill told. `follows` says that another's
+    /// request started the fill.
     pub fn open(
         granted: &Granted,
         lease: Lease,
         source: Source,
         range: Range<u64>,
         rule: Release,
+        follows: bool,
     ) -> Self {
         debug_assert_eq!(
             granted.digest(),
             &lease.digest(),
             "the right is to this blob"
         );
-        lease.want(range.clone());
+        if rule != Release::WithholdEnd {
+            lease.want(range.clone());
+        }
         Self {
             progress: lease.progress(),
             at: range.start,
@@ -104,6 +111,7 @@ impl FillReader {
             range,
             rule,
             solo: None,
+            _follower: follows.then(metrics::follower),
         }
     }
 

@@ -42,23 +42,27 @@ pub async fn settle(env: &Arc<Env>, fill: &Arc<Fill>, writer: BlobWriter, end: E
                 verifier: writer.verifier().clone(),
                 total: writer.size(),
             };
-            keep_partial(writer);
+            keep_partial(writer).await;
             detach(env, fill, left, &error)
         }
         End::Paused => {
-            keep_partial(writer);
+            keep_partial(writer).await;
             leave(env, fill, Failure::Paused);
             FillOutcome::Paused
         }
         End::Failed(error) => {
-            keep_partial(writer);
+            keep_partial(writer).await;
             failed(env, fill, error)
         }
     }
 }
 
-/// What has come stays on disk for the next fill of the digest; going out of scope, the writer gives up its claim.
-fn keep_partial(_: BlobWriter) {}
+/// What has come stays on disk for the next fill of the digest; where nothing has, nothing is left behind.
+async fn keep_partial(writer: BlobWriter) {
+    if writer.extents().is_empty() {
+        writer.discard().await;
+    }
+}
 
 /// Settles a fill that never got a writer.
 pub fn without_writer(env: &Arc<Env>, fill: &Arc<Fill>, end: End) -> FillOutcome {

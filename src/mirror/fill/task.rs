@@ -42,6 +42,7 @@ type Writing = Pin<Box<dyn Future<Output = (BlobWriter, Result<Written, StoreErr
 /// Runs `fill` to its end and settles what it leaves behind.
 pub async fn run(env: Arc<Env>, fill: Arc<Fill>) {
     let abandoned = settle::Abandoned::watch(&env, &fill);
+    let _running = metrics::fill_running();
     let end = match start(&env, &fill).await {
         Ok(mut driver) => {
             let end = driver.run().await;
@@ -71,6 +72,9 @@ async fn start<'a>(env: &'a Arc<Env>, fill: &'a Arc<Fill>) -> Result<Driver<'a>,
             StoreError::AlreadyStored => End::Paused,
             error => End::Disk(error),
         })?;
+    if writer.hashed() > 0 {
+        metrics::fill_resumed();
+    }
     // Nobody else sets it: there is one driver a fill.
     let _ = fill.file.set(writer.reader());
     Ok(Driver::new(env, fill, writer, size, place))
@@ -304,13 +308,13 @@ impl<'a> Driver<'a> {
         for (id, _) in self.connections.drain() {
             self.plan.failed(id);
         }
-        self.plan.change_source();
         self.backoff = None;
         self.ask = true;
-        match self.fill.sources.spend(error.clone()) {
-            Some(_) => Ok(()),
-            None => Err(End::Failed(error)),
-        }
+        let Some(next) = self.fill.sources.spend(error.clone()) else {
+            return Err(End::Failed(error));
+        };
+        self.plan.change_source(next.size);
+        Ok(())
     }
 
     /// The source has answered: its repository holds the blob, and what was served says who else may read it.

@@ -1,0 +1,171 @@
+//! The house: which module may know which, and what may not be in it at all.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What each module may name by a `crate::` path.
+const EDGES: [(&str, &[&str]); 11] = [
+    ("oci", &[]),
+    ("metrics", &[]),
+    ("config", &["oci"]),
+    ("store", &["oci", "metrics"]),
+    ("upstream", &["oci", "metrics", "config"]),
+    ("mirror", &["oci", "metrics", "config", "store", "upstream"]),
+    ("http", &["oci", "metrics", "config", "mirror"]),
+    ("admin", &["oci", "metrics", "config", "mirror"]),
+    ("server", &["metrics", "config", "http", "admin"]),
+    (
+        "app",
+        &[
+            "oci", "metrics", "config", "store", "upstream", "mirror", "http", "admin", "server",
+        ],
+    ),
+    ("cli", &["app", "config", "server"]),
+];
+
+/// Source files of the package, with the module that each belongs to.
+fn sources() -> Vec<(String, PathBuf)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let first = path
+                    .strip_prefix(&root)
+                    .unwrap()
+                    .components()
+                    .next()
+                    .unwrap();
+                let module = first
+                    .as_os_str()
+                    .to_string_lossy()
+                    .trim_end_matches(".rs")
+                    .to_owned();
+                found.push((module, path));
+            }
+        }
+    }
+    found
+}
+
+/// The modules that a text names by `crate::module`, or in a group `crate::{module::..., ...}`.
+fn named(text: &str) -> Vec<String> {
+    let code = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    let code: String = code.collect::<Vec<_>>().join("\n");
+    let word = |text: &str| {
+        text.chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect::<String>()
+    };
+    let mut modules = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            None => modules.push(word(rest)),
+            Some(group) => {
+                let mut depth = 0;
+                let mut start = true;
+                for (index, c) in group.char_indices() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => start = true,
+                        c if start && c.is_alphanumeric() => {
+                            modules.push(word(&group[index..]));
+                            start = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    modules
+}
+
+#[test]
+fn modules_know_only_what_the_design_allows() {
+    let edges: BTreeMap<_, _> = EDGES.into_iter().collect();
+    let mut wrong = Vec::new();
+    for (module, path) in sources() {
+        if module == "lib" || module == "main" {
+            continue;
+        }
+        let allowed = edges
+            .get(module.as_str())
+            .unwrap_or_else(|| panic!("{module} is not in the design"));
+        for other in named(&std::fs::read_to_string(&path).unwrap()) {
+            if other != module && !allowed.contains(&other.as_str()) {
+                wrong.push(format!("{}: {module} may not know {other}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_scan_sees_single_paths_and_groups() {
+    let text = "use crate::oci::Digest;\nuse crate::{store::{Store, x}, upstream};\n// crate::comment\ncrate::mirror::f();";
+    assert_eq!(named(text), ["oci", "store", "upstream", "mirror"]);
+}
+
+/// Registry bodies are untrusted; nothing here can inflate them. And there is one TLS stack.
+#[test]
+fn no_decompressor_and_no_second_tls_stack_is_linked() {
+    let tree = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--package",
+            "forebay",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--offline",
+        ])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(
+        tree.status.success(),
+        "{}",
+        String::from_utf8_lossy(&tree.stderr)
+    );
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    assert!(tree.contains("rustls v"), "the tree was read");
+    for unwanted in [
+        "flate2",
+        "brotli",
+        "zstd",
+        "lzma",
+        "async-compression",
+        "native-tls",
+        "openssl",
+        "ring",
+    ] {
+        let linked = tree
+            .lines()
+            .find(|line| line.split(' ').next() == Some(unwanted));
+        assert_eq!(linked, None);
+    }
+}
+
+#[test]
+fn every_source_file_says_what_it_is_for() {
+    for (_, path) in sources() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text.starts_with("//!"),
+            "{} has no opening doc",
+            path.display()
+        );
+    }
+}

@@ -1,0 +1,217 @@
+//! Whatever an upstream does, no client completes a 200 with wrong bytes, and the next pull succeeds.
+
+use forebay_loadtest::origin::{Auth, Blobs, Fault, ImageSpec, Kind, Origin, Reply};
+use http::StatusCode;
+
+use crate::harness::{Forebay, mirror_of, origin_with_blob};
+
+const SIZE: u64 = 3_000_000;
+
+/// Pulls one blob with several clients through a fault that happens once. `clean` says that no client may notice.
+async fn pull_through(seed: u64, size: u64, fault: Fault, clean: bool) -> (Forebay, Origin) {
+    let (origin, blob) = origin_with_blob(seed, size).await;
+    origin.on_body(&blob.digest).once(fault.clone());
+    let forebay = mirror_of(&origin).await;
+    let client = forebay.client();
+    let pulls = (0..8).map(|_| client.blob("library/app", &blob.digest));
+    for answer in futures_util::future::join_all(pulls).await {
+        if answer.claims_success() {
+            assert!(
+                answer.is_exactly(&blob.digest),
+                "{fault:?}: a 200 completed with wrong bytes"
+            );
+        }
+        if clean {
+            assert!(
+                answer.is_exactly(&blob.digest),
+                "{fault:?}: a client noticed: {:?}",
+                answer.status
+            );
+        }
+    }
+    let next = client.blob("library/app", &blob.digest).await;
+    assert!(
+        next.is_exactly(&blob.digest),
+        "{fault:?}: the next pull fails with {}",
+        next.status
+    );
+    let cached = client.blob("library/app", &blob.digest).await;
+    assert!(
+        cached.header("cache-status").contains("hit"),
+        "{fault:?}: {:?}",
+        cached.headers
+    );
+    (forebay, origin)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_bit_is_never_served_whole_nor_kept() {
+    for at in [0, SIZE / 2, SIZE - 1] {
+        pull_through(10 + at, SIZE, Fault::FlipBit(at), false).await;
+    }
+}
+
+/// A body that is withheld whole until it is verified: its clients see nothing of the bad fetch.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_bit_in_a_small_blob_costs_a_second_fetch_and_no_client_anything() {
+    pull_through(20, 40_000, Fault::FlipBit(20_000), true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_is_resumed_where_it_happened_and_no_client_notices() {
+    for fault in [
+        Fault::CutAt(SIZE / 2),
+        Fault::ResetAt(SIZE / 2),
+        Fault::CutAt(SIZE - 1),
+    ] {
+        let (_forebay, origin) = pull_through(30, SIZE, fault, true).await;
+        let counts = origin.counts();
+        assert_eq!(counts.requests(Kind::BlobGet), 2);
+        assert!(counts.of(Kind::BlobGet).body_bytes <= SIZE + SIZE / 100);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resume_whose_range_is_ignored_throws_away_what_it_has() {
+    let (origin, blob) = origin_with_blob(31, SIZE).await;
+    origin.on_body(&blob.digest).once(Fault::CutAt(SIZE / 2));
+    origin.on_body(&blob.digest).always(Fault::IgnoreRange);
+    let forebay = mirror_of(&origin).await;
+    assert!(
+        forebay
+            .client()
+            .blob("library/app", &blob.digest)
+            .await
+            .is_exactly(&blob.digest)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_byte_too_many_or_too_few_completes_for_nobody() {
+    pull_through(40, SIZE, Fault::Extra(1), false).await;
+    pull_through(41, SIZE, Fault::Short(1), false).await;
+    pull_through(42, 40_000, Fault::Short(1), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lying_length_completes_for_nobody() {
+    pull_through(50, SIZE, Fault::ClaimLength(-1), false).await;
+    pull_through(51, SIZE, Fault::ClaimLength(1), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_without_a_length_is_served_with_one() {
+    pull_through(60, SIZE, Fault::Chunked, true).await;
+    pull_through(61, SIZE, Fault::UntilClose, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_in_an_encoding_are_refused() {
+    let (origin, blob) = origin_with_blob(62, SIZE).await;
+    origin.on_body(&blob.digest).always(Fault::claims_gzip());
+    let forebay = mirror_of(&origin).await;
+    let refused = forebay.client().blob("library/app", &blob.digest).await;
+    assert_eq!(
+        refused.status,
+        StatusCode::BAD_GATEWAY,
+        "{}",
+        refused.text()
+    );
+}
+
+/// The signed URL of the first response is dead when the body breaks off: the registry has to be asked again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_that_expires_in_the_middle_is_asked_for_again() {
+    let mut blob = None;
+    let builder = Origin::builder()
+        .auth(Auth::token())
+        .blobs(Blobs::redirect());
+    let origin = builder
+        .repository("library/app", |repository| {
+            blob = Some(repository.random_blob(70, SIZE));
+        })
+        .start()
+        .await
+        .unwrap();
+    let blob = blob.unwrap();
+    origin.on_body(&blob.digest).once(Fault::CutAt(SIZE / 2));
+    origin.on(Kind::CdnGet).once(Fault::ExpiredRedirect);
+    let forebay = mirror_of(&origin).await;
+    let answer = forebay.client().blob("library/app", &blob.digest).await;
+    assert!(answer.is_exactly(&blob.digest), "{}", answer.status);
+    let authorized = origin
+        .requests()
+        .into_iter()
+        .filter(|request| request.kind == Kind::CdnGet);
+    for request in authorized {
+        assert!(
+            request.header("authorization").is_empty(),
+            "the CDN was shown credentials"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_refuses_is_passed_on_honestly_and_trouble_is_never_a_404() {
+    for (status, expected) in [
+        (404, StatusCode::NOT_FOUND),
+        (500, StatusCode::SERVICE_UNAVAILABLE),
+        (503, StatusCode::SERVICE_UNAVAILABLE),
+        (429, StatusCode::TOO_MANY_REQUESTS),
+        (403, StatusCode::FORBIDDEN),
+    ] {
+        let (origin, blob) = origin_with_blob(80, SIZE).await;
+        origin
+            .on(Kind::BlobGet)
+            .always(Fault::Answer(Reply::status(status)));
+        let forebay = mirror_of(&origin).await;
+        let answer = forebay.client().blob("library/app", &blob.digest).await;
+        let gateway = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE];
+        let fits = answer.status == expected
+            || gateway.contains(&expected) && gateway.contains(&answer.status);
+        assert!(fits, "upstream {status} became {}", answer.status);
+        assert!(
+            !answer.code().is_empty(),
+            "an error has the spec's body: {}",
+            answer.text()
+        );
+    }
+}
+
+/// A blob whose bytes are wrong every time is not asked for again at once: every try costs its upstream a whole body.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_is_always_wrong_is_refused_and_left_alone_for_a_while() {
+    let (origin, blob) = origin_with_blob(90, 40_000).await;
+    origin.on_body(&blob.digest).always(Fault::FlipBit(1));
+    let forebay = mirror_of(&origin).await;
+    let refused = forebay.client().blob("library/app", &blob.digest).await;
+    assert_eq!(
+        refused.status,
+        StatusCode::BAD_GATEWAY,
+        "{}",
+        refused.text()
+    );
+    let asked = origin.counts().requests(Kind::BlobGet);
+    assert_eq!(asked, 2, "fetched, and fetched once more");
+    let again = forebay.client().blob("library/app", &blob.digest).await;
+    assert_eq!(again.status, StatusCode::BAD_GATEWAY);
+    assert_eq!(origin.counts().requests(Kind::BlobGet), asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_does_not_match_is_asked_for_once_more_then_refused() {
+    let builder = crate::harness::plain_origin();
+    let origin = builder
+        .repository("library/app", |repository| {
+            drop(repository.image("v1", &ImageSpec::default()));
+        })
+        .start()
+        .await
+        .unwrap();
+    let digest = origin.image("library/app", "v1").root.digest;
+    origin.on(Kind::ManifestGet).once(Fault::FlipBit(20));
+    let forebay = mirror_of(&origin).await;
+    let answer = forebay.client().manifest("library/app", &digest).await;
+    assert!(answer.is_exactly(&digest), "{}", answer.text());
+    assert_eq!(origin.counts().requests(Kind::ManifestGet), 2);
+}

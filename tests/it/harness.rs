@@ -1,0 +1,29 @@
+//! A mirror as a process of its own, an origin before it, and a client to ask it with.
+
+mod client;
+mod process;
+
+pub(crate) use client::{blob_path, sha256};
+pub(crate) use process::{Forebay, Setup, bytes_below, wait_for_exit};
+
+use forebay_loadtest::origin::{Blobs, Builder, Descriptor, Origin};
+
+/// An origin whose blobs come from the registry itself, without a login.
+pub(crate) fn plain_origin() -> Builder {
+    Origin::builder().blobs(Blobs::Direct)
+}
+
+/// A mirror of `origin` with nothing configured beyond it.
+pub(crate) async fn mirror_of(origin: &Origin) -> Forebay {
+    Setup::new(origin).start().await
+}
+
+/// A plain origin whose `library/app` holds one blob of `size` random bytes.
+pub(crate) async fn origin_with_blob(seed: u64, size: u64) -> (Origin, Descriptor) {
+    let mut blob = None;
+    let builder = plain_origin().repository("library/app", |repository| {
+        blob = Some(repository.random_blob(seed, size));
+    });
+    let origin = builder.start().await.expect("the origin starts");
+    (origin, blob.expect("just made"))
+}

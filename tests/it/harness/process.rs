@@ -1,0 +1,303 @@
+//! The mirror's process: configured, started, watched, stopped by its id.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use forebay_loadtest::origin::Origin;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+use super::client::Client;
+
+/// How long a start or a stop may take on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What a mirror is started with.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    root: Arc<TempDir>,
+    name: &'static str,
+    config: String,
+    upstream: String,
+    more: String,
+}
+
+impl Setup {
+    /// A mirror whose Docker Hub is `origin`.
+    pub(crate) fn new(origin: &Origin) -> Self {
+        Self::with_endpoint(&origin.registry_url())
+    }
+
+    /// A mirror whose Docker Hub is at `endpoint`.
+    pub(crate) fn with_endpoint(endpoint: &str) -> Self {
+        let mut upstream = String::new();
+        writeln!(upstream, "endpoints = [{endpoint:?}]").expect("writing to a string");
+        writeln!(upstream, "allow_private = true").expect("writing to a string");
+        Self {
+            root: Arc::new(tempfile::tempdir().expect("a temporary directory")),
+            name: "forebay.toml",
+            config: String::new(),
+            upstream,
+            more: String::new(),
+        }
+    }
+
+    /// Adds lines to the config, a table's header included.
+    pub(crate) fn config(mut self, lines: &str) -> Self {
+        writeln!(self.config, "{lines}").expect("writing to a string");
+        self
+    }
+
+    /// Adds lines to Docker Hub's table.
+    pub(crate) fn upstream(mut self, lines: &str) -> Self {
+        writeln!(self.upstream, "{lines}").expect("writing to a string");
+        self
+    }
+
+    /// Adds another upstream: its registry and its table's lines.
+    pub(crate) fn also(mut self, registry: &str, origin: &Origin, lines: &str) -> Self {
+        let endpoint = origin.registry_url();
+        writeln!(
+            self.more,
+            "[upstreams.{registry:?}]\nendpoints = [{endpoint:?}]\nallow_private = true\n{lines}"
+        )
+        .expect("writing to a string");
+        self
+    }
+
+    /// Puts its cache where another's is.
+    pub(crate) fn in_cache_of(mut self, other: &Forebay) -> Self {
+        self.root = Arc::clone(&other.setup.root);
+        self.name = "second.toml";
+        self
+    }
+
+    /// Where its cache is.
+    pub(crate) fn cache_dir(&self) -> PathBuf {
+        self.root.path().join("cache")
+    }
+
+    fn write(&self) -> PathBuf {
+        let path = self.root.path().join(self.name);
+        let text = format!(
+            "{}\n[upstreams.\"docker.io\"]\n{}\n{}",
+            self.config, self.upstream, self.more
+        );
+        std::fs::write(&path, text).expect("the config can be written");
+        path
+    }
+
+    /// The command that serves, listening on ports that the system chooses.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+        command
+            .arg("serve")
+            .arg("--config")
+            .arg(self.write())
+            .arg("--listen")
+            .arg("127.0.0.1:0")
+            .arg("--cache-dir")
+            .arg(self.cache_dir())
+            .env("FOREBAY_LOG__FORMAT", "json")
+            .env("FOREBAY_ADMIN__LISTEN", "127.0.0.1:0")
+            .env_remove("FOREBAY_CONFIG")
+            .env_remove("FOREBAY_SKIP_CLIENTS")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Starts it and waits until it is ready.
+    pub(crate) async fn start(self) -> Forebay {
+        Forebay::spawn(self).await
+    }
+}
+
+/// A running mirror. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Forebay {
+    child: Child,
+    setup: Setup,
+    log: Arc<Mutex<String>>,
+    /// Where clients ask.
+    pub(crate) address: SocketAddr,
+    /// Where operators ask.
+    pub(crate) admin: SocketAddr,
+}
+
+impl Forebay {
+    async fn spawn(setup: Setup) -> Self {
+        let mut child = setup.command().spawn().expect("the mirror can be started");
+        let log = Arc::new(Mutex::new(String::new()));
+        let stderr = child.stderr.take().expect("its log is piped");
+        let mut listening = follow(stderr, Arc::clone(&log));
+        let ready = listening.wait_for(|(clients, admin)| clients.is_some() && admin.is_some());
+        let addresses = match tokio::time::timeout(PATIENCE, ready).await {
+            Ok(Ok(addresses)) => *addresses,
+            _ => panic!("the mirror did not start; its log:\n{}", text(&log)),
+        };
+        Self {
+            child,
+            setup,
+            log,
+            address: addresses.0.expect("just seen"),
+            admin: addresses.1.expect("just seen"),
+        }
+    }
+
+    /// A client of it.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// A client of its admin listener.
+    pub(crate) fn admin(&self) -> Client {
+        Client::new(self.admin)
+    }
+
+    /// Where its cache is.
+    pub(crate) fn cache_dir(&self) -> PathBuf {
+        self.setup.cache_dir()
+    }
+
+    /// Its process's id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        text(&self.log)
+    }
+
+    /// The sum of a metric over all its labels that contain `labels`.
+    pub(crate) async fn metric(&self, name: &str, labels: &str) -> f64 {
+        let text = self.admin().get("/metrics").await.text();
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with(name) && line.contains(labels));
+        lines
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// Waits until the sum of a metric is as wanted.
+    pub(crate) async fn until_metric(
+        &self,
+        name: &str,
+        labels: &str,
+        wanted: impl Fn(f64) -> bool,
+    ) {
+        let reached = async {
+            while !wanted(self.metric(name, labels).await) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let reached = tokio::time::timeout(PATIENCE, reached).await;
+        assert!(
+            reached.is_ok(),
+            "{name} did not become as wanted; the log:\n{}",
+            self.log()
+        );
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) async fn stop(mut self) -> (ExitStatus, Setup) {
+        signal(self.pid(), "TERM").await;
+        let status = wait_for_exit(&mut self.child).await;
+        (status, self.setup)
+    }
+
+    /// Kills it at once, as a crash would.
+    pub(crate) async fn kill(mut self) -> Setup {
+        self.child.kill().await.expect("it can be killed");
+        self.setup
+    }
+
+    /// Sends it a signal by its process id.
+    pub(crate) async fn signal(&self, name: &str) {
+        signal(self.pid(), name).await;
+    }
+
+    /// Waits until it has exited by itself.
+    pub(crate) async fn exited(mut self) -> ExitStatus {
+        wait_for_exit(&mut self.child).await
+    }
+}
+
+async fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .status()
+        .await;
+    assert!(
+        sent.expect("kill can be run").success(),
+        "the process {pid} takes signals"
+    );
+}
+
+/// Waits for a process that is on its way out.
+pub(crate) async fn wait_for_exit(child: &mut Child) -> ExitStatus {
+    let exited = tokio::time::timeout(PATIENCE, child.wait()).await;
+    exited
+        .expect("it stops in time")
+        .expect("it can be waited for")
+}
+
+type Addresses = (Option<SocketAddr>, Option<SocketAddr>);
+
+/// Keeps the log, and picks from it where the mirror listens.
+fn follow(
+    stderr: tokio::process::ChildStderr,
+    log: Arc<Mutex<String>>,
+) -> watch::Receiver<Addresses> {
+    let (sender, receiver) = watch::channel((None, None));
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(stderr).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let event = serde_json::from_str::<serde_json::Value>(&line).unwrap_or_default();
+            let address = event["fields"]["address"]
+                .as_str()
+                .and_then(|text| text.parse().ok());
+            let listener = event["fields"]["listener"].as_str();
+            if event["fields"]["message"] == "listening" {
+                sender.send_modify(|(clients, admin)| match listener {
+                    Some("admin") => *admin = address,
+                    _ => *clients = address,
+                });
+            }
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+    receiver
+}
+
+fn text(log: &Mutex<String>) -> String {
+    log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// The bytes that the files below `directory` have.
+pub(crate) fn bytes_below(directory: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() => bytes_below(&entry.path()),
+            Ok(meta) => meta.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}

@@ -1,0 +1,18 @@
+//! The promises of the mirror, tested on the real process over real sockets.
+//!
+//! One binary, one harness, a module an area. Upstreams are scripted origins that count what they are asked; the
+//! clients' module uses the clients that people use.
+
+mod harness;
+
+mod architecture;
+mod clients;
+mod crash;
+mod faults;
+mod fills;
+mod inputs;
+mod limit;
+mod restart;
+mod rights;
+mod startup;
+mod tags;

@@ -1,0 +1,309 @@
+//! Digests are never asked for again; tags are, and are served stale only while their upstream is in trouble.
+
+use forebay_loadtest::origin::{Fault, ImageSpec, Kind, Origin, Reply};
+use http::StatusCode;
+
+use crate::harness::{Forebay, Setup, mirror_of, plain_origin};
+
+async fn origin_with_image() -> Origin {
+    let builder = plain_origin().repository("library/app", |repository| {
+        drop(repository.multi_arch_image(
+            "v1",
+            &ImageSpec {
+                seed: Some(1),
+                ..ImageSpec::default()
+            },
+        ));
+    });
+    builder.start().await.unwrap()
+}
+
+async fn always_due(origin: &Origin) -> Forebay {
+    Setup::new(origin)
+        .config("[tags]\nfresh_for = \"0s\"\nnegative_for = \"0s\"")
+        .start()
+        .await
+}
+
+fn move_tag(origin: &Origin) {
+    origin.edit("library/app", |repository| {
+        drop(repository.multi_arch_image(
+            "v1",
+            &ImageSpec {
+                seed: Some(2),
+                ..ImageSpec::default()
+            },
+        ));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_tag_is_served_without_asking() {
+    let origin = origin_with_image().await;
+    let forebay = mirror_of(&origin).await;
+    let client = forebay.client();
+    let first = client.manifest("library/app", "v1").await;
+    assert_eq!(
+        first.header("docker-content-digest"),
+        origin.image("library/app", "v1").root.digest.as_str()
+    );
+    origin.reset();
+    for _ in 0..10 {
+        assert_eq!(client.manifest("library/app", "v1").await.body, first.body);
+    }
+    assert_eq!(origin.counts().total(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_has_the_headers_of_a_get_and_makes_the_get_free() {
+    let origin = origin_with_image().await;
+    let forebay = mirror_of(&origin).await;
+    let client = forebay.client();
+    let cold = client.head("/v2/library/app/manifests/v1").await;
+    let warm_head = client.head("/v2/library/app/manifests/v1").await;
+    let warm_get = client.manifest("library/app", "v1").await;
+    for name in [
+        "content-type",
+        "content-length",
+        "docker-content-digest",
+        "docker-distribution-api-version",
+        "etag",
+    ] {
+        assert_eq!(cold.header(name), warm_get.header(name), "{name}");
+        assert_eq!(warm_head.header(name), warm_get.header(name), "{name}");
+    }
+    assert_eq!(origin.counts().requests(Kind::ManifestGet), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_due_tag_costs_one_head_however_many_ask() {
+    let origin = origin_with_image().await;
+    let forebay = always_due(&origin).await;
+    let client = forebay.client();
+    client.manifest("library/app", "v1").await;
+    origin.reset();
+    let gate = forebay_loadtest::origin::Gate::new();
+    origin
+        .on(Kind::ManifestHead)
+        .once(Fault::HoldHead(gate.clone()));
+    let asks = tokio::spawn({
+        let client = client.clone();
+        async move {
+            futures_util::future::join_all((0..50).map(|_| client.manifest("library/app", "v1")))
+                .await
+        }
+    });
+    gate.reached(1).await;
+    forebay
+        .until_metric("forebay_requests_running", "", |running| running >= 50.0)
+        .await;
+    gate.release();
+    for answer in asks.await.unwrap() {
+        assert_eq!(answer.status, StatusCode::OK);
+    }
+    assert_eq!(origin.counts().requests(Kind::ManifestHead), 1);
+    assert_eq!(origin.counts().requests(Kind::ManifestGet), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moved_tag_is_followed_with_the_platforms_that_were_pulled() {
+    let origin = origin_with_image().await;
+    let forebay = always_due(&origin).await;
+    let client = forebay.client();
+    client.manifest("library/app", "v1").await;
+    let old = origin.image("library/app", "v1");
+    client
+        .manifest("library/app", &old.linux("amd64").descriptor.digest)
+        .await;
+    move_tag(&origin);
+    let new = origin.image("library/app", "v1");
+    let answer = client.manifest("library/app", "v1").await;
+    assert!(answer.is_exactly(&new.root.digest));
+    // The tag has advanced, so what a pull of it needs next is here, and the platform that nobody pulled is not.
+    origin.stop().await;
+    assert!(
+        client
+            .manifest("library/app", &new.linux("amd64").descriptor.digest)
+            .await
+            .is_exactly(&new.linux("amd64").descriptor.digest)
+    );
+    assert!(
+        client
+            .manifest("library/app", &new.linux("arm64").descriptor.digest)
+            .await
+            .status
+            .is_server_error()
+    );
+    assert!(
+        client
+            .manifest("library/app", &old.root.digest)
+            .await
+            .is_exactly(&old.root.digest)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_whose_new_manifest_cannot_be_fetched_stays_where_it_was() {
+    let origin = origin_with_image().await;
+    let forebay = always_due(&origin).await;
+    let client = forebay.client();
+    let old = client.manifest("library/app", "v1").await;
+    move_tag(&origin);
+    origin
+        .on(Kind::ManifestGet)
+        .always(Fault::Answer(Reply::quota_spent()));
+    let answer = client.manifest("library/app", "v1").await;
+    assert_eq!(answer.body, old.body);
+    assert!(
+        answer.header("cache-status").contains("stale"),
+        "{:?}",
+        answer.headers
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_is_served_stale_in_trouble_and_never_when_it_is_refused_or_gone() {
+    for (status, stale) in [
+        (500, true),
+        (503, true),
+        (429, true),
+        (401, false),
+        (403, false),
+        (404, false),
+    ] {
+        let origin = origin_with_image().await;
+        let forebay = always_due(&origin).await;
+        let client = forebay.client();
+        client.manifest("library/app", "v1").await;
+        origin
+            .on(Kind::ManifestHead)
+            .always(Fault::Answer(Reply::status(status)));
+        let answer = client.manifest("library/app", "v1").await;
+        assert_eq!(
+            answer.status == StatusCode::OK,
+            stale,
+            "upstream {status}: {} {}",
+            answer.status,
+            answer.text()
+        );
+        assert_eq!(
+            answer.header("cache-status").contains("stale"),
+            stale,
+            "upstream {status}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cached_images_pull_while_the_upstream_is_down_until_stale_for_is_over() {
+    let origin = origin_with_image().await;
+    let setup = Setup::new(&origin).config("[tags]\nfresh_for = \"0s\"");
+    let forebay = setup.start().await;
+    let client = forebay.client();
+    let before = client.manifest("library/app", "v1").await;
+    origin.stop().await;
+    let stale = client.manifest("library/app", "v1").await;
+    assert_eq!(stale.body, before.body);
+    assert!(stale.header("cache-status").contains("stale"));
+    assert!(!stale.header("age").is_empty());
+    let (_, setup) = forebay.stop().await;
+    let forebay = setup.config("stale_for = \"0s\"").start().await;
+    let too_old = forebay.client().manifest("library/app", "v1").await;
+    assert!(too_old.status.is_server_error(), "{}", too_old.status);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_whose_head_is_refused_or_tells_no_digest_is_asked_by_get() {
+    for fault in [Fault::status(405), Fault::no_digest_header()] {
+        let origin = origin_with_image().await;
+        origin.on(Kind::ManifestHead).always(fault.clone());
+        let forebay = always_due(&origin).await;
+        let client = forebay.client();
+        client.manifest("library/app", "v1").await;
+        move_tag(&origin);
+        let new = origin.image("library/app", "v1").root.digest;
+        let answer = client.manifest("library/app", "v1").await;
+        assert!(answer.is_exactly(&new), "{fault:?}: {}", answer.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absent_tag_is_remembered_for_seconds_only() {
+    let origin = origin_with_image().await;
+    let forebay = Setup::new(&origin)
+        .config("[tags]\nnegative_for = \"1h\"")
+        .start()
+        .await;
+    let client = forebay.client();
+    let first = client.manifest("library/app", "none").await;
+    assert_eq!(
+        (first.status, first.code().as_str()),
+        (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN")
+    );
+    let asked = origin.counts().total();
+    assert_eq!(
+        client.manifest("library/app", "none").await.status,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(origin.counts().total(), asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_and_referrers_are_passed_through_and_absence_stays_absence() {
+    let mut subject = None;
+    let builder = plain_origin().repository("library/app", |repository| {
+        let image = repository.image("v1", &ImageSpec::default());
+        repository.tag("v2", &image.digest);
+        repository.tag("v3", &image.digest);
+        repository.artifact(&image, "application/vnd.example.signature", "signed");
+        subject = Some(image);
+    });
+    let origin = builder.start().await.unwrap();
+    let subject = subject.unwrap();
+    let forebay = mirror_of(&origin).await;
+    let client = forebay.client();
+    let page = client.get("/v2/library/app/tags/list?n=2").await;
+    let tags: serde_json::Value = serde_json::from_slice(&page.body).unwrap();
+    assert_eq!(tags["tags"], serde_json::json!(["v1", "v2"]));
+    let link = page.header("link");
+    assert!(
+        link.starts_with("</v2/library/app/tags/list?") && link.ends_with("rel=\"next\""),
+        "{link}"
+    );
+    let next = &link[1..link.find('>').unwrap()];
+    let rest: serde_json::Value = serde_json::from_slice(&client.get(next).await.body).unwrap();
+    assert_eq!(rest["tags"], serde_json::json!(["v3"]));
+    let none: serde_json::Value =
+        serde_json::from_slice(&client.get("/v2/library/app/tags/list?n=0").await.body).unwrap();
+    assert_eq!(none["tags"], serde_json::json!([]));
+
+    let referrers = client
+        .get(&format!(
+            "/v2/library/app/referrers/{}",
+            subject.digest.as_str()
+        ))
+        .await;
+    let index: serde_json::Value = serde_json::from_slice(&referrers.body).unwrap();
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 1);
+
+    let bare = plain_origin()
+        .without_referrers()
+        .repository("library/app", |repository| {
+            drop(repository.image("v1", &ImageSpec::default()));
+        });
+    let bare = bare.start().await.unwrap();
+    let forebay = mirror_of(&bare).await;
+    let absent = forebay
+        .client()
+        .get(&format!(
+            "/v2/library/app/referrers/{}",
+            subject.digest.as_str()
+        ))
+        .await;
+    assert_eq!(absent.status, StatusCode::NOT_FOUND);
+    assert_ne!(
+        absent.code(),
+        "NAME_UNKNOWN",
+        "it would keep clients from the tag schema"
+    );
+}
