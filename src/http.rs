@@ -7,6 +7,7 @@
 //!
 //! Owns no state of its own.
 
+mod address;
 mod api;
 mod body;
 mod client;

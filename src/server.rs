@@ -7,6 +7,7 @@
 //! them, or until the drain's time is over, and no longer than `run` itself.
 
 mod accept;
+mod clocks;
 mod connection;
 pub mod descriptors;
 pub mod listen;
@@ -39,7 +40,7 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// How long a connection may wait for its next request.
     pub idle_timeout: Duration,
-    /// How long a write may be pending without progress; see the `pace` file.
+    /// How long a write may be pending without progress; see the `clocks` file.
     pub write_idle_timeout: Duration,
     /// How long running responses may go on after shutdown was asked for.
     pub drain: Duration,

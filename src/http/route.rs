@@ -1,14 +1,9 @@
 //! Method, target and host of a request, parsed into typed values: what is asked, and of which
-//! repository of which registry.
-//!
-//! Clients reach a registry in five ways, tried in this order: containerd's `ns` parameter (or the
-//! `OCI-Namespace` header), a host name that the configuration gives to an upstream, a host as the
-//! path's first component, an upstream's alias in that place, and the default registry. The component
-//! stands before or after `v2`, as clients differ in that. What is found only selects a configured
-//! upstream; it is never dialled.
+//! repository of which registry (see `address`).
 
 use http::{HeaderMap, Method, Uri};
 
+use super::address::{self, Addressed};
 use super::query::{Query, decode};
 use super::vet;
 use crate::config::Routes;
@@ -159,7 +154,9 @@ pub(super) fn route(
         return Err(RouteError::Method);
     }
     let (prefix, rest) = split_at_v2(uri.path())?;
-    let prefix = prefix.map(|prefix| by_prefix(routes, &prefix)).transpose();
+    let prefix = prefix
+        .map(|prefix| address::by_prefix(routes, &prefix))
+        .transpose();
     if rest.is_empty() {
         // A ping is answered whatever else it says; only a prefix that leads nowhere is worth a 404,
         // so that clients turn to another mirror at once.
@@ -171,7 +168,7 @@ pub(super) fn route(
         .map(component)
         .collect::<Result<Vec<_>, _>>()?;
     let (name, action) = action(&components, &query)?;
-    let namespace = namespace(&query, headers)?;
+    let namespace = address::namespace(&query, headers)?;
     let addressed = Addressed {
         namespace: namespace.clone(),
         host: vet::host(headers).and_then(|host| routes.by_host(host)),
@@ -212,20 +209,6 @@ fn component(raw: &str) -> Result<String, RouteError> {
         return Err(RouteError::Encoding);
     }
     Ok(decoded)
-}
-
-/// The registry that a component before `v2` stands for.
-fn by_prefix(routes: &Routes, prefix: &str) -> Result<Registry, RouteError> {
-    if Registry::looks_like_host(prefix) {
-        let registry: Registry = prefix.parse().map_err(RouteError::Name)?;
-        return match routes.upstream_for(&registry) {
-            Some(_) => Ok(registry),
-            None => Err(RouteError::NotConfigured(registry)),
-        };
-    }
-    routes
-        .by_alias(prefix)
-        .ok_or_else(|| RouteError::NoAlias(prefix.chars().take(80).collect()))
 }
 
 /// Reads the path from its end, since a repository's name may hold any of the endpoints' words.
@@ -275,81 +258,6 @@ fn parameter(query: &Query<'_>, name: &'static str) -> Result<Option<String>, Ro
         Some(value) if value.len() <= MAX_PARAMETER => Ok(Some(value.to_owned())),
         Some(_) => Err(RouteError::Parameter(name)),
     }
-}
-
-/// The registry that containerd says it wants.
-fn namespace(query: &Query<'_>, headers: &HeaderMap) -> Result<Option<Registry>, RouteError> {
-    let mut given = Vec::new();
-    if let Some(namespace) = query.get("ns")? {
-        given.push(namespace.parse().map_err(RouteError::Name)?);
-    }
-    for field in headers.get_all("oci-namespace") {
-        let text = field.to_str().map_err(|_| RouteError::Encoding)?;
-        given.push(text.parse().map_err(RouteError::Name)?);
-    }
-    given.dedup();
-    match given.len() {
-        0 | 1 => Ok(given.pop()),
-        _ => Err(RouteError::Ambiguous("ns")),
-    }
-}
-
-/// All that a request says about its registry, apart from the name's first component.
-struct Addressed {
-    namespace: Option<Registry>,
-    host: Option<Registry>,
-    prefix: Option<Registry>,
-}
-
-impl Addressed {
-    fn repository(self, routes: &Routes, name: &[String]) -> Result<Repository, RouteError> {
-        let (registry, name) = match self.namespace.or(self.host) {
-            Some(registry) => {
-                let name = without_own_host(&registry, name);
-                (registry, name)
-            }
-            None => match self.prefix {
-                Some(registry) => (registry, name),
-                None => by_first_component(routes, name)?,
-            },
-        };
-        let name = name.join("/").parse().map_err(RouteError::Name)?;
-        Ok(Repository::new(registry, name))
-    }
-}
-
-/// `BuildKit` sends both `ns` and, where its mirror is configured with a path, the registry in the path.
-fn without_own_host<'a>(registry: &Registry, name: &'a [String]) -> &'a [String] {
-    match name {
-        [first, rest @ ..]
-            if !rest.is_empty()
-                && Registry::looks_like_host(first)
-                && first.parse().is_ok_and(|host: Registry| host == *registry) =>
-        {
-            rest
-        }
-        _ => name,
-    }
-}
-
-fn by_first_component<'a>(
-    routes: &Routes,
-    name: &'a [String],
-) -> Result<(Registry, &'a [String]), RouteError> {
-    let default = || routes.default_registry().clone();
-    let [first, rest @ ..] = name else {
-        return Ok((default(), name));
-    };
-    if rest.is_empty() {
-        return Ok((default(), name));
-    }
-    if Registry::looks_like_host(first) {
-        return Ok((first.parse().map_err(RouteError::Name)?, rest));
-    }
-    Ok(match routes.by_alias(first) {
-        Some(registry) => (registry, rest),
-        None => (default(), name),
-    })
 }
 
 /// The repository's path as the client wrote it: all but the two components of the endpoint. Every

@@ -1,3 +1,5 @@
+//! Lines of the log, read back.
+
 //! The completion line: one a request, whatever becomes of it.
 
 use std::io;

@@ -1,3 +1,5 @@
+//! What the mirror serves, and the headers it gets.
+
 //! The headers of every kind of answer.
 
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Requests and the routes they have, or why they have none.
+
 //! What requests mean: the table of paths, hosts and parameters, and that no input breaks it.
 
 use http::Request;
