@@ -116,7 +116,11 @@ impl UpstreamError {
             // Reset or closed before an answer: as good as no connection.
             ErrorKind::Unavailable(Trouble::Connect)
         };
-        Self::new(kind, host, root_message(&error))
+        let mut message = root_message(&error);
+        if is_certificate(&error) {
+            message.push_str("; set ca_file for this upstream if its authority is a private one");
+        }
+        Self::new(kind, host, message)
     }
 
     /// A failure in the middle of a body.
@@ -240,11 +244,24 @@ impl StdError for UpstreamError {}
 fn chain<'e>(
     error: &'e (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
+    std::iter::successors(Some(error), |&error| {
+        // An I/O error hides what it wraps.
+        let io = error.downcast_ref::<std::io::Error>();
+        match io.and_then(std::io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
+            None => error.source(),
+        }
+    })
 }
 
 fn cause<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
     chain(error).find_map(|error| error.downcast_ref())
+}
+
+/// Whether the host's certificate was refused.
+fn is_certificate(error: &(dyn StdError + 'static)) -> bool {
+    let cause = cause::<rustls::Error>(error);
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// The innermost cause that says something; the outer ones repeat "error sending request".

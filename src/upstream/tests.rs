@@ -5,6 +5,7 @@ mod blobs;
 mod lists;
 mod login;
 mod manifests;
+mod proxy;
 mod secrets;
 mod tls;
 mod trouble;
@@ -59,7 +60,7 @@ pub(super) fn password(username: &str, password: &str) -> Credentials {
 }
 
 /// The default configuration with these upstreams alone.
-pub(super) fn config(upstreams: Vec<config::Upstream>) -> Config {
+pub(super) fn configured(upstreams: Vec<config::Upstream>) -> Config {
     let mut config = Config::from_toml("cache.dir = \"/nowhere\"").unwrap();
     config.upstreams = upstreams;
     config
@@ -67,7 +68,7 @@ pub(super) fn config(upstreams: Vec<config::Upstream>) -> Config {
 
 pub(super) fn set_up(settings: config::Upstream) -> Arc<Upstream> {
     let registry = settings.registry.exact().unwrap().clone();
-    let upstreams = Upstreams::new(&config(vec![settings])).unwrap();
+    let upstreams = Upstreams::new(&configured(vec![settings])).unwrap();
     upstreams.get(&registry).unwrap()
 }
 

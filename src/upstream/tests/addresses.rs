@@ -89,7 +89,7 @@ async fn a_member_of_a_family_is_not_exempt() {
         allow_private: false,
         ..settings(&[])
     };
-    let upstreams = crate::upstream::Upstreams::new(&super::config(vec![family])).unwrap();
+    let upstreams = crate::upstream::Upstreams::new(&super::configured(vec![family])).unwrap();
     let member = upstreams.get(&"a.localhost".parse().unwrap()).unwrap();
     let error = member.get_manifest(&name(), &latest()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Policy);
