@@ -14,7 +14,7 @@
 //!   Only a blob that keeps flowing may take as long as it likes.
 //! - 429, 5xx and failed logins are never reported as absence.
 
-pub mod address;
+mod address;
 mod auth;
 mod blob;
 mod body;
@@ -24,16 +24,18 @@ mod client;
 mod credentials;
 mod error;
 mod exchange;
-mod listing;
+mod link;
 mod manifest;
 mod quota;
 mod range;
 mod redirect;
+mod referrers;
 mod refusal;
 mod registry;
 mod resolver;
 mod retry;
 mod retry_after;
+mod tags;
 mod tls;
 mod token;
 mod token_service;
@@ -45,11 +47,12 @@ pub use bounds::BlobPermit;
 pub use client::Upstream;
 pub use credentials::Access;
 pub use error::{ErrorKind, Fault, Trouble, UpstreamError};
-pub use listing::{Referrers, TagPage};
 pub use manifest::{FetchedManifest, ManifestHead};
 pub use quota::{Allowance, QuotaReport};
 pub use range::ByteRange;
+pub use referrers::Referrers;
 pub use registry::{SetupError, Upstreams};
+pub use tags::TagPage;
 pub use tls::TlsError;
 
 #[cfg(test)]

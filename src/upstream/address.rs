@@ -15,7 +15,7 @@ use url::{Host, Url};
 
 /// Where a request goes: scheme, host and port. Two URLs with one origin share credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Origin {
+pub(crate) struct Origin {
     secure: bool,
     host: Host<String>,
     port: u16,
@@ -23,7 +23,7 @@ pub struct Origin {
 
 impl Origin {
     /// The origin of an `http` or `https` URL; `None` for any other scheme.
-    pub fn of(url: &Url) -> Option<Origin> {
+    pub(crate) fn of(url: &Url) -> Option<Origin> {
         let secure = match url.scheme() {
             "https" => true,
             "http" => false,
@@ -37,12 +37,12 @@ impl Origin {
     }
 
     /// Whether the scheme is `https`.
-    pub fn is_secure(&self) -> bool {
+    pub(crate) fn is_secure(&self) -> bool {
         self.secure
     }
 
     /// The host, as a name or as an address.
-    pub fn host(&self) -> &Host<String> {
+    pub(crate) fn host(&self) -> &Host<String> {
         &self.host
     }
 }
@@ -56,7 +56,7 @@ impl fmt::Display for Origin {
 
 /// Why an address or a name is not dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+pub(crate) enum Class {
     /// `0.0.0.0/8`, `::`.
     Unspecified,
     /// `127.0.0.0/8`, `::1`, `localhost`.
@@ -99,16 +99,16 @@ impl Class {
     "{host} is a {} address: set allow_private for this upstream if it is meant to lead there",
     class.as_str()
 )]
-pub struct Refused {
+pub(crate) struct Refused {
     /// The host as it was written, or the name that resolved to such an address.
-    pub host: String,
+    pub(crate) host: String,
     /// What kind of address it is.
-    pub class: Class,
+    pub(crate) class: Class,
 }
 
 /// Judges a URL's literal host: an IP address in any of its spellings (the URL parser has already
 /// turned `2130706433` and `0x7f.1` into addresses), or a name that always means this machine.
-pub fn check_host(host: &Host<String>) -> Result<(), Refused> {
+pub(crate) fn check_host(host: &Host<String>) -> Result<(), Refused> {
     let class = match host {
         Host::Ipv4(ip) => classify_v4(*ip),
         Host::Ipv6(ip) => classify_v6(*ip),
@@ -124,7 +124,7 @@ pub fn check_host(host: &Host<String>) -> Result<(), Refused> {
 }
 
 /// The class of an address that must not be dialled; `None` for global unicast.
-pub fn classify(ip: IpAddr) -> Option<Class> {
+pub(crate) fn classify(ip: IpAddr) -> Option<Class> {
     match ip {
         IpAddr::V4(ip) => classify_v4(ip),
         IpAddr::V6(ip) => classify_v6(ip),

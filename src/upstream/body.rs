@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::Response;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::error::{ErrorKind, UpstreamError};
 use super::range::content_length;
@@ -58,6 +58,33 @@ pub struct BlobBody {
     /// What is still to come, where the length is known.
     left: Option<u64>,
     idle: Duration,
+    pace: Pace,
+}
+
+/// Whether bytes trickle, so slowly that a transfer would never end though it is never idle.
+/// Counts only the time that was spent waiting for them.
+#[derive(Debug, Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Bytes a second; a modem does better.
+    const LEAST: u64 = 1 << 10;
+
+    /// Notes that `bytes` came after a wait; false once a `window` of waiting has brought too few.
+    fn note(&mut self, waited: Duration, bytes: u64, window: Duration) -> bool {
+        self.waited += waited;
+        self.bytes += bytes;
+        if self.waited < window {
+            return true;
+        }
+        let enough =
+            u128::from(self.bytes) * 1000 >= u128::from(Self::LEAST) * self.waited.as_millis();
+        *self = Pace::default();
+        enough
+    }
 }
 
 /// By hand, since the response would print its URL, which may be signed.
@@ -77,16 +104,23 @@ impl BlobBody {
             response,
             left: length,
             idle,
+            pace: Pace::default(),
         }
     }
 
     /// The next bytes; `None` after the last. Waits no longer than the idle timeout, which only runs
-    /// here: a caller that is slow to ask costs the upstream nothing.
+    /// here: a caller that is slow to ask costs the upstream nothing. A trickle counts as standing still.
     ///
     /// A body that ends short of its length is an error of kind [`ErrorKind::Cut`], one that goes on
     /// beyond it of kind [`ErrorKind::Invalid`].
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
+        let asked = Instant::now();
         let chunk = next_chunk(&mut self.response, self.idle, &self.host).await?;
+        let bytes = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if chunk.is_some() && !self.pace.note(asked.elapsed(), bytes, self.idle) {
+            let message = format!("sends less than {} bytes a second", Pace::LEAST);
+            return Err(UpstreamError::timeout(&self.host, message));
+        }
         let Some(left) = &mut self.left else {
             return Ok(chunk);
         };
@@ -103,5 +137,25 @@ impl BlobBody {
             None => {}
         }
         Ok(chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trickle_is_told_from_a_slow_line() {
+        let (second, window) = (Duration::from_secs(1), Duration::from_secs(30));
+        let last = |bytes: u64| {
+            let mut pace = Pace::default();
+            (0..90).all(|_| pace.note(second, bytes, window))
+        };
+        assert!(last(Pace::LEAST));
+        assert!(!last(Pace::LEAST - 1));
+        // A burst pays for its own window only.
+        let mut pace = Pace::default();
+        assert!(pace.note(window, 1 << 30, window));
+        assert!(!pace.note(window, 1, window));
     }
 }

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::auth::Auth;
 use super::bounds::{BlobPermit, Bounds};
-use super::error::UpstreamError;
+use super::error::{ErrorKind, UpstreamError};
 use super::exchange::{Answer, Ask, Endpoint, Exchange};
 use super::quota::QuotaReport;
 use super::registry::Shared;
@@ -25,6 +25,7 @@ use crate::oci::{Registry, RepositoryName};
 pub struct Upstream {
     registry: Registry,
     label: UpstreamName,
+    /// None where a family's member is no host by the grammar of URLs, such as `1.2.3.999`.
     endpoints: Vec<Endpoint>,
     transport: Arc<Transport>,
     auth: Auth,
@@ -124,6 +125,14 @@ impl Upstream {
 
     /// Asks until there is an answer or no point in asking.
     pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<Answer, UpstreamError> {
+        if self.endpoints.is_empty() {
+            let message = "no host has this name, so that it can't be asked";
+            return Err(UpstreamError::new(
+                ErrorKind::Policy,
+                &self.registry,
+                message,
+            ));
+        }
         let began = Instant::now();
         let mut deadline = began + self.retries.patience;
         let mut endpoint = 0;

@@ -37,12 +37,9 @@ impl Endpoint {
         })
     }
 
-    /// The URL of `/v2/<name>/<tail>`, below the endpoint's own path where it has one.
     fn url(&self, ask: &Ask<'_>) -> Url {
         let mut url = self.base.clone();
-        let prefix = self.base.path().trim_end_matches('/');
-        url.set_path(&format!("{prefix}/v2/{}/{}", ask.name, ask.tail));
-        url.set_query(None);
+        url.set_path(&format!("/v2/{}/{}", ask.name, ask.tail));
         if !ask.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&ask.query);
         }
@@ -57,7 +54,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) name: &'a RepositoryName,
     /// What follows the name: `manifests/<reference>` and the like.
     pub(crate) tail: String,
-    pub(crate) query: Vec<(&'static str, String)>,
+    pub(crate) query: Vec<(String, String)>,
     pub(crate) accept: Option<&'static str>,
     pub(crate) range: Option<ByteRange>,
     /// The code of a 404 that carries none.

@@ -77,6 +77,16 @@ mod tests {
         assert!(follow("https://a.io/", "https://user:pw@b.io/").is_err());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_location_leads_from_https_to_anything_else(location in "[!-~]{0,60}") {
+            if let Ok(to) = follow("https://a.io/v2/x", &location) {
+                proptest::prop_assert!(to.starts_with("https://"), "{to}");
+                proptest::prop_assert!(!to.contains('#'), "{to}");
+            }
+        }
+    }
+
     #[test]
     fn other_registries_are_told_from_stores_of_bytes() {
         let name =

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -119,6 +120,8 @@ impl Tokens {
     pub(crate) fn new() -> Tokens {
         let cache = Cache::builder()
             .max_capacity(MAX_CACHED_BYTES)
+            // The default policy may turn a new token away.
+            .eviction_policy(EvictionPolicy::lru())
             .weigher(|key: &TokenKey, token: &Arc<Token>| {
                 let size = key.realm.len() + key.scope.len() + token.header.len() + 256;
                 u32::try_from(size).unwrap_or(u32::MAX)

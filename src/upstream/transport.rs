@@ -181,7 +181,20 @@ pub(crate) fn host_of(url: &Url) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tls;
     use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_resolves_to_a_private_address_is_never_dialled() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let clients = Clients::new(&tls::shared().unwrap(), Duration::from_secs(2)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let request = clients.guarded.get(format!("http://localhost:{port}/"));
+        let error = UpstreamError::from_send("localhost", request.send().await.unwrap_err());
+        assert_eq!(error.kind(), ErrorKind::Policy, "{error}");
+        assert!(listener.accept().is_err(), "nobody has called");
+    }
 
     #[test]
     fn encoded_answers_are_refused() {

@@ -2,9 +2,9 @@
 
 use forebay_loadtest::origin::{Fault, Kind, Origin};
 
-use super::{count, latest, manifest_and_layer, name, origin, set_up, settings};
+use super::{configured, count, latest, manifest_and_layer, name, origin, set_up, settings};
 use crate::config;
-use crate::upstream::ErrorKind;
+use crate::upstream::{ErrorKind, Upstreams};
 
 fn strict(origin: &Origin) -> config::Upstream {
     config::Upstream {
@@ -82,6 +82,37 @@ async fn other_schemes_and_logins_in_redirects_are_refused() {
 }
 
 #[tokio::test]
+async fn a_member_that_is_no_host_is_refused_without_a_request() {
+    let family = config::Upstream {
+        registry: "1.2.3.*".parse().unwrap(),
+        ..settings(&[])
+    };
+    let upstreams = Upstreams::new(&configured(vec![family])).unwrap();
+    let member = upstreams.get(&"1.2.3.999".parse().unwrap()).unwrap();
+    let error = member.get_manifest(&name(), &latest()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Policy);
+}
+
+#[test]
+fn the_members_that_clients_bring_into_being_are_bounded() {
+    let family = config::Upstream {
+        registry: "*.example.com".parse().unwrap(),
+        ..settings(&[])
+    };
+    let upstreams = Upstreams::new(&configured(vec![family])).unwrap();
+    let member = |number: u32| {
+        upstreams
+            .get(&format!("m{number}.example.com").parse().unwrap())
+            .unwrap()
+    };
+    let first = std::sync::Arc::downgrade(&member(0));
+    for number in 1..2_000 {
+        member(number);
+    }
+    assert!(first.upgrade().is_none(), "the first has made room");
+}
+
+#[tokio::test]
 async fn a_member_of_a_family_is_not_exempt() {
     // Whoever owns a name in the family could point it here.
     let family = config::Upstream {
@@ -89,7 +120,7 @@ async fn a_member_of_a_family_is_not_exempt() {
         allow_private: false,
         ..settings(&[])
     };
-    let upstreams = crate::upstream::Upstreams::new(&super::configured(vec![family])).unwrap();
+    let upstreams = Upstreams::new(&configured(vec![family])).unwrap();
     let member = upstreams.get(&"a.localhost".parse().unwrap()).unwrap();
     let error = member.get_manifest(&name(), &latest()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Policy);

@@ -207,6 +207,19 @@ async fn a_body_that_stands_still_times_out() {
 }
 
 #[tokio::test]
+async fn a_trickle_counts_as_standing_still() {
+    let origin = origin(Origin::docker_hub()).await;
+    let mut impatient = settings(&[&origin.registry_url()]);
+    impatient.timeouts.body_idle = Duration::from_millis(300);
+    let upstream = set_up(impatient);
+    let (_, layer) = manifest_and_layer(&origin);
+    origin.on_body(layer.to_string()).once(Fault::Throttle(50));
+    let response = upstream.get_blob(&name(), &layer, None).await.unwrap();
+    let error = read(response).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable(Trouble::Timeout));
+}
+
+#[tokio::test]
 async fn a_caller_who_does_not_read_is_no_idle_upstream() {
     let origin = origin(Origin::builder()).await;
     let mut impatient = settings(&[&origin.registry_url()]);

@@ -107,6 +107,55 @@ async fn referrers_are_passed_on_with_their_filters() {
 }
 
 #[tokio::test]
+async fn referrers_that_come_in_pages_are_joined() {
+    let origin = origin(Origin::builder()).await;
+    let upstream = upstream_of(&origin);
+    let digest = Digest::of(crate::oci::Algorithm::Sha256, b"x");
+    let page = |artifact: &str, next: Option<&str>| {
+        let body = serde_json::json!({"schemaVersion": 2, "manifests": [{"artifact": artifact}]});
+        let reply = Reply::status(200).json(&body);
+        let reply = match next {
+            Some(next) => reply.header("link", format!("<{next}>; rel=\"next\"")),
+            None => reply,
+        };
+        origin.on(Kind::Referrers).once(Fault::Answer(reply));
+    };
+    page("a", Some("http://169.254.169.254/?mark=1"));
+    page("b", Some("?mark=2"));
+    page("c", None);
+    let all = upstream.referrers(&name(), &digest, None).await.unwrap();
+    let index: serde_json::Value = serde_json::from_slice(&all.bytes).unwrap();
+    let expected = serde_json::json!([{"artifact": "a"}, {"artifact": "b"}, {"artifact": "c"}]);
+    assert_eq!(index["manifests"], expected);
+    let asked = origin.requests_for(Kind::Referrers);
+    let queries: Vec<_> = asked
+        .iter()
+        .map(|request| request.target.split_once('?'))
+        .collect();
+    assert_eq!(queries[0], None);
+    assert_eq!(queries[1].unwrap().1, "mark=1");
+    assert_eq!(queries[2].unwrap().1, "mark=2");
+}
+
+#[tokio::test]
+async fn referrers_without_end_are_refused_and_not_cut_short() {
+    let origin = origin(Origin::builder()).await;
+    let upstream = upstream_of(&origin);
+    let digest = Digest::of(crate::oci::Algorithm::Sha256, b"x");
+    let body = serde_json::json!({"manifests": []});
+    let endless = Reply::status(200)
+        .json(&body)
+        .header("link", "<?more>; rel=next");
+    origin.on(Kind::Referrers).always(Fault::Answer(endless));
+    let error = upstream
+        .referrers(&name(), &digest, None)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(origin.counts().total(), 32);
+}
+
+#[tokio::test]
 async fn a_registry_without_referrers_answers_404_and_so_does_this() {
     let origin = origin(Origin::builder().without_referrers()).await;
     let upstream = upstream_of(&origin);

@@ -84,6 +84,25 @@ async fn a_refused_token_is_replaced_once() {
 }
 
 #[tokio::test]
+async fn fifty_requests_with_a_refused_token_ask_for_one_new_one() {
+    let origin = origin(Origin::docker_hub()).await;
+    let upstream = upstream_of(&origin);
+    upstream.get_manifest(&name(), &latest()).await.unwrap();
+    origin.expire_tokens();
+    origin.reset();
+    let pulls: Vec<_> = (0..50)
+        .map(|_| {
+            let upstream = upstream.clone();
+            tokio::spawn(async move { upstream.get_manifest(&name(), &latest()).await })
+        })
+        .collect();
+    for pull in pulls {
+        pull.await.unwrap().unwrap();
+    }
+    assert_eq!(count(&origin, Kind::Token), 1);
+}
+
+#[tokio::test]
 async fn expired_tokens_are_recognised_without_a_challenge() {
     // As ECR Public and ECR say it.
     let ecr = Reply::error(
