@@ -70,13 +70,13 @@ impl Upstream {
         digest: &Digest,
     ) -> Result<Confirmed, UpstreamError> {
         if self.no_blob_head.load(Ordering::Relaxed) {
-            return self.first_byte(name, digest, Redirects::Prove).await;
+            return self.confirm_by_first_byte(name, digest).await;
         }
         let refused = match self.confirm_by_head(name, digest).await {
             Err(error) if may_be_head(error.kind()) => error,
             told => return told,
         };
-        match self.first_byte(name, digest, Redirects::Prove).await {
+        match self.confirm_by_first_byte(name, digest).await {
             Ok(confirmed) => {
                 self.no_blob_head.store(true, Ordering::Relaxed);
                 Ok(confirmed)
@@ -104,23 +104,13 @@ impl Upstream {
         })
     }
 
-    /// As [`Upstream::confirm_blob`], and finds out the size, following redirects for it. Costs a
-    /// request for one byte, by GET: stores that are redirected to may refuse HEAD.
-    pub async fn measure_blob(
+    async fn confirm_by_first_byte(
         &self,
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<Confirmed, UpstreamError> {
-        self.first_byte(name, digest, Redirects::Follow).await
-    }
-
-    async fn first_byte(
-        &self,
-        name: &RepositoryName,
-        digest: &Digest,
-        redirects: Redirects,
-    ) -> Result<Confirmed, UpstreamError> {
-        let ask = ask(Method::GET, name, digest, Some(ByteRange::FIRST), redirects);
+        let first = Some(ByteRange::FIRST);
+        let ask = ask(Method::GET, name, digest, first, Redirects::Prove);
         let answer = match self.ask(&ask).await {
             Ok(answer) => answer,
             // An empty blob has no first byte, and is there all the same.
