@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::oci::{Digest, Repository, Verifier, media_type};
-use crate::store::BlobFile;
+use crate::store::{BlobFile, StoreError};
 use crate::upstream::Upstream;
 
 use super::Mirror;
@@ -90,8 +90,10 @@ impl Mirror {
             }
         }
         Err(match failure {
-            Failure::Sources(error) => error,
+            // Of another repository; this one's own error would have come as such.
+            Failure::Sources(_) => MirrorError::cut_short(&ask.digest),
             Failure::Mismatch => MirrorError::wrong_bytes(&ask.digest),
+            Failure::Stored => MirrorError::Internal,
             Failure::Paused | Failure::Abandoned => {
                 MirrorError::Busy("the mirror is stopping".to_owned())
             }
@@ -100,45 +102,70 @@ impl Mirror {
 
     async fn try_blob(&self, ask: &Ask) -> Result<Tried, MirrorError> {
         let known = self.inner.rights.known(&ask.repository, &ask.digest).await;
-        if let Some(granted) = &known
-            && let Some(file) = self.stored(granted).await
-        {
-            return ask.serve_file(file).map(Tried::Served);
-        }
-        if known.is_none()
-            && self
-                .inner
-                .store
-                .stat(&ask.digest)
-                .await
-                .ok()
-                .flatten()
-                .is_some()
-        {
-            let granted = self.prove(ask).await?.0;
-            if let Some(file) = self.stored(&granted).await {
-                return ask.serve_file(file).map(Tried::Served);
+        let granted = match known {
+            Some(granted) => granted,
+            None if self.is_stored(&ask.digest).await => self.prove(ask).await?.0,
+            None if self.inner.fills.is_running(&ask.digest) => return self.serve_fill(ask).await,
+            None if ask.wanted == Wanted::Head => {
+                return self.head_upstream(ask).await.map(Tried::Served);
+            }
+            None => return self.serve_fill(ask).await,
+        };
+        match self.stored(&granted).await {
+            Ok(Some(file)) => ask.serve_file(file).map(Tried::Served),
+            Ok(None) if ask.wanted == Wanted::Head && !self.inner.fills.is_running(&ask.digest) => {
+                self.head_upstream(ask).await.map(Tried::Served)
+            }
+            Ok(None) => self.serve_fill(ask).await,
+            Err(error) => {
+                tracing::warn!(digest = %ask.digest, %error, "a cached blob can't be opened");
+                self.pass_through(ask).await
             }
         }
-        if ask.wanted == Wanted::Head && self.inner.fills.running(&ask.digest).is_none() {
-            return self.head_upstream(ask).await.map(Tried::Served);
-        }
-        self.serve_fill(ask).await
     }
 
-    /// The blob in the cache. A disk that can't be read costs the cache's help, not the pull.
-    async fn stored(&self, granted: &Granted) -> Option<Arc<BlobFile>> {
+    async fn is_stored(&self, digest: &Digest) -> bool {
+        matches!(self.inner.store.stat(digest).await, Ok(Some(_)))
+    }
+
+    /// The blob in the cache.
+    async fn stored(&self, granted: &Granted) -> Result<Option<Arc<BlobFile>>, StoreError> {
         let store = &self.inner.store;
         if let Some(file) = store.blob_if_open(granted.digest()) {
-            return Some(file);
+            return Ok(Some(file));
         }
-        match store.blob(granted.digest()).await {
-            Ok(file) => file,
-            Err(error) => {
-                tracing::warn!(digest = %granted.digest(), %error, "a cached blob can't be opened");
-                None
+        store.blob(granted.digest()).await
+    }
+
+    /// A cached blob that the disk does not give: a fault of the cache costs its help, never the pull.
+    async fn pass_through(&self, ask: &Ask) -> Result<Tried, MirrorError> {
+        let size = self.inner.store.stat(&ask.digest).await.ok().flatten();
+        let size = self.size_or_ask(ask, size).await?;
+        if ask.wanted == Wanted::Head {
+            return ask.serve_head(size, CacheStatus::Bypass).map(Tried::Served);
+        }
+        let range = ask.resolve(size)?;
+        let source = self.source(ask);
+        let mut solo = match ask.release(&range, size, self.inner.strict_ranges) {
+            Release::WithholdEnd => {
+                Solo::verifying(source, Verifier::new(ask.digest), range.start, size)
             }
+            Release::AsTheyCome => Solo::range(source, ask.digest, range.clone()),
+            Release::Verified => return Err(MirrorError::strict_without_cache()),
+        };
+        match tokio::time::timeout_at(ask.deadline, solo.begin()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(Failure::Sources(error))) => return Err(error),
+            Ok(Err(failure)) => return Ok(Tried::Again(failure)),
+            Err(_) => return Err(MirrorError::busy_upstream()),
         }
+        let body = Body::Blob(Box::new(BlobBody::Solo(solo)));
+        Ok(Tried::Served(ask.served(
+            size,
+            range,
+            CacheStatus::Bypass,
+            body,
+        )))
     }
 
     async fn prove(&self, ask: &Ask) -> Result<(Granted, Option<u64>), MirrorError> {
@@ -176,23 +203,33 @@ impl Mirror {
     }
 
     async fn serve_fill(&self, ask: &Ask) -> Result<Tried, MirrorError> {
-        if self
-            .inner
-            .fills
-            .is_quarantined(&ask.digest, std::time::Instant::now())
-        {
+        let fills = &self.inner.fills;
+        let now = std::time::Instant::now();
+        if fills.is_quarantined(&ask.repository, &ask.digest, now) {
             return Err(MirrorError::wrong_bytes(&ask.digest));
         }
         let source = self.source(ask);
-        let (lease, collapsed) = self.inner.fills.join(ask.digest, source.clone());
+        let joined = fills.join(ask.digest, source.clone());
+        let (lease, collapsed) = joined.ok_or_else(MirrorError::too_many_fills)?;
+        if !lease.sources().contains(&ask.repository) {
+            // Another repository's fill. The right comes first; then this one's upstream can help it along.
+            if self
+                .inner
+                .rights
+                .remembered(&ask.repository, &ask.digest)
+                .is_none()
+            {
+                self.prove(ask).await?;
+            }
+            lease.sources().add(source.clone());
+        }
         let (total, granted) = match self.total_and_right(ask, &lease).await? {
             Ok(known) => known,
             Err(failure) => return Ok(Tried::Again(failure)),
         };
-        let progress = lease.progress().borrow().clone();
-        let verified = matches!(progress, Progress::Verified { .. });
+        let verified = matches!(*lease.progress().borrow(), Progress::Verified { .. });
         let range = ask.resolve(total)?;
-        let rule = Release::rule(&range, total, self.inner.strict_ranges);
+        let rule = ask.release(&range, total, self.inner.strict_ranges);
         let mut status = match (collapsed, rule) {
             (_, Release::AsTheyCome) if !verified => CacheStatus::Unverified,
             // All here and proven; only its index row may still be on its way.
@@ -203,12 +240,18 @@ impl Mirror {
         if ask.wanted == Wanted::Head {
             return ask.serve_head(total, status).map(Tried::Served);
         }
-        let mut reader = FillReader::open(&granted, lease, source, range.clone(), rule, collapsed);
-        if let Err(failure) = reader.first_byte(ask.deadline).await {
-            return match failure {
-                Failure::Sources(error) => Err(error),
-                other => Ok(Tried::Again(other)),
-            };
+        let mut reader = FillReader::open(
+            &granted,
+            lease.clone(),
+            source,
+            range.clone(),
+            rule,
+            collapsed,
+        );
+        match reader.first_byte(ask.deadline).await {
+            Ok(()) => {}
+            Err(Failure::Sources(error)) if reader.is_alone() => return Err(error),
+            Err(failure) => return ask.own_failure(&lease, failure).map(Tried::Again),
         }
         if reader.is_alone() {
             status = CacheStatus::Bypass;
@@ -234,21 +277,23 @@ impl Mirror {
             Progress::Growing { total, .. } => Some(total),
             Progress::Verified { size } => Some(size),
             Progress::Detached(left) => left.total,
-            Progress::Failed(Failure::Sources(error)) => {
-                // Each client gets its own repository's refusal, not another's.
-                return Err(lease.sources().refusal(&ask.repository).unwrap_or(error));
-            }
-            Progress::Failed(failure) => return Ok(Err(failure)),
             Progress::Connecting => None,
+            Progress::Failed(failure) => {
+                return ask.own_failure(lease, failure).map(Err);
+            }
         };
         let remembered = self.inner.rights.remembered(&ask.repository, &ask.digest);
         if let (Some(total), Some(granted)) = (total, &remembered) {
             return Ok(Ok((total, granted.clone())));
         }
-        if let Some(refusal) = lease.sources().refusal(&ask.repository) {
+        let refusal = lease.sources().refusal(&ask.repository);
+        if let Some(refusal) = refusal.filter(MirrorError::is_refusal) {
             return Err(refusal);
         }
-        let (granted, size) = self.prove(ask).await?;
+        let (granted, size) = match remembered {
+            Some(granted) => (granted, None),
+            None => self.prove(ask).await?,
+        };
         let total = self.size_or_ask(ask, total.or(size)).await?;
         Ok(Ok((total, granted)))
     }
@@ -262,6 +307,22 @@ impl Ask {
                 .resolve(size)
                 .map_err(|refused| MirrorError::RangeNotSatisfiable { size: refused.size }),
         }
+    }
+
+    fn release(&self, range: &Range<u64>, total: u64, strict: bool) -> Release {
+        let bounded = matches!(self.range, Some(RangeSpec::From { last: Some(_), .. }));
+        Release::rule(range, total, bounded, strict)
+    }
+
+    /// What a failed fill means for this request: its own repository's refusal, or a reason to try again. Another
+    /// repository's error is none of its business.
+    fn own_failure(&self, lease: &Lease, failure: Failure) -> Result<Failure, MirrorError> {
+        if let Failure::Sources(_) = failure
+            && let Some(refusal) = lease.sources().refusal(&self.repository)
+        {
+            return Err(refusal);
+        }
+        Ok(failure)
     }
 
     fn serve_file(&self, file: Arc<BlobFile>) -> Result<Served, MirrorError> {

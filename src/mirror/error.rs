@@ -163,6 +163,31 @@ impl MirrorError {
         }
     }
 
+    /// `strict_ranges` asks for what only the cache can give.
+    pub fn strict_without_cache() -> Self {
+        Self::Busy(
+            "a range can't be verified while the cache can't take the blob (cache.strict_ranges)"
+                .to_owned(),
+        )
+    }
+
+    /// Too many fetches wait for their turn.
+    pub fn too_many_fills() -> Self {
+        Self::Busy("too many blobs are waiting to be fetched (fetch.max_fills)".to_owned())
+    }
+
+    /// All connections that one upstream may have are busy.
+    pub fn busy_upstream() -> Self {
+        Self::Busy(
+            "all connections to the upstream are busy (fetch.connections_per_upstream)".to_owned(),
+        )
+    }
+
+    /// Whether it says something of the repository itself, rather than of the moment.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::NotFound { .. } | Self::Denied { .. })
+    }
+
     /// An upstream lies about the size of a blob.
     pub fn bad_blob(digest: &Digest, lie: &Dishonest) -> Self {
         Self::BadUpstream {

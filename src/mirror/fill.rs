@@ -3,7 +3,9 @@
 //! - [`plan`]: which bytes to ask for next. Pure.
 //! - [`sources`]: whom to ask.
 //! - [`table`]: the running fills, and who joins one.
-//! - [`task`]: the driver, a task that belongs to no client.
+//! - [`task`]: a fill's life, in a task that belongs to no client.
+//! - [`driver`]: which connections run, and what becomes of their reports.
+//! - [`ingest`]: what has come, on its way to the disk.
 //! - [`fetch`]: one connection of a driver.
 //! - [`settle`]: what a driver leaves behind.
 //! - [`reader`]: a client's view of a fill.
@@ -11,7 +13,9 @@
 //!
 //! A fill publishes what it has through one `watch` cell. A dropped sender reads as failed.
 
+pub mod driver;
 pub mod fetch;
+pub mod ingest;
 pub mod plan;
 pub mod reader;
 pub mod settle;
@@ -79,6 +83,8 @@ pub enum Failure {
     Sources(MirrorError),
     /// It was paused because nobody read it, or the mirror is stopping. What has come is kept.
     Paused,
+    /// The store has the blob already.
+    Stored,
     /// The driver went away.
     Abandoned,
 }

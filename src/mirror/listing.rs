@@ -11,9 +11,6 @@ use super::Mirror;
 use super::error::MirrorError;
 use super::served::{Body, CacheStatus, Served};
 
-/// The most tags that a page is asked for, whatever the client asks.
-const MAX_PAGE: u32 = 10_000;
-
 impl Mirror {
     /// A page of a repository's tags: `n` at most, those after `last`.
     pub async fn tags(
@@ -24,7 +21,6 @@ impl Mirror {
     ) -> Result<Served, MirrorError> {
         let upstream = self.upstream(repository)?;
         let name = &repository.name;
-        let n = n.map(|n| n.min(MAX_PAGE));
         let (listed, next) = if n == Some(0) {
             (Vec::new(), None)
         } else {

@@ -9,22 +9,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[derive(Debug)]
 pub(crate) struct Bounds {
     upstream: Arc<Semaphore>,
+    /// Half of the upstream's, for those who hold a connection for as long as their client reads: the other half is
+    /// always left to those who are as fast as the upstream.
+    passing: Arc<Semaphore>,
     total: Arc<Semaphore>,
 }
 
 /// The right to one blob connection; it ends when this is dropped.
 #[derive(Debug)]
 pub struct BlobPermit {
+    _passing: Option<OwnedSemaphorePermit>,
     _upstream: OwnedSemaphorePermit,
     _total: OwnedSemaphorePermit,
 }
 
 impl Bounds {
     pub(crate) fn new(max_connections: usize, total: Arc<Semaphore>) -> Bounds {
+        let most = max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Bounds {
-            upstream: Arc::new(Semaphore::new(
-                max_connections.clamp(1, Semaphore::MAX_PERMITS),
-            )),
+            upstream: Arc::new(Semaphore::new(most)),
+            passing: Arc::new(Semaphore::new(most.div_ceil(2))),
             total,
         }
     }
@@ -32,31 +36,52 @@ impl Bounds {
     /// Waits for the upstream's bound first, so that nobody holds a share of the total while another
     /// upstream's waiters could use it.
     pub(crate) async fn acquire(&self) -> BlobPermit {
-        let acquire = async |semaphore: &Arc<Semaphore>| {
-            semaphore
-                .clone()
-                .acquire_owned()
-                .await
-                .expect("these semaphores are never closed")
-        };
         BlobPermit {
+            _passing: None,
             _upstream: acquire(&self.upstream).await,
             _total: acquire(&self.total).await,
+        }
+    }
+
+    /// As [`Bounds::acquire`], for one whose pace is a client's.
+    pub(crate) async fn acquire_passing(&self) -> BlobPermit {
+        let passing = acquire(&self.passing).await;
+        BlobPermit {
+            _passing: Some(passing),
+            ..self.acquire().await
         }
     }
 
     /// A permit if there is one to be had at once and nobody is waiting for it.
     pub(crate) fn try_acquire(&self) -> Option<BlobPermit> {
         Some(BlobPermit {
+            _passing: None,
             _upstream: self.upstream.clone().try_acquire_owned().ok()?,
             _total: self.total.clone().try_acquire_owned().ok()?,
         })
     }
 }
 
+async fn acquire(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    let permit = semaphore.clone().acquire_owned().await;
+    permit.expect("these semaphores are never closed")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn those_at_a_clients_pace_leave_half_of_the_connections_to_others() {
+        let bounds = Bounds::new(4, Arc::new(Semaphore::new(10)));
+        let _slow = (
+            bounds.acquire_passing().await,
+            bounds.acquire_passing().await,
+        );
+        let third = futures_util::FutureExt::now_or_never(bounds.acquire_passing());
+        assert!(third.is_none());
+        assert!(bounds.try_acquire().is_some());
+    }
 
     #[tokio::test]
     async fn both_bounds_hold_and_waiters_come_in_order() {

@@ -114,6 +114,12 @@ impl Upstream {
         self.bounds.acquire().await
     }
 
+    /// As [`Upstream::connection`], for a body that is read no faster than a client takes it; such bodies get half of the
+    /// connections at most.
+    pub async fn passing_connection(&self) -> BlobPermit {
+        self.bounds.acquire_passing().await
+    }
+
     /// The right to open one more blob connection, if it is to be had at once.
     pub fn try_connection(&self) -> Option<BlobPermit> {
         self.bounds.try_acquire()

@@ -93,9 +93,17 @@ async fn a_large_blob_comes_over_several_connections_without_a_byte_twice() {
             .status,
         StatusCode::OK
     );
-    // Held back at its first piece's start, so that the others are asked for before it is done.
-    let answer = forebay.client().blob("library/app", &layer.digest).await;
-    assert!(answer.is_exactly(&layer.digest));
+    // The first piece comes last, so that all the others wait to be hashed behind it.
+    let gate = Gate::new();
+    origin
+        .on_body(&layer.digest)
+        .once(Fault::HoldAt(0, gate.clone()));
+    let (client, digest) = (forebay.client(), layer.digest.clone());
+    let pull = tokio::spawn(async move { client.blob("library/app", &digest).await });
+    origin.sent(&layer.digest, LARGE - (16 << 20)).await;
+    gate.release();
+    let answer = pull.await.unwrap();
+    assert!(answer.is_exactly(&layer.digest), "{}", answer.status);
     let pieces = origin.ranges_requested(&layer.digest);
     assert!(pieces.len() > 1, "it came in one piece: {pieces:?}");
     assert_eq!(origin.repeated_bytes_requested(&layer.digest), 0);

@@ -44,6 +44,24 @@ pub enum Event {
         /// Whether a response head had come.
         opened: bool,
     },
+    /// The task behind it panicked.
+    Panicked {
+        /// The connection.
+        id: ConnectionId,
+    },
+}
+
+impl Event {
+    /// Whose report it is.
+    pub fn id(&self) -> ConnectionId {
+        match self {
+            Self::Opened { id, .. }
+            | Self::Chunk { id, .. }
+            | Self::Ended { id }
+            | Self::Failed { id, .. }
+            | Self::Panicked { id } => *id,
+        }
+    }
 }
 
 /// Fetches `request` of `digest` from `source`, reporting to `events`.

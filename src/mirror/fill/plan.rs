@@ -18,6 +18,9 @@ use crate::store::Extents;
 /// The end of a body whose length is not known yet.
 const UNKNOWN_END: u64 = u64::MAX;
 
+/// Ranges that are put first, at most. Beyond it one is served all the same, when the frontier gets there.
+const MOST_WANTED: usize = 256;
+
 /// The bounds that a plan keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Bounds {
@@ -110,6 +113,8 @@ pub struct Plan {
     bounds: Bounds,
     /// The size as its upstream told it.
     total: Option<u64>,
+    /// The size was told by a source that is not asked any more.
+    inherited: bool,
     /// The size as a manifest of the repository gave it.
     hint: Option<u64>,
     received: Extents,
@@ -123,7 +128,6 @@ pub struct Plan {
     failures: u32,
     /// Bytes that have come since the last failure.
     progress: u64,
-    interrupted: bool,
     next_id: u32,
 }
 
@@ -134,10 +138,11 @@ impl Plan {
         if have > 0 {
             received.insert(0..have);
         }
-        Self {
+        let mut plan = Self {
             bounds,
             total: None,
-            hint,
+            inherited: false,
+            hint: None,
             received,
             running: Vec::new(),
             wanted: Vec::new(),
@@ -145,8 +150,19 @@ impl Plan {
             whole_only: false,
             failures: 0,
             progress: 0,
-            interrupted: have > 0,
             next_id: 0,
+        };
+        plan.expect(hint);
+        plan
+    }
+
+    /// Takes up what a manifest says of the size. One that what is here has outgrown is not believed, and one that it
+    /// has just reached leaves nothing to ask for: the digest decides.
+    fn expect(&mut self, hint: Option<u64>) {
+        let have = self.received.contiguous_from(0);
+        self.hint = hint.filter(|hint| *hint >= self.received.end());
+        if self.total.is_none() && have > 0 && self.hint == Some(have) {
+            self.total = self.hint;
         }
     }
 
@@ -157,12 +173,7 @@ impl Plan {
 
     /// Whether no byte has come, in this run or an earlier one.
     pub fn is_untouched(&self) -> bool {
-        !self.interrupted && self.received.is_empty()
-    }
-
-    /// Whether its bytes came by more than one uninterrupted response, so that a wrong digest may be a bad splice.
-    pub fn was_interrupted(&self) -> bool {
-        self.interrupted
+        self.received.is_empty()
     }
 
     /// Whether every byte has come.
@@ -178,18 +189,34 @@ impl Plan {
 
     /// A client waits for `range`: what of it nobody has been asked for yet comes next.
     pub fn promote(&mut self, range: Range<u64>) {
-        if !self.wanted.contains(&range) {
+        // One connection brings everything in order; there is nothing to put first.
+        if self.in_pieces() && self.wanted.len() < MOST_WANTED && !self.wanted.contains(&range) {
             self.wanted.push(range);
         }
     }
 
     /// Another source is asked from now on, which expects `hint` bytes; what the last one did is not held against it.
     pub fn change_source(&mut self, hint: Option<u64>) {
-        self.hint = hint;
+        self.running.clear();
+        self.inherited = self.total.is_some();
+        self.expect(hint);
         self.failures = 0;
         self.progress = 0;
         self.ranges_work = false;
         self.whole_only = false;
+    }
+
+    /// Whether the size was told by an earlier source, so that one that disagrees with it need not be the liar.
+    pub fn size_is_inherited(&self) -> bool {
+        self.inherited
+    }
+
+    /// The upstream says that the blob ends where what is here ends.
+    pub fn ends_here(&mut self, size: u64) -> bool {
+        if self.total.is_none() && self.received.contiguous_from(0) == size {
+            self.total = Some(size);
+        }
+        self.is_complete()
     }
 
     /// The next request to send now, if there is one. It counts as sent.
@@ -216,6 +243,9 @@ impl Plan {
 
     /// The response head of `id` has come.
     pub fn opened(&mut self, id: ConnectionId, answer: Answer) -> Result<Opened, Dishonest> {
+        if !self.running.iter().any(|running| running.id == id) {
+            return Ok(Opened::Drop);
+        }
         if let Some(said) = answer.total {
             self.agree_on_total(said)?;
         }
@@ -233,7 +263,7 @@ impl Plan {
             self.ranges_work = true;
             return Ok(Opened::Read);
         }
-        running.claim = 0..total.unwrap_or(UNKNOWN_END);
+        running.claim = 0..total.or(self.hint).unwrap_or(UNKNOWN_END);
         running.at = 0;
         self.whole_only = !asked_for_all;
         if alone {
@@ -265,6 +295,9 @@ impl Plan {
             self.progress += range.end - range.start;
             self.received.insert(range.clone());
         }
+        if self.progress >= self.bounds.progress {
+            self.failures = 0;
+        }
         if self.total.is_none()
             && self.received.contiguous_from(0) >= self.hint.unwrap_or(UNKNOWN_END)
         {
@@ -286,19 +319,26 @@ impl Plan {
         let Some(index) = self.running.iter().position(|running| running.id == id) else {
             return Ok(None);
         };
-        if self.running[index].claim.end == UNKNOWN_END {
-            self.agree_on_total(self.running[index].at)?;
-        } else if self.running[index].at < self.running[index].claim.end {
+        let (at, end) = (self.running[index].at, self.running[index].claim.end);
+        if end == UNKNOWN_END {
+            self.running.remove(index);
+            self.agree_on_total(at)?;
+            return Ok(None);
+        }
+        if at < end {
             return Ok(Some(self.failed(id)));
         }
         self.running.remove(index);
+        if self.total.is_none() && self.hint == Some(end) {
+            // A body of untold length that ends where a manifest said it would.
+            self.total = self.hint;
+        }
         Ok(None)
     }
 
     /// The connection `id` has failed; what it had not delivered is free again.
     pub fn failed(&mut self, id: ConnectionId) -> AfterFailure {
         self.running.retain(|running| running.id != id);
-        self.interrupted |= !self.received.is_empty();
         let enough = self.progress >= self.bounds.progress;
         self.failures = if enough { 0 } else { self.failures + 1 };
         self.progress = 0;

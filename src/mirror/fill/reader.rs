@@ -3,9 +3,9 @@
 //! What it may have is decided by [`released`], which is pure: the last part of a body that reaches the blob's end is
 //! withheld until the digest is proven, so that no wrong body ever completes (invariant 5).
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -15,6 +15,7 @@ use crate::metrics;
 use crate::mirror::error::MirrorError;
 use crate::mirror::rights::Granted;
 use crate::mirror::served::BodyError;
+use crate::oci::Verifier;
 
 use super::solo::Solo;
 use super::sources::Source;
@@ -23,8 +24,6 @@ use super::{Detached, Failure, Progress};
 
 /// So much of a body is withheld until it is verified; a body that is no longer is withheld whole.
 pub const WITHHELD: u64 = 64 << 10;
-/// A body gets no byte for this long: it ends, and its client can resume. No stall stays silent.
-const STALL: Duration = Duration::from_mins(1);
 
 /// When bytes of a range may go out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,14 +37,14 @@ pub enum Release {
 }
 
 impl Release {
-    /// The rule for `range` of a blob of `total` bytes. `strict` makes every range wait for the digest.
-    pub fn rule(range: &Range<u64>, total: u64, strict: bool) -> Self {
-        if range.end >= total {
-            Self::WithholdEnd
-        } else if strict {
-            Self::Verified
-        } else {
-            Self::AsTheyCome
+    /// The rule for `range` of a blob of `total` bytes. `bounded` says that the client named its last byte; `strict`
+    /// makes every range wait for the digest.
+    pub fn rule(range: &Range<u64>, total: u64, bounded: bool, strict: bool) -> Self {
+        let part = bounded && *range != (0..total);
+        match (part, strict) {
+            (true, true) => Self::Verified,
+            (true, false) => Self::AsTheyCome,
+            (false, _) => Self::WithholdEnd,
         }
     }
 }
@@ -135,25 +134,25 @@ impl FillReader {
         match progress {
             Progress::Failed(failure) => Err(failure),
             Progress::Detached(left) => {
-                let repository = self.source.repository();
-                let digest = self.lease.digest();
-                let connected = self.go_on_alone(&left).connect().await;
-                connected.map_err(|error| {
-                    Failure::Sources(MirrorError::from_blob(&error, &repository, &digest))
-                })
+                self.go_on_alone(&left)
+                    .map_err(|_| Failure::Sources(MirrorError::strict_without_cache()))?;
+                self.begin_alone(deadline).await
             }
             _ => Ok(()),
         }
     }
 
+    async fn begin_alone(&mut self, deadline: Instant) -> Result<(), Failure> {
+        let Some(solo) = &mut self.solo else {
+            return Ok(());
+        };
+        let begun = tokio::time::timeout_at(deadline, solo.begin()).await;
+        begun.unwrap_or_else(|_| Err(Failure::Sources(MirrorError::busy_upstream())))
+    }
+
     /// Whether the disk has failed the fill and this reader is on its own.
     pub fn is_alone(&self) -> bool {
         self.solo.is_some()
-    }
-
-    /// How many bytes the range has.
-    pub fn length(&self) -> u64 {
-        self.range.end - self.range.start
     }
 
     /// The next bytes, or `None` after the last.
@@ -168,11 +167,15 @@ impl FillReader {
             let progress = self.progress.borrow_and_update().clone();
             let upto = released(self.rule, self.at, &self.range, &progress);
             if upto > self.at {
-                return self.read(upto).await.map(Some);
+                match self.read(upto).await {
+                    Ok(bytes) => return Ok(Some(bytes)),
+                    Err(error) => self.leave_the_file(&error)?,
+                }
+                continue;
             }
             match progress {
                 Progress::Verified { .. } => return Ok(None),
-                Progress::Detached(left) => drop(self.go_on_alone(&left)),
+                Progress::Detached(left) => self.go_on_alone(&left)?,
                 Progress::Failed(Failure::Mismatch) => return Err(BodyError::Mismatch),
                 Progress::Failed(_) => return Err(BodyError::Cut),
                 Progress::Connecting | Progress::Growing { .. } => self.wait().await?,
@@ -180,38 +183,33 @@ impl FillReader {
         }
     }
 
+    /// Waits for a change. How long a body may stand still is `http`'s to say.
     async fn wait(&mut self) -> Result<(), BodyError> {
-        match tokio::time::timeout(STALL, self.progress.changed()).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(BodyError::Cut),
-        }
+        self.progress.changed().await.map_err(|_| BodyError::Cut)
     }
 
-    async fn read(&mut self, upto: u64) -> Result<Bytes, BodyError> {
+    async fn read(&mut self, upto: u64) -> io::Result<Bytes> {
         let most = usize::try_from(upto - self.at).unwrap_or(usize::MAX);
-        let file = self.lease.file.get().ok_or(BodyError::Cut)?;
-        let bytes = file.read_at(self.at, most).await.map_err(|error| {
-            tracing::warn!(digest = %self.lease.digest(), %error, "a running fill can't be read");
-            BodyError::Cut
-        })?;
+        let file = self.lease.file.get().ok_or(io::ErrorKind::NotFound)?;
+        let bytes = file.read_at(self.at, most).await?;
         if bytes.is_empty() {
-            return Err(BodyError::Cut);
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.at += bytes.len() as u64;
         Ok(bytes)
     }
 
+    /// The file can't be read: the rest comes from upstream, hashed from the start.
+    fn leave_the_file(&mut self, error: &io::Error) -> Result<(), BodyError> {
+        tracing::warn!(digest = %self.lease.digest(), %error, "a running fill can't be read");
+        let verifier = Verifier::new(self.lease.digest());
+        self.solo = Some(Box::new(self.alone(verifier)?));
+        Ok(())
+    }
+
     /// The disk has failed the fill: the rest comes from upstream, hashed on from where the file ends.
-    fn go_on_alone(&mut self, left: &Detached) -> &mut Solo {
-        let source = self.source.clone();
-        let mut solo = match self.rule {
-            Release::WithholdEnd => {
-                Solo::verifying(source, left.verifier.clone(), self.at, self.range.end)
-            }
-            Release::AsTheyCome | Release::Verified => {
-                Solo::range(source, self.lease.digest(), self.at..self.range.end)
-            }
-        };
+    fn go_on_alone(&mut self, left: &Detached) -> Result<(), BodyError> {
+        let mut solo = self.alone(left.verifier.clone())?;
         // What the file still has for a reader that is behind the frontier.
         let kept = self.at..left.hashed.min(self.range.end);
         if let (Release::WithholdEnd, false, Some(file)) =
@@ -219,7 +217,23 @@ impl FillReader {
         {
             solo.read_first(Arc::clone(file), kept);
         }
-        self.solo.insert(Box::new(solo))
+        self.solo = Some(Box::new(solo));
+        Ok(())
+    }
+
+    /// What is left of the body, straight from upstream. A range that has to wait for the digest of a whole blob has
+    /// nowhere to wait in.
+    fn alone(&self, verifier: Verifier) -> Result<Solo, BodyError> {
+        let source = self.source.clone();
+        match self.rule {
+            Release::WithholdEnd => Ok(Solo::verifying(source, verifier, self.at, self.range.end)),
+            Release::AsTheyCome => Ok(Solo::range(
+                source,
+                self.lease.digest(),
+                self.at..self.range.end,
+            )),
+            Release::Verified => Err(BodyError::Cut),
+        }
     }
 }
 
@@ -243,7 +257,8 @@ mod tests {
     }
 
     fn release(range: Range<u64>, progress: &Progress, strict: bool) -> u64 {
-        let rule = Release::rule(&range, TOTAL, strict);
+        let bounded = range.end < TOTAL;
+        let rule = Release::rule(&range, TOTAL, bounded, strict);
         released(rule, range.start, &range, progress) - range.start
     }
 
@@ -290,6 +305,23 @@ mod tests {
         assert_eq!(
             release(far, &Progress::Verified { size: TOTAL }, true),
             4000
+        );
+    }
+
+    #[test]
+    fn a_range_whose_last_byte_is_named_is_bounded_even_at_the_end_of_the_blob() {
+        let footer = TOTAL - 51..TOTAL;
+        assert_eq!(
+            Release::rule(&footer, TOTAL, true, false),
+            Release::AsTheyCome
+        );
+        assert_eq!(
+            Release::rule(&footer, TOTAL, false, false),
+            Release::WithholdEnd
+        );
+        assert_eq!(
+            Release::rule(&(0..TOTAL), TOTAL, true, false),
+            Release::WithholdEnd
         );
     }
 

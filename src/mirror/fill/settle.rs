@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::metrics::{self, FillOutcome};
+use crate::metrics::FillOutcome;
 use crate::mirror::error::MirrorError;
 use crate::oci::{Mismatch, Verified, Verifier};
 use crate::store::{BlobWriter, Complete, StoreError};
@@ -22,6 +22,8 @@ pub enum End {
     Mismatch,
     /// Nobody reads it, or the mirror stops.
     Paused,
+    /// The store has it already.
+    Stored,
     /// No source could give it.
     Failed(MirrorError),
     /// The disk failed or has no room.
@@ -30,9 +32,12 @@ pub enum End {
 
 /// Settles a fill that had a writer.
 pub async fn settle(env: &Arc<Env>, fill: &Arc<Fill>, writer: BlobWriter, end: End) -> FillOutcome {
+    // Whatever came in between, a blob that is all here is not left lying.
+    if writer.size() == Some(writer.hashed()) && !matches!(end, End::Mismatch) {
+        return complete(env, fill, writer).await;
+    }
     match end {
-        End::Complete => complete(env, fill, writer).await,
-        End::Mismatch => {
+        End::Complete | End::Mismatch => {
             writer.discard().await;
             mismatch(env, fill)
         }
@@ -45,14 +50,15 @@ pub async fn settle(env: &Arc<Env>, fill: &Arc<Fill>, writer: BlobWriter, end: E
             keep_partial(writer).await;
             detach(env, fill, left, &error)
         }
-        End::Paused => {
+        End::Failed(error) => {
+            keep_partial(writer).await;
+            leave(env, fill, Failure::Sources(error));
+            FillOutcome::Failed
+        }
+        End::Paused | End::Stored => {
             keep_partial(writer).await;
             leave(env, fill, Failure::Paused);
             FillOutcome::Paused
-        }
-        End::Failed(error) => {
-            keep_partial(writer).await;
-            failed(env, fill, error)
         }
     }
 }
@@ -66,21 +72,22 @@ async fn keep_partial(writer: BlobWriter) {
 
 /// Settles a fill that never got a writer.
 pub fn without_writer(env: &Arc<Env>, fill: &Arc<Fill>, end: End) -> FillOutcome {
-    match end {
-        End::Disk(error) => {
-            let left = Detached {
-                hashed: 0,
-                verifier: Verifier::new(fill.digest),
-                total: None,
-            };
-            detach(env, fill, left, &error)
-        }
-        End::Failed(error) => failed(env, fill, error),
-        End::Complete | End::Mismatch | End::Paused => {
-            leave(env, fill, Failure::Paused);
-            FillOutcome::Paused
-        }
+    if let End::Disk(error) = end {
+        let left = Detached {
+            hashed: 0,
+            verifier: Verifier::new(fill.digest),
+            total: None,
+        };
+        return detach(env, fill, left, &error);
     }
+    let stored = matches!(end, End::Stored);
+    let failure = if stored {
+        Failure::Stored
+    } else {
+        Failure::Paused
+    };
+    leave(env, fill, failure);
+    FillOutcome::Paused
 }
 
 async fn complete(env: &Arc<Env>, fill: &Arc<Fill>, writer: BlobWriter) -> FillOutcome {
@@ -134,18 +141,13 @@ fn mismatch(env: &Arc<Env>, fill: &Arc<Fill>) -> FillOutcome {
     FillOutcome::Mismatch
 }
 
-fn detach(env: &Arc<Env>, fill: &Arc<Fill>, left: Detached, error: &StoreError) -> FillOutcome {
+fn detach(env: &Env, fill: &Arc<Fill>, left: Detached, error: &StoreError) -> FillOutcome {
     tracing::warn!(digest = %fill.digest, %error, "the cache can't take this blob; its readers go on without it");
+    env.rights.forget_unwritten(&fill.digest);
     env.remove(fill);
     fill.progress
         .send_replace(Progress::Detached(Arc::new(left)));
-    metrics::no_room();
     FillOutcome::Uncached
-}
-
-fn failed(env: &Arc<Env>, fill: &Arc<Fill>, error: MirrorError) -> FillOutcome {
-    leave(env, fill, Failure::Sources(error));
-    FillOutcome::Failed
 }
 
 fn leave(env: &Arc<Env>, fill: &Arc<Fill>, failure: Failure) {

@@ -38,6 +38,9 @@ impl fmt::Debug for Source {
     }
 }
 
+/// Sources of one fill, at most. They are proven to hold the blob, so a few are enough to get it from.
+const MOST: usize = 8;
+
 /// How a source has answered so far.
 #[derive(Debug, Clone)]
 enum Standing {
@@ -52,55 +55,78 @@ enum Standing {
 struct Entry {
     source: Source,
     standing: Standing,
+    /// Whether bytes on disk are its own.
+    gave_bytes: bool,
 }
 
-#[derive(Debug, Default)]
+impl Entry {
+    fn new(source: Source) -> Self {
+        Self {
+            source,
+            standing: Standing::Untried,
+            gave_bytes: false,
+        }
+    }
+}
+
+#[derive(Debug)]
 struct List {
+    /// Never empty.
     entries: Vec<Entry>,
     current: usize,
     closed: bool,
 }
 
 /// The sources of one fill.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sources(Mutex<List>);
 
 impl Sources {
     /// A list with its first source.
     pub fn new(first: Source) -> Self {
-        let list = Self::default();
-        list.add(first);
-        list
+        Self::of(vec![Entry::new(first)])
     }
 
-    /// A fresh list of the same sources, for starting over.
+    fn of(entries: Vec<Entry>) -> Self {
+        Self(Mutex::new(List {
+            entries,
+            current: 0,
+            closed: false,
+        }))
+    }
+
+    /// A fresh list of the same sources, for starting over. Those whose bytes were wrong come last.
     #[must_use]
     pub fn renewed(&self) -> Self {
-        let renewed = Self::default();
-        for entry in &self.lock().entries {
-            renewed.add(entry.source.clone());
-        }
-        renewed
+        let list = self.lock();
+        let (suspects, others): (Vec<_>, Vec<_>) =
+            list.entries.iter().partition(|entry| entry.gave_bytes);
+        let again = others.into_iter().chain(suspects);
+        Self::of(
+            again
+                .map(|entry| Entry::new(entry.source.clone()))
+                .collect(),
+        )
     }
 
-    /// Adds a source unless its repository is listed. `false` where the fill has ended without one.
-    pub fn add(&self, source: Source) -> bool {
+    /// The repositories whose bytes are on disk.
+    pub fn givers(&self) -> Vec<Repository> {
+        let list = self.lock();
+        let givers = list.entries.iter().filter(|entry| entry.gave_bytes);
+        givers.map(|entry| entry.source.repository()).collect()
+    }
+
+    /// Adds a source that is proven to hold the blob, unless there are enough.
+    pub fn add(&self, source: Source) {
         let mut list = self.lock();
-        if list.closed {
-            return false;
-        }
         let repository = source.repository();
-        if !list
+        let known = list
             .entries
             .iter()
-            .any(|entry| entry.source.is(&repository))
-        {
-            list.entries.push(Entry {
-                source,
-                standing: Standing::Untried,
-            });
+            .any(|entry| entry.source.is(&repository));
+        if !list.closed && !known && list.entries.len() < MOST {
+            list.entries.push(Entry::new(source));
         }
-        true
     }
 
     /// Whether `repository` is among them.
@@ -115,14 +141,24 @@ impl Sources {
         list.entries[list.current].source.clone()
     }
 
-    /// The source asked now has served bytes. `true` the first time.
+    /// The source asked now has answered with the blob. `true` the first time.
     pub fn prove(&self) -> bool {
         let mut list = self.lock();
         let current = list.current;
-        let standing = &mut list.entries[current].standing;
-        let first = !matches!(standing, Standing::Proven);
-        *standing = Standing::Proven;
+        let entry = &mut list.entries[current];
+        let first = !matches!(entry.standing, Standing::Proven);
+        entry.standing = Standing::Proven;
+        entry.gave_bytes = true;
         first
+    }
+
+    /// Whether there is a source that nobody has asked yet.
+    pub fn has_untried(&self) -> bool {
+        let list = self.lock();
+        let mut others = list.entries.iter().enumerate();
+        others.any(|(index, entry)| {
+            index != list.current && matches!(entry.standing, Standing::Untried)
+        })
     }
 
     /// Whether the source asked now has served bytes.

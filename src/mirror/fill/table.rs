@@ -15,17 +15,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::mirror::rights::Rights;
-use crate::oci::Digest;
+use crate::oci::{Digest, Repository};
 use crate::store::Store;
 
 use super::plan::Bounds;
 use super::sources::{Source, Sources};
 use super::{Fill, task};
 
-/// For how long a digest is not asked for after two fetches in a row gave wrong bytes.
+/// For how long a repository is not asked for a digest after two fetches in a row gave wrong bytes.
 const QUARANTINE: Duration = Duration::from_secs(30);
-/// Digests in quarantine, at most.
+/// Entries of the quarantine, at most.
 const QUARANTINE_ENTRIES: u64 = 10_000;
+
+/// Fills that run or wait for their turn, at most, for each one that may run.
+const QUEUED_PER_PLACE: usize = 8;
 
 /// The bounds of fills.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +56,7 @@ pub struct Env {
     /// The drivers, so that a stop can wait for them.
     pub drivers: TaskTracker,
     running: Mutex<HashMap<Digest, Arc<Fill>>>,
-    quarantine: moka::sync::Cache<Digest, Instant>,
+    quarantine: moka::sync::Cache<(Repository, Digest), Instant>,
 }
 
 impl fmt::Debug for Env {
@@ -79,32 +82,33 @@ impl Env {
         }
     }
 
-    /// Joins the running fill of `digest`, where there is one.
-    pub fn running(&self, digest: &Digest) -> Option<Lease> {
-        self.table().get(digest).map(Lease::new)
+    /// Whether `digest` is being filled.
+    pub fn is_running(&self, digest: &Digest) -> bool {
+        self.table().contains_key(digest)
     }
 
-    /// Joins the running fill of `digest`, or starts one; either way `source` is among its sources.
+    /// Joins the running fill of `digest`, or starts one that asks `source`. `true` comes with it where it was running.
     ///
-    /// `true` comes with it where it was running already.
-    pub fn join(self: &Arc<Self>, digest: Digest, source: Source) -> (Lease, bool) {
+    /// `None` where too many fills wait for their turn already.
+    pub fn join(self: &Arc<Self>, digest: Digest, source: Source) -> Option<(Lease, bool)> {
         let mut table = self.table();
-        if let Some(fill) = table.get(&digest)
-            && fill.sources.add(source.clone())
-        {
-            return (Lease::new(fill), true);
+        if let Some(fill) = table.get(&digest) {
+            return Some((Lease::new(fill), true));
+        }
+        if table.len() >= self.settings.running.saturating_mul(QUEUED_PER_PLACE) {
+            return None;
         }
         let fill = Arc::new(Fill::new(digest, 0, Sources::new(source)));
         let lease = Lease::new(&fill);
         table.insert(digest, Arc::clone(&fill));
         drop(table);
         self.start(fill);
-        (lease, false)
+        Some((lease, false))
     }
 
-    /// Whether `digest` was given with wrong bytes twice in a row a moment ago.
-    pub fn is_quarantined(&self, digest: &Digest, now: Instant) -> bool {
-        let until = self.quarantine.get(digest);
+    /// Whether `repository` gave wrong bytes for `digest` twice in a row a moment ago.
+    pub fn is_quarantined(&self, repository: &Repository, digest: &Digest, now: Instant) -> bool {
+        let until = self.quarantine.get(&(repository.clone(), *digest));
         until.is_some_and(|until| now < until)
     }
 
@@ -119,12 +123,14 @@ impl Env {
         }
     }
 
-    /// Puts a fresh fill of the same digest in the place of one whose bytes were wrong; the second time, puts the
-    /// digest into quarantine instead.
+    /// Puts a fresh fill of the same digest in the place of one whose bytes were wrong. The second time, those who gave
+    /// them are not asked for it for a while: each try costs a whole body.
     pub(super) fn start_over(self: &Arc<Self>, fill: &Arc<Fill>) {
         if fill.attempt > 0 {
-            self.quarantine
-                .insert(fill.digest, Instant::now() + QUARANTINE);
+            let until = Instant::now() + QUARANTINE;
+            for repository in fill.sources.givers() {
+                self.quarantine.insert((repository, fill.digest), until);
+            }
             self.remove(fill);
             return;
         }
