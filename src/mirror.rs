@@ -1,6 +1,7 @@
 //! The product: what is asked of the mirror, answered from the cache or an upstream.
 //!
 //! - [`manifests`], [`tags`], [`blobs`], [`listing`]: the flows, as methods of [`Mirror`].
+//! - [`body`]: a blob's bytes on their way to a client.
 //! - [`fill`]: one fetch of one blob, read by any number of clients.
 //! - [`rights`]: who may read what.
 //! - [`freshness`]: when a tag has to be asked for. Pure.
@@ -9,6 +10,7 @@
 //! - [`served`], [`error`], [`range`]: what goes up to `http`.
 
 pub mod blobs;
+pub mod body;
 pub mod error;
 pub mod fill;
 pub mod flight;
@@ -30,7 +32,8 @@ use crate::oci::{Reference, Repository, Tag};
 use crate::store::{Store, StoreError};
 use crate::upstream::{Upstream, Upstreams};
 
-pub use blobs::{BlobBody, Wanted};
+pub use blobs::Wanted;
+pub use body::BlobBody;
 pub use error::MirrorError;
 pub use range::{RangeSpec, Unsatisfiable};
 pub use served::{Body, BodyError, CacheStatus, Served, StaleReason};

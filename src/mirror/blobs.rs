@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::oci::{Digest, Repository, Verifier, media_type};
@@ -11,6 +10,7 @@ use crate::store::{BlobFile, StoreError};
 use crate::upstream::Upstream;
 
 use super::Mirror;
+use super::body::{BlobBody, StoredBody};
 use super::error::MirrorError;
 use super::fill::reader::{FillReader, Release};
 use super::fill::solo::Solo;
@@ -19,7 +19,7 @@ use super::fill::table::Lease;
 use super::fill::{Failure, Progress, fetch};
 use super::range::RangeSpec;
 use super::rights::{Granted, Kind};
-use super::served::{Body, BodyError, CacheStatus, Served};
+use super::served::{Body, CacheStatus, Served};
 
 /// How often a request joins another fill after one ended without a byte for it: paused in the moment it came, or
 /// started over after a mismatch.
@@ -331,17 +331,12 @@ impl Ask {
             return self.serve_head(size, CacheStatus::Hit);
         }
         let range = self.resolve(size)?;
-        let body = BlobBody::Stored(StoredBody {
-            file,
-            at: range.start,
-            end: range.end,
-            source: Source {
-                upstream: Arc::clone(&self.upstream),
-                name: self.repository.name.clone(),
-                size: Some(size),
-            },
-            digest: self.digest,
-        });
+        let source = Source {
+            upstream: Arc::clone(&self.upstream),
+            name: self.repository.name.clone(),
+            size: Some(size),
+        };
+        let body = BlobBody::Stored(StoredBody::new(file, source, self.digest, range.clone()));
         Ok(self.served(size, range, CacheStatus::Hit, Body::Blob(Box::new(body))))
     }
 
@@ -367,75 +362,6 @@ impl Ask {
             filters_applied: None,
             next_page: None,
             body,
-        }
-    }
-}
-
-/// The bytes of a blob on their way to one client.
-#[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it stands in a box of its own, see `Body::Blob`"
-)]
-pub enum BlobBody {
-    /// From the cache.
-    Stored(StoredBody),
-    /// From a running fill.
-    Filling(FillReader),
-    /// From upstream, because the disk failed under a cached blob.
-    Solo(Solo),
-}
-
-impl BlobBody {
-    /// The next bytes, or `None` after the last.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
-        if let Self::Stored(stored) = self {
-            match stored.next().await {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) => {
-                    tracing::warn!(digest = %stored.digest, %error, "a cached blob can't be read; its rest comes from upstream");
-                    *self = Self::Solo(stored.go_on_alone());
-                }
-            }
-        }
-        match self {
-            Self::Stored(_) => Err(BodyError::Cut),
-            Self::Filling(reader) => reader.next().await,
-            Self::Solo(solo) => solo.next().await,
-        }
-    }
-}
-
-/// A part of a cached blob.
-#[derive(Debug)]
-pub struct StoredBody {
-    file: Arc<BlobFile>,
-    at: u64,
-    end: u64,
-    source: Source,
-    digest: Digest,
-}
-
-impl StoredBody {
-    async fn next(&mut self) -> std::io::Result<Option<Bytes>> {
-        if self.at >= self.end {
-            return Ok(None);
-        }
-        let most = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
-        let bytes = self.file.read_at(self.at, most).await?;
-        if bytes.is_empty() {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        self.at += bytes.len() as u64;
-        Ok(Some(bytes))
-    }
-
-    fn go_on_alone(&self) -> Solo {
-        let source = self.source.clone();
-        if self.end == self.file.size() {
-            Solo::verifying(source, Verifier::new(self.digest), self.at, self.end)
-        } else {
-            Solo::range(source, self.digest, self.at..self.end)
         }
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::metrics;
 use crate::oci::{Digest, MediaType};
 
-use super::blobs::BlobBody;
+use super::body::BlobBody;
 
 /// An answer that `http` turns into a response without knowing how it was come by.
 #[derive(Debug)]

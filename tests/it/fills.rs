@@ -235,3 +235,77 @@ async fn a_fill_without_readers_lingers_then_pauses_and_goes_on_where_it_was() {
         "it goes on from what it had: {asked:?}"
     );
 }
+
+/// A follower that proves its own right brings its own upstream along, so that another's dead one cannot fail it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fill_goes_on_at_a_followers_upstream_when_its_own_dies() {
+    let (first, blob) = origin_with_blob(7, SIZE).await;
+    let (second, same) = origin_with_blob(7, SIZE).await;
+    assert_eq!(blob.digest, same.digest);
+    let gate = Gate::new();
+    first
+        .on_body(&blob.digest)
+        .once(Fault::HoldAt(SIZE / 2, gate.clone()));
+    let forebay = Setup::new(&first)
+        .also("other.example", &second, "")
+        .start()
+        .await;
+    let client = forebay.client();
+    let path = blob_path("library/app", &blob.digest);
+    let mut leader = client.open(Method::GET, &path, &[]).await;
+    let mut body = leader.chunk().await.unwrap().unwrap().to_vec();
+    gate.reached(1).await;
+    let path = blob_path("other.example/library/app", &blob.digest);
+    let follower = client.open(Method::GET, &path, &[]).await;
+    assert_eq!(
+        second.counts().requests(Kind::BlobHead),
+        1,
+        "its right was proven"
+    );
+    first.stop().await;
+    while let Some(chunk) = leader
+        .chunk()
+        .await
+        .expect("its upstream's death is not seen")
+    {
+        body.extend_from_slice(&chunk);
+    }
+    assert_eq!(sha256(&body), blob.digest.as_str());
+    assert_eq!(
+        sha256(&follower.bytes().await.unwrap()),
+        blob.digest.as_str()
+    );
+    let asked = second.ranges_requested(&blob.digest);
+    assert!(asked.len() == 1 && asked[0].start > SIZE / 4, "{asked:?}");
+}
+
+/// The same blob, asked for through a repository that does not hold it while another's fill runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_fill_gives_nothing_to_a_repository_that_cannot_prove_its_right() {
+    let (origin, blob) = origin_with_blob(8, SIZE).await;
+    let (stranger, _) = origin_with_blob(9, 1000).await;
+    let gate = Gate::new();
+    origin
+        .on_body(&blob.digest)
+        .once(Fault::HoldAt(SIZE / 2, gate.clone()));
+    let forebay = Setup::new(&origin)
+        .also("other.example", &stranger, "")
+        .start()
+        .await;
+    let client = forebay.client();
+    let path = blob_path("library/app", &blob.digest);
+    let mut reader = client.open(Method::GET, &path, &[]).await;
+    assert!(reader.chunk().await.unwrap().is_some());
+    gate.reached(1).await;
+    let path = blob_path("other.example/library/app", &blob.digest);
+    for (method, range) in [
+        (Method::GET, ""),
+        (Method::HEAD, ""),
+        (Method::GET, "bytes=0-99"),
+    ] {
+        let answer = client.ask(method, &path, &[("range", range)]).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    }
+    gate.release();
+    while reader.chunk().await.unwrap().is_some() {}
+}

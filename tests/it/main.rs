@@ -8,6 +8,7 @@ mod harness;
 mod architecture;
 mod clients;
 mod crash;
+mod disk;
 mod faults;
 mod fills;
 mod inputs;

@@ -36,7 +36,6 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_LAST: Duration = Duration::from_secs(5);
 
 /// What woke the driver.
-#[expect(clippy::large_enum_variant, reason = "one at a time, moved once")]
 enum Turn {
     Event(Event),
     Written(Result<(), StoreError>),

@@ -1,0 +1,97 @@
+//! The bytes of a blob on their way to one client, wherever they come from.
+//!
+//! A body that can't be read on from the cache goes on from upstream: a fault of the disk costs the cache's help, never
+//! the pull.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::oci::{Digest, Verifier};
+use crate::store::BlobFile;
+
+use super::fill::reader::FillReader;
+use super::fill::solo::Solo;
+use super::fill::sources::Source;
+use super::served::BodyError;
+
+/// The bytes of a blob on their way to one client.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it stands in a box of its own, see `Body::Blob`"
+)]
+pub enum BlobBody {
+    /// From the cache.
+    Stored(StoredBody),
+    /// From a running fill.
+    Filling(FillReader),
+    /// From upstream, because the disk failed under a cached blob.
+    Solo(Solo),
+}
+
+impl BlobBody {
+    /// The next bytes, or `None` after the last.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        if let Self::Stored(stored) = self {
+            match stored.next().await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => {
+                    tracing::warn!(digest = %stored.digest, %error, "a cached blob can't be read; its rest comes from upstream");
+                    *self = Self::Solo(stored.go_on_alone());
+                }
+            }
+        }
+        match self {
+            Self::Stored(_) => Err(BodyError::Cut),
+            Self::Filling(reader) => reader.next().await,
+            Self::Solo(solo) => solo.next().await,
+        }
+    }
+}
+
+/// A part of a cached blob.
+#[derive(Debug)]
+pub struct StoredBody {
+    file: Arc<BlobFile>,
+    at: u64,
+    end: u64,
+    source: Source,
+    digest: Digest,
+}
+
+impl StoredBody {
+    /// The bytes `range` of `file`; `source` has them too.
+    pub fn new(file: Arc<BlobFile>, source: Source, digest: Digest, range: Range<u64>) -> Self {
+        Self {
+            file,
+            at: range.start,
+            end: range.end,
+            source,
+            digest,
+        }
+    }
+
+    async fn next(&mut self) -> std::io::Result<Option<Bytes>> {
+        if self.at >= self.end {
+            return Ok(None);
+        }
+        let most = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let bytes = self.file.read_at(self.at, most).await?;
+        if bytes.is_empty() {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        self.at += bytes.len() as u64;
+        Ok(Some(bytes))
+    }
+
+    fn go_on_alone(&self) -> Solo {
+        let source = self.source.clone();
+        if self.end == self.file.size() {
+            Solo::verifying(source, Verifier::new(self.digest), self.at, self.end)
+        } else {
+            Solo::range(source, self.digest, self.at..self.end)
+        }
+    }
+}
