@@ -19,6 +19,7 @@ use super::token::{Obtained, Token, TokenKey, Tokens};
 use super::token_service::fetch_token;
 use super::transport::{Transport, host_of};
 use crate::config::Credentials;
+use crate::metrics::{self, UpstreamName, UpstreamOutcome};
 use crate::oci::RepositoryName;
 
 /// What is sent with a request, and what can be done when it is refused.
@@ -50,6 +51,7 @@ pub(crate) struct Auth {
     trusted_realms: Vec<String>,
     tokens: Tokens,
     transport: Arc<Transport>,
+    label: UpstreamName,
 }
 
 /// The challenge that an endpoint last made.
@@ -75,12 +77,14 @@ impl Auth {
         trusted_realms: Vec<String>,
         tokens: Tokens,
         transport: Arc<Transport>,
+        label: UpstreamName,
     ) -> Auth {
         Auth {
             credentials,
             trusted_realms,
             tokens,
             transport,
+            label,
         }
     }
 
@@ -216,7 +220,16 @@ impl Auth {
             Some(_) => Access::Credentialed,
             None => Access::Anonymous,
         };
-        let fetch = || fetch_token(self.transport.clone(), url, login);
+        let fetch = || {
+            let (transport, label) = (self.transport.clone(), self.label.clone());
+            async move {
+                let fetched = fetch_token(transport, url, login).await;
+                let outcome = fetched.as_ref().err();
+                let outcome = outcome.map_or(UpstreamOutcome::Ok, UpstreamError::outcome);
+                metrics::token_fetch(&label, outcome);
+                fetched
+            }
+        };
         let (token, fresh): Obtained = self.tokens.get(&key, Instant::now(), fetch).await?;
         Ok(Grant {
             header: token.header.clone(),

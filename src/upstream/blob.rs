@@ -11,6 +11,7 @@ use super::credentials::Access;
 use super::error::{ErrorKind, UpstreamError};
 use super::exchange::{Ask, Redirects};
 use super::range::{ByteRange, Extent, content_length};
+use crate::metrics::UpstreamKind;
 use crate::oci::{Digest, ErrorCode, RepositoryName};
 
 /// A blob on its way.
@@ -58,7 +59,12 @@ impl Upstream {
             whole,
             total: extent.total,
             access: answer.access,
-            body: BlobBody::new(answer.response, extent.length(), self.body_idle()),
+            body: BlobBody::new(
+                answer.response,
+                extent.length(),
+                self.body_idle(),
+                self.label().clone(),
+            ),
         })
     }
 
@@ -153,7 +159,12 @@ fn ask<'a>(
     range: Option<ByteRange>,
     redirects: Redirects,
 ) -> Ask<'a> {
+    let kind = match redirects {
+        Redirects::Follow => UpstreamKind::BlobGet,
+        Redirects::Prove => UpstreamKind::BlobConfirm,
+    };
     Ask {
+        kind,
         method,
         name,
         tail: format!("blobs/{digest}"),

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::error::{ErrorKind, UpstreamError};
 use super::range::content_length;
 use super::transport::host_of;
+use crate::metrics::{self, UpstreamKind, UpstreamName};
 
 /// Reads a body of at most `limit` bytes. The time in all is bounded by the caller.
 pub(crate) async fn read_small(
@@ -59,6 +60,8 @@ pub struct BlobBody {
     left: Option<u64>,
     idle: Duration,
     pace: Pace,
+    /// Whom its bytes are counted for.
+    label: UpstreamName,
 }
 
 /// Whether bytes trickle, so slowly that a transfer would never end though it is never idle.
@@ -98,13 +101,19 @@ impl fmt::Debug for BlobBody {
 }
 
 impl BlobBody {
-    pub(crate) fn new(response: Response, length: Option<u64>, idle: Duration) -> BlobBody {
+    pub(crate) fn new(
+        response: Response,
+        length: Option<u64>,
+        idle: Duration,
+        label: UpstreamName,
+    ) -> BlobBody {
         BlobBody {
             host: host_of(response.url()),
             response,
             left: length,
             idle,
             pace: Pace::default(),
+            label,
         }
     }
 
@@ -117,6 +126,7 @@ impl BlobBody {
         let asked = Instant::now();
         let chunk = next_chunk(&mut self.response, self.idle, &self.host).await?;
         let bytes = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        metrics::upstream_bytes(&self.label, UpstreamKind::BlobGet, bytes);
         if chunk.is_some() && !self.pace.note(asked.elapsed(), bytes, self.idle) {
             let message = format!("sends less than {} bytes a second", Pace::LEAST);
             return Err(UpstreamError::timeout(&self.host, message));

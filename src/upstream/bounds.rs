@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::metrics::{self, UpstreamName};
+
 /// The bounds that one upstream's blob connections are under.
 #[derive(Debug)]
 pub(crate) struct Bounds {
@@ -13,34 +15,38 @@ pub(crate) struct Bounds {
     /// always left to those who are as fast as the upstream.
     passing: Arc<Semaphore>,
     total: Arc<Semaphore>,
+    label: UpstreamName,
 }
 
 /// The right to one blob connection; it ends when this is dropped.
 #[derive(Debug)]
 pub struct BlobPermit {
     _passing: Option<OwnedSemaphorePermit>,
+    _counted: metrics::Up,
     _upstream: OwnedSemaphorePermit,
     _total: OwnedSemaphorePermit,
 }
 
 impl Bounds {
-    pub(crate) fn new(max_connections: usize, total: Arc<Semaphore>) -> Bounds {
+    pub(crate) fn new(
+        max_connections: usize,
+        total: Arc<Semaphore>,
+        label: UpstreamName,
+    ) -> Bounds {
         let most = max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Bounds {
             upstream: Arc::new(Semaphore::new(most)),
             passing: Arc::new(Semaphore::new(most.div_ceil(2))),
             total,
+            label,
         }
     }
 
     /// Waits for the upstream's bound first, so that nobody holds a share of the total while another
     /// upstream's waiters could use it.
     pub(crate) async fn acquire(&self) -> BlobPermit {
-        BlobPermit {
-            _passing: None,
-            _upstream: acquire(&self.upstream).await,
-            _total: acquire(&self.total).await,
-        }
+        let upstream = acquire(&self.upstream).await;
+        self.permit(upstream, acquire(&self.total).await)
     }
 
     /// As [`Bounds::acquire`], for one whose pace is a client's.
@@ -54,11 +60,17 @@ impl Bounds {
 
     /// A permit if there is one to be had at once and nobody is waiting for it.
     pub(crate) fn try_acquire(&self) -> Option<BlobPermit> {
-        Some(BlobPermit {
+        let upstream = self.upstream.clone().try_acquire_owned().ok()?;
+        Some(self.permit(upstream, self.total.clone().try_acquire_owned().ok()?))
+    }
+
+    fn permit(&self, upstream: OwnedSemaphorePermit, total: OwnedSemaphorePermit) -> BlobPermit {
+        BlobPermit {
             _passing: None,
-            _upstream: self.upstream.clone().try_acquire_owned().ok()?,
-            _total: self.total.clone().try_acquire_owned().ok()?,
-        })
+            _counted: metrics::upstream_connection(&self.label),
+            _upstream: upstream,
+            _total: total,
+        }
     }
 }
 
@@ -71,9 +83,13 @@ async fn acquire(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
 mod tests {
     use super::*;
 
+    fn label() -> UpstreamName {
+        UpstreamName::configured("test")
+    }
+
     #[tokio::test]
     async fn those_at_a_clients_pace_leave_half_of_the_connections_to_others() {
-        let bounds = Bounds::new(4, Arc::new(Semaphore::new(10)));
+        let bounds = Bounds::new(4, Arc::new(Semaphore::new(10)), label());
         let _slow = (
             bounds.acquire_passing().await,
             bounds.acquire_passing().await,
@@ -86,8 +102,8 @@ mod tests {
     #[tokio::test]
     async fn both_bounds_hold_and_waiters_come_in_order() {
         let total = Arc::new(Semaphore::new(3));
-        let a = Arc::new(Bounds::new(2, total.clone()));
-        let b = Bounds::new(2, total.clone());
+        let a = Arc::new(Bounds::new(2, total.clone(), label()));
+        let b = Bounds::new(2, total.clone(), label());
         let first = a.acquire().await;
         let _second = a.acquire().await;
         assert!(a.try_acquire().is_none(), "the upstream's bound");

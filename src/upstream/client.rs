@@ -17,7 +17,7 @@ use super::registry::Shared;
 use super::retry::RetryPolicy;
 use super::transport::{Clients, Transport};
 use crate::config::{self, Globs, TagPolicy};
-use crate::metrics::UpstreamName;
+use crate::metrics::{self, UpstreamName, UpstreamOutcome};
 use crate::oci::{Registry, RepositoryName};
 
 /// A registry that this mirror fetches from. Cheap to ask, safe to share.
@@ -64,18 +64,24 @@ impl Upstream {
             settings.allow_private,
             settings.timeouts,
         ));
+        let label = UpstreamName::configured(&settings.registry.to_string());
         Upstream {
             auth: Auth::new(
                 settings.credentials.clone(),
                 settings.trusted_realms.clone(),
                 shared.tokens.clone(),
                 transport.clone(),
+                label.clone(),
             ),
             transport,
-            label: UpstreamName::configured(&settings.registry.to_string()),
+            bounds: Bounds::new(
+                settings.max_connections,
+                shared.connections.clone(),
+                label.clone(),
+            ),
+            label,
             registry,
             endpoints,
-            bounds: Bounds::new(settings.max_connections, shared.connections.clone()),
             retries: RetryPolicy::for_endpoints(settings.endpoints.len()),
             public: settings.public.clone(),
             tags: settings.tags,
@@ -144,17 +150,25 @@ impl Upstream {
         let mut endpoint = 0;
         let mut last: Option<UpstreamError> = None;
         for made in 1.. {
-            let attempt = self.exchange(endpoint);
-            let error = match timeout_at(deadline, attempt.run(ask)).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => error,
-                Err(_) => return Err(last.unwrap_or_else(|| self.too_slow())),
+            let sent = Instant::now();
+            let exchange = self.exchange(endpoint);
+            let attempt = timeout_at(deadline, exchange.run(ask)).await;
+            let timed_out = attempt.is_err();
+            let attempt = attempt.unwrap_or_else(|_| Err(self.too_slow()));
+            self.count(ask, sent, attempt.as_ref());
+            let error = match attempt {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
             };
+            if timed_out {
+                return Err(last.unwrap_or(error));
+            }
             let next = self.next_endpoint(ask, endpoint, &error);
             let Some(pause) = self.pause(made, began, &error, next > endpoint) else {
                 return Err(error);
             };
             tracing::debug!(registry = %self.registry, %error, ?pause, "asking the upstream again");
+            metrics::upstream_retry(&self.label, ask.kind);
             endpoint = next;
             last = Some(error);
             // An error is in hand: from now on it is better to tell it than to wait.
@@ -162,6 +176,16 @@ impl Upstream {
             sleep(pause).await;
         }
         unreachable!("attempts are bounded")
+    }
+
+    /// Each attempt counts, and the time to each answer.
+    fn count(&self, ask: &Ask<'_>, sent: Instant, attempt: Result<&Answer, &UpstreamError>) {
+        let outcome = attempt.map_or_else(UpstreamError::outcome, |_| UpstreamOutcome::Ok);
+        metrics::upstream_request(&self.label, ask.kind, outcome);
+        if let Ok(answer) = attempt {
+            metrics::upstream_head(&self.label, ask.kind, sent.elapsed());
+            metrics::upstream_bytes(&self.label, ask.kind, answer.body.len() as u64);
+        }
     }
 
     fn exchange(&self, endpoint: usize) -> Exchange<'_> {

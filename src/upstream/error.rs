@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::address::Refused;
+use crate::metrics::UpstreamOutcome;
 use crate::oci::ErrorCode;
 
 /// A failed request to an upstream.
@@ -195,6 +196,24 @@ impl UpstreamError {
             }
             ErrorKind::Unavailable(_) | ErrorKind::TooManyRequests | ErrorKind::Cut => true,
             _ => false,
+        }
+    }
+
+    /// What it counts as.
+    pub(crate) fn outcome(&self) -> UpstreamOutcome {
+        match self.kind {
+            // What is not there: a blob's bytes beyond its end, an API, or the thing itself.
+            ErrorKind::NotFound { .. }
+            | ErrorKind::RangeUnsatisfiable { .. }
+            | ErrorKind::Unsupported => UpstreamOutcome::NotFound,
+            ErrorKind::Unauthorized | ErrorKind::Denied => UpstreamOutcome::Denied,
+            ErrorKind::TooManyRequests => UpstreamOutcome::TooManyRequests,
+            ErrorKind::Unavailable(Trouble::Connect) => UpstreamOutcome::Connect,
+            ErrorKind::Unavailable(Trouble::Timeout) => UpstreamOutcome::Timeout,
+            ErrorKind::Unavailable(Trouble::Status(_)) => UpstreamOutcome::ServerError,
+            ErrorKind::Cut => UpstreamOutcome::Cut,
+            ErrorKind::Invalid => UpstreamOutcome::Invalid,
+            ErrorKind::Policy => UpstreamOutcome::Policy,
         }
     }
 

@@ -17,6 +17,7 @@ use super::range::ByteRange;
 use super::redirect::{self, MAX_REDIRECTS};
 use super::refusal::{Refusal, Speaker};
 use super::transport::{Outgoing, Transport, host_of};
+use crate::metrics::UpstreamKind;
 use crate::oci::{ErrorCode, RepositoryName};
 
 /// An address of a registry, and what it has taught about itself.
@@ -50,6 +51,8 @@ impl Endpoint {
 /// A question about a repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Ask<'a> {
+    /// What it counts as.
+    pub(crate) kind: UpstreamKind,
     pub(crate) method: Method,
     pub(crate) name: &'a RepositoryName,
     /// What follows the name: `manifests/<reference>` and the like.

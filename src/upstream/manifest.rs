@@ -9,6 +9,7 @@ use super::credentials::Access;
 use super::error::{ErrorKind, UpstreamError};
 use super::exchange::{Ask, Redirects};
 use super::range::content_length;
+use crate::metrics::UpstreamKind;
 use crate::oci::{
     Digest, ErrorCode, MAX_MANIFEST_BYTES, Manifest, MediaType, Reference, RepositoryName,
 };
@@ -94,7 +95,13 @@ impl Upstream {
 }
 
 fn ask<'a>(method: Method, name: &'a RepositoryName, reference: &Reference) -> Ask<'a> {
+    let kind = if method == Method::HEAD {
+        UpstreamKind::ManifestHead
+    } else {
+        UpstreamKind::ManifestGet
+    };
     Ask {
+        kind,
         method,
         name,
         tail: format!("manifests/{reference}"),

@@ -10,6 +10,7 @@ use super::credentials::Access;
 use super::error::UpstreamError;
 use super::exchange::{Answer, Ask, Redirects};
 use super::link::next_page;
+use crate::metrics::UpstreamKind;
 use crate::oci::{Digest, ErrorCode, MAX_MANIFEST_BYTES, MediaType, RepositoryName, media_type};
 
 /// A list of more pages is refused: cut short, it could hide the signature that a client looks for.
@@ -88,6 +89,7 @@ impl Upstream {
         query: Vec<(String, String)>,
     ) -> Result<Answer, UpstreamError> {
         let ask = Ask {
+            kind: UpstreamKind::Referrers,
             method: Method::GET,
             name,
             tail: format!("referrers/{digest}"),

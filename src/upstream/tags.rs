@@ -8,6 +8,7 @@ use super::credentials::Access;
 use super::error::UpstreamError;
 use super::exchange::{Ask, Redirects};
 use super::link::next_page;
+use crate::metrics::UpstreamKind;
 use crate::oci::{ErrorCode, RepositoryName, Tag};
 
 /// Some registries list all tags at once, however many were asked for.
@@ -41,6 +42,7 @@ impl Upstream {
         let n = n.map(|n| ("n".to_owned(), n.to_string()));
         let last = last.map(|last| ("last".to_owned(), last.to_owned()));
         let ask = Ask {
+            kind: UpstreamKind::Tags,
             method: Method::GET,
             name,
             tail: "tags/list".to_owned(),

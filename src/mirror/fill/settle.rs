@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::metrics::FillOutcome;
+use crate::metrics::{self, FillOutcome};
 use crate::mirror::error::MirrorError;
 use crate::oci::{Mismatch, Verified, Verifier};
 use crate::store::{BlobWriter, Complete, StoreError};
@@ -122,6 +122,7 @@ async fn commit(env: &Env, fill: &Fill, verified: Verified, complete: Complete) 
 }
 
 fn report(fill: &Fill, wrong: &Mismatch) {
+    metrics::upstream_mismatch(fill.sources.current().upstream.label());
     tracing::warn!(
         digest = %fill.digest,
         actual = %wrong.actual,
