@@ -8,7 +8,7 @@ use super::error::StoreError;
 use super::fill::remove_partial;
 use super::index::{BlobRow, Change};
 use super::inner::Inner;
-use super::ledger::{Kind, charged};
+use super::ledger::{BLOCK, Kind, charged};
 use super::live::Claim;
 use crate::metrics::{self, Swept};
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Verifier};
@@ -44,7 +44,11 @@ impl Inner {
             })
             .await?;
         match (row, info) {
-            (Some(row), Some(info)) if row.size == info.size => Ok(true),
+            (Some(row), Some(info)) if row.size == info.size => {
+                self.blocking(move |inner| inner.drop_sidecar(&digest))
+                    .await;
+                Ok(true)
+            }
             (Some(row), _) => {
                 self.blocking(move |inner| inner.remove_file(&digest, row.size, None))
                     .await?;
@@ -66,12 +70,9 @@ impl Inner {
         }
         // An orphan that never got its name: what is left of it is a partial file.
         let digest = *digest;
-        if self.orphans.contains(&digest) {
-            self.blocking(move |inner| {
-                let charge = inner.orphans.take(&digest, 0, &inner.ledger);
-                remove_partial(inner, digest, charge, &claim);
-            })
-            .await;
+        if let Some(charge) = self.orphans.take_known(&digest) {
+            self.blocking(move |inner| remove_partial(inner, digest, charge, &claim))
+                .await;
         }
         Ok(())
     }
@@ -110,11 +111,26 @@ impl Inner {
         }
         self.counts.adopted.fetch_add(1, Ordering::Relaxed);
         metrics::swept(Swept::Adopted);
-        self.blocking(move |inner| {
-            let _ = inner.disk.unlink(&inner.disk.layout.state(&digest));
-        })
-        .await;
+        self.blocking(move |inner| inner.remove_sidecar(&digest))
+            .await;
         Ok(true)
+    }
+
+    /// A stored blob needs no sidecar. One that cannot be removed is charged, and upkeep comes back
+    /// for it. Blocks.
+    pub(crate) fn remove_sidecar(&self, digest: &Digest) {
+        if self.disk.unlink(&self.disk.layout.state(digest)).is_err() {
+            let charge = self.ledger.hold(Kind::Orphaned, BLOCK);
+            self.orphans.put(*digest, charge);
+        }
+    }
+
+    /// Comes back for a sidecar, or for a blob that turned out to have got its row. Blocks.
+    fn drop_sidecar(&self, digest: &Digest) {
+        if let Some(charge) = self.orphans.take_known(digest) {
+            self.remove_sidecar(digest);
+            drop(charge);
+        }
     }
 
     /// Blocks for as long as hashing the file takes.

@@ -110,8 +110,7 @@ async fn store(
     }
     inner
         .blocking(move |inner| {
-            // Left behind, it would only cost the next start a look.
-            let _ = inner.disk.unlink(&inner.disk.layout.state(&digest));
+            inner.remove_sidecar(&digest);
             drop(claim);
         })
         .await;

@@ -127,6 +127,14 @@ impl Live {
             .is_some_and(|entry| entry.owner.is_some())
     }
 
+    /// Whether nobody owns or opens anything.
+    #[cfg(test)]
+    pub(crate) fn is_quiet(&self) -> bool {
+        lock(&self.entries)
+            .values()
+            .all(|entry| entry.owner.is_none() && entry.openers == 0)
+    }
+
     /// Forgets a closed file.
     pub(crate) fn closed(&self, digest: &Digest) {
         self.tidy(&mut lock(&self.entries), digest);

@@ -58,8 +58,9 @@ impl Orphans {
         charge
     }
 
-    pub(crate) fn contains(&self, digest: &Digest) -> bool {
-        lock(&self.0).known.contains_key(digest)
+    /// The charge of a file whose digest is known.
+    pub(crate) fn take_known(&self, digest: &Digest) -> Option<Charge> {
+        lock(&self.0).known.remove(digest)
     }
 
     /// The known ones.

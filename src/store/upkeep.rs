@@ -16,13 +16,31 @@ use super::inner::Inner;
 use super::layout::parse_blob_name;
 use super::ledger::{Kind, charged};
 use crate::metrics::{self, Swept};
-use crate::oci::Digest;
+use crate::oci::{Algorithm, Digest};
 
 /// How often everything is looked at without being asked to.
 const INTERVAL: Duration = Duration::from_mins(1);
 
 /// Links looked at in one read.
 const LINKS: usize = 1024;
+
+/// Files compared with their rows in one trip to the blocking pool.
+const AT_ONCE: usize = 4096;
+
+/// What the files and the rows of a shard differ in.
+struct Differing {
+    /// Files without rows.
+    unknown: Vec<Digest>,
+    /// Rows without files.
+    missing: Vec<Digest>,
+    looked_at: usize,
+}
+
+impl Differing {
+    fn is_some(&self) -> bool {
+        !(self.unknown.is_empty() && self.missing.is_empty())
+    }
+}
 
 /// Starts the task.
 pub(crate) fn start(inner: &Arc<Inner>) -> JoinHandle<()> {
@@ -48,7 +66,7 @@ pub(crate) fn start(inner: &Arc<Inner>) -> JoinHandle<()> {
 }
 
 /// One look at everything.
-async fn round(inner: &Arc<Inner>, sweep: &mut bool) {
+pub(crate) async fn round(inner: &Arc<Inner>, sweep: &mut bool) {
     *sweep |= inner.index.take_rebuild();
     if *sweep {
         match inner.sweep().await {
@@ -88,8 +106,15 @@ impl Inner {
         if !*self.counted.borrow() {
             self.count_files().await?;
         }
-        for shard in all_shards() {
-            self.sweep_shard(shard).await?;
+        let mut shards = all_shards();
+        loop {
+            // Few trips to the blocking pool for a small cache, short ones for a large.
+            let (rest, differing) = self
+                .blocking(move |inner| inner.compare_some(shards))
+                .await?;
+            let Some(differing) = differing else { break };
+            shards = rest;
+            self.settle_shard(differing).await?;
         }
         self.orphans.clear_rest();
         self.sweep_links().await
@@ -116,22 +141,37 @@ impl Inner {
         .await
     }
 
-    async fn sweep_shard(self: &Arc<Self>, shard: Shard) -> Result<(), StoreError> {
-        let (unknown, missing) = self
-            .blocking(move |inner| inner.compare_shard(shard))
-            .await?;
-        for digest in missing {
+    /// Settles what a shard's files and rows differ in.
+    async fn settle_shard(self: &Arc<Self>, differing: Differing) -> Result<(), StoreError> {
+        for digest in differing.missing {
             self.blocking(move |inner| inner.drop_if_missing(&digest))
                 .await?;
         }
-        for digest in unknown {
+        for digest in differing.unknown {
             self.adopt(&digest).await?;
         }
         Ok(())
     }
 
-    /// Files without rows, and rows without files. Blocks.
-    fn compare_shard(&self, shard: Shard) -> Result<(Vec<Digest>, Vec<Digest>), StoreError> {
+    /// Compares shards up to the first that differs, or until it has looked at enough; `None` when
+    /// there are no more. Blocks.
+    fn compare_some(
+        &self,
+        mut shards: std::vec::IntoIter<Shard>,
+    ) -> Result<(std::vec::IntoIter<Shard>, Option<Differing>), StoreError> {
+        let mut looked_at = 0;
+        while let Some(shard) = shards.next() {
+            let differing = self.compare_shard(shard)?;
+            looked_at += differing.looked_at;
+            if differing.is_some() || looked_at >= AT_ONCE {
+                return Ok((shards, Some(differing)));
+            }
+        }
+        Ok((shards, None))
+    }
+
+    /// Blocks.
+    fn compare_shard(&self, shard: Shard) -> Result<Differing, StoreError> {
         let dir = self.disk.layout.shard(shard.0, shard.1);
         // Rows first: a blob committed in between is then an unknown file, which adoption finds
         // to be known after all.
@@ -146,9 +186,11 @@ impl Inner {
             }
         }
         let known: HashSet<Digest> = rows.iter().map(|(digest, _)| *digest).collect();
-        let unknown = files.difference(&known).copied().collect();
-        let missing = known.difference(&files).copied().collect();
-        Ok((unknown, missing))
+        Ok(Differing {
+            unknown: files.difference(&known).copied().collect(),
+            missing: known.difference(&files).copied().collect(),
+            looked_at: files.len().max(known.len()),
+        })
     }
 
     fn remove_stranger(&self, path: &std::path::Path) -> Result<(), StoreError> {
@@ -217,8 +259,10 @@ impl Inner {
     }
 }
 
-fn all_shards() -> impl Iterator<Item = Shard> {
-    crate::oci::Algorithm::ALL
+fn all_shards() -> std::vec::IntoIter<Shard> {
+    let shards: Vec<Shard> = Algorithm::ALL
         .into_iter()
         .flat_map(|algorithm| (0..=u8::MAX).map(move |first| (algorithm, first)))
+        .collect();
+    shards.into_iter()
 }

@@ -1,4 +1,6 @@
 //! Tests of the store as a whole.
 
 mod basics;
+mod crash;
+mod limit;
 mod support;

@@ -1,12 +1,15 @@
 //! What the store's tests share.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
 
 use crate::oci::{Algorithm, Digest, MediaType, Registry, Repository, RepositoryName, Tag};
+use crate::store::ledger::charged;
 use crate::store::{BlobFile, BlobWriter, Faults, Settings, Store, StoreError};
 
 pub(super) const MIB: u64 = 1 << 20;
@@ -17,6 +20,14 @@ pub(super) struct Dir(TempDir);
 impl Dir {
     pub(super) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory where the machine has a place for that: for tests that sync thousands of times.
+    pub(super) fn in_memory() -> Self {
+        match tempfile::tempdir_in("/dev/shm") {
+            Ok(dir) => Self(dir),
+            Err(_) => Self::new(),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -65,8 +76,18 @@ impl Dir {
     }
 }
 
-/// A body of its own for each seed.
+/// A body of its own for each seed; made once for each length.
 pub(super) fn body(seed: u64, length: u64) -> Bytes {
+    static MADE: Mutex<BTreeMap<(u64, u64), Bytes>> = Mutex::new(BTreeMap::new());
+    if length > 4 * MIB {
+        return make_body(seed, length);
+    }
+    let mut made = MADE.lock().unwrap();
+    let body = made.entry((seed, length));
+    body.or_insert_with(|| make_body(seed, length)).clone()
+}
+
+fn make_body(seed: u64, length: u64) -> Bytes {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap() + 8);
     while (bytes.len() as u64) < length {
@@ -215,4 +236,88 @@ pub(super) async fn put_manifest(store: &Store, seed: u64) -> Digest {
     let verified = digest.verify(&bytes).unwrap();
     store.put(verified, bytes, Some(media_type)).await.unwrap();
     digest
+}
+
+/// What is on disk below a directory for certain: files that were there when the look began and
+/// still are when it ends. Never more than there was at one instant in between, so that it can be
+/// held against a limit while files come and go.
+pub(super) fn surely_on_disk(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    fn walk(path: &Path, found: &mut Vec<(std::path::PathBuf, u64, u64)>) {
+        let Ok(meta) = std::fs::symlink_metadata(path) else {
+            return;
+        };
+        found.push((path.to_owned(), meta.ino(), meta.blocks()));
+        if let Ok(entries) = std::fs::read_dir(path) {
+            for entry in entries.flatten() {
+                walk(&entry.path(), found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(path, &mut found);
+    let still = |(path, inode, blocks): (std::path::PathBuf, u64, u64)| {
+        let meta = std::fs::symlink_metadata(path).ok()?;
+        (meta.ino() == inode).then(|| blocks.min(meta.blocks()) * 512)
+    };
+    found.into_iter().filter_map(still).sum()
+}
+
+/// Waits until nobody is busy with any digest, and lets upkeep do everything it would do some time.
+pub(super) async fn settle(store: &Store) {
+    until("all writers done", async || store.0.live.is_quiet()).await;
+    until("upkeep has nothing left", async || {
+        // The store's own upkeep may be at the same digest, and then this round passes it over.
+        crate::store::upkeep::round(&store.0, &mut true).await;
+        let usage = store.usage();
+        store.0.live.is_quiet() && usage.orphaned + usage.unlinked == 0
+    })
+    .await;
+}
+
+/// Checks disk, index and ledger against one another. Nobody may be using the store.
+pub(super) async fn audit(dir: &Dir, store: &Store) {
+    settle(store).await;
+    let usage = store.usage();
+    assert_eq!(
+        (usage.running, usage.unlinked, usage.orphaned),
+        (0, 0, 0),
+        "{usage:?}"
+    );
+    let mut committed = 0;
+    let mut blobs = 0;
+    for (digest, size) in stored_files(dir) {
+        let bytes = std::fs::read(dir.blob(&digest)).unwrap();
+        assert!(
+            digest.verify(&bytes).is_ok(),
+            "{digest} is not what it says"
+        );
+        assert_eq!(store.stat(&digest).await.unwrap(), Some(size));
+        committed += charged(size);
+        blobs += 1;
+    }
+    assert_eq!((usage.committed, usage.blobs), (committed, blobs));
+    assert_eq!(dir.partials().len(), 2 * usage.partial_files);
+    let index = std::fs::metadata(dir.path().join("index.redb")).unwrap();
+    assert_eq!(usage.index, index.len());
+    let real = on_disk(dir.path());
+    assert!(real <= usage.total, "{real} bytes on disk, {usage:?}");
+    assert!(usage.total <= usage.limit, "{usage:?}");
+}
+
+/// The files under `blobs/`; panics for one that is not named by a digest.
+pub(super) fn stored_files(dir: &Dir) -> Vec<(Digest, u64)> {
+    let mut files = Vec::new();
+    for algorithm in Algorithm::ALL {
+        let root = dir.path().join("blobs").join(algorithm.as_str());
+        for shard in std::fs::read_dir(root).unwrap().flatten() {
+            for file in std::fs::read_dir(shard.path()).unwrap().flatten() {
+                let hex = file.file_name().into_string().unwrap();
+                let digest: Digest = format!("{algorithm}:{hex}").parse().unwrap();
+                assert_eq!(file.path(), dir.blob(&digest));
+                files.push((digest, file.metadata().unwrap().len()));
+            }
+        }
+    }
+    files
 }
