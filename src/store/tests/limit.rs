@@ -65,10 +65,10 @@ async fn bytes_on_disk_never_pass_the_limit_while_ten_times_as_much_flows_throug
         stored += task.await.unwrap();
     }
     stop.store(true, Ordering::Relaxed);
-    let (most, samples) = sampler.join().unwrap();
+    let (most, looks) = sampler.join().unwrap();
     let usage = store.usage();
     // For who reads the output of a single run.
-    println!("most {most} of {LIMIT} in {samples} samples, {stored} stored, {usage:?}");
+    println!("most {most} of {LIMIT} in {looks} looks, {stored} stored, {usage:?}");
     assert!(most <= LIMIT, "{most} bytes on disk, {LIMIT} allowed");
     assert!(most > LIMIT / 2, "the cache was hardly used");
     assert!(usage.evictions > 0);

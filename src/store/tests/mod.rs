@@ -2,5 +2,7 @@
 
 mod basics;
 mod crash;
+mod eviction;
 mod limit;
+mod recovery;
 mod support;
