@@ -15,8 +15,9 @@ use super::sync::lock;
 /// The unit in which file systems hand out space.
 pub(crate) const BLOCK: u64 = 4096;
 
-/// The index file grows by doubling up to this step (redb's region size), so this much is kept
-/// free for its next step.
+/// What is kept free for the index's next step: redb doubles its file, up to a region of 4 GiB at a
+/// time, and a new one starts with a little more than 1 MiB.
+const INDEX_STEP_MIN: u64 = 3 << 19;
 const INDEX_STEP_MAX: u64 = 4 << 30;
 
 /// What a file of `size` bytes is charged: its blocks, and one more for each 2 MiB, for the tree of
@@ -72,7 +73,7 @@ impl Sums {
 
     /// What is kept free so that the index can take its next step.
     pub(crate) fn headroom(&self) -> u64 {
-        self.index.min(INDEX_STEP_MAX)
+        self.index.clamp(INDEX_STEP_MIN, INDEX_STEP_MAX)
     }
 
     fn of(&mut self, kind: Kind) -> &mut u64 {
@@ -316,6 +317,7 @@ mod tests {
     use super::*;
 
     const PLENTY: u64 = 1 << 40;
+    const MIB: u64 = 1 << 20;
 
     #[test]
     fn a_file_is_charged_in_blocks_and_a_little_for_its_extents() {
@@ -329,30 +331,31 @@ mod tests {
 
     #[test]
     fn the_limit_holds_the_index_and_its_next_step() {
-        let ledger = Ledger::new(100, 0);
-        assert!(ledger.resize_index(20));
-        let charge = ledger.reserve(60, PLENTY).unwrap();
+        let ledger = Ledger::new(100 * MIB, 0);
+        assert!(ledger.resize_index(20 * MIB));
+        let charge = ledger.reserve(60 * MIB, PLENTY).unwrap();
         let refused = ledger.reserve(1, PLENTY).unwrap_err();
         assert_eq!(refused.missing, 1);
         assert!(refused.hopeless);
-        assert!(ledger.resize_index(40));
-        assert!(!ledger.resize_index(41));
+        assert!(ledger.resize_index(40 * MIB));
+        assert!(!ledger.resize_index(40 * MIB + 1));
         drop(charge);
-        assert!(ledger.resize_index(41));
+        assert!(ledger.resize_index(40 * MIB + 1));
     }
 
     #[test]
     fn what_can_be_evicted_makes_a_shortfall_worth_a_try() {
-        let ledger = Ledger::new(100, 0);
-        ledger.settle(90, []);
-        let refused = ledger.reserve(20, PLENTY).unwrap_err();
-        assert_eq!((refused.missing, refused.hopeless), (10, false));
-        assert!(ledger.reserve(101, PLENTY).unwrap_err().hopeless);
+        let ledger = Ledger::new(100 * MIB, 0);
+        ledger.settle(90 * MIB, []);
+        let refused = ledger.reserve(20 * MIB, PLENTY).unwrap_err();
+        assert_eq!(refused.missing, 10 * MIB + INDEX_STEP_MIN);
+        assert!(!refused.hopeless);
+        assert!(ledger.reserve(100 * MIB, PLENTY).unwrap_err().hopeless);
     }
 
     #[test]
     fn free_space_counts_what_writers_have_still_to_write() {
-        let ledger = Ledger::new(1000, 50);
+        let ledger = Ledger::new(100 * MIB, 50);
         let mut first = ledger.reserve(100, 200).unwrap();
         assert_eq!(ledger.reserve(60, 200).unwrap_err().missing, 10);
         first.written(100);
@@ -362,7 +365,7 @@ mod tests {
 
     #[test]
     fn absorbed_charges_become_the_committed_sum_in_one_step() {
-        let ledger = Ledger::new(1000, 0);
+        let ledger = Ledger::new(100 * MIB, 0);
         let charge = ledger.reserve(300, PLENTY).unwrap();
         ledger.settle(250, [charge]);
         assert_eq!(ledger.sums().committed, 250);
@@ -372,7 +375,7 @@ mod tests {
 
     #[test]
     fn charges_turn_split_and_give_back_without_losing_a_byte() {
-        let ledger = Ledger::new(1000, 0);
+        let ledger = Ledger::new(100 * MIB, 0);
         let mut charge = ledger.reserve(300, PLENTY).unwrap();
         charge.written(100);
         charge.shrink(250);

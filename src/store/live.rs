@@ -135,6 +135,16 @@ impl Live {
             .all(|entry| entry.owner.is_none() && entry.openers == 0)
     }
 
+    /// How many digests somebody owns.
+    #[cfg(test)]
+    pub(crate) fn owned(&self) -> usize {
+        let entries = lock(&self.entries);
+        entries
+            .values()
+            .filter(|entry| entry.owner.is_some())
+            .count()
+    }
+
     /// Forgets a closed file.
     pub(crate) fn closed(&self, digest: &Digest) {
         self.tidy(&mut lock(&self.entries), digest);

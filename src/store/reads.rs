@@ -6,7 +6,7 @@
 //! of their own, so that a slow disk's readers and its writers do not starve one another.
 
 use std::io::{self, IoSliceMut};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -26,6 +26,8 @@ const SMALL: usize = 32 << 10;
 const LARGE: usize = 256 << 10;
 /// How many reads may wait for the disk at once.
 const WAITING: usize = 32;
+/// Bytes read between two reports to the metrics.
+const REPORT_EVERY: u64 = 4 << 20;
 /// Idle buffers that are kept: 8 MiB of each kind.
 const IDLE_BYTES: usize = 8 << 20;
 
@@ -38,6 +40,8 @@ pub(crate) struct Reads {
     permits: Arc<Semaphore>,
     small: Arc<Pool>,
     large: Arc<Pool>,
+    /// Bytes read and not reported yet: from memory, and from the disk.
+    unreported: (AtomicU64, AtomicU64),
 }
 
 impl Reads {
@@ -49,6 +53,7 @@ impl Reads {
             permits: Arc::new(Semaphore::new(WAITING)),
             small: Pool::new(SMALL),
             large: Pool::new(LARGE),
+            unreported: Default::default(),
         })
     }
 
@@ -95,7 +100,7 @@ impl Reads {
                 Ok(None)
             }
             Ok(count) => {
-                metrics::store_read(ReadPath::Resident, count as u64);
+                self.count(ReadPath::Resident, count);
                 Ok(Some(self.small.freeze(buffer, count)))
             }
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
@@ -140,8 +145,37 @@ impl Reads {
             .await
             .map_err(io::Error::other)?
             .inspect_err(count_fault)?;
-        metrics::store_read(ReadPath::Pool, bytes.len() as u64);
+        self.count(ReadPath::Pool, bytes.len());
         Ok(bytes)
+    }
+
+    /// Adds up what was read, and reports it now and then.
+    fn count(&self, path: ReadPath, bytes: usize) {
+        let unreported = self.unreported(path);
+        let before = unreported.fetch_add(bytes as u64, Ordering::Relaxed);
+        if before + bytes as u64 >= REPORT_EVERY {
+            self.report(path);
+        }
+    }
+
+    fn report(&self, path: ReadPath) {
+        let bytes = self.unreported(path).swap(0, Ordering::Relaxed);
+        if bytes > 0 {
+            metrics::store_read(path, bytes);
+        }
+    }
+
+    /// Reports what was read since the last time.
+    pub(crate) fn report_all(&self) {
+        self.report(ReadPath::Resident);
+        self.report(ReadPath::Pool);
+    }
+
+    fn unreported(&self, path: ReadPath) -> &AtomicU64 {
+        match path {
+            ReadPath::Resident => &self.unreported.0,
+            ReadPath::Pool => &self.unreported.1,
+        }
     }
 
     /// Runs something that may block, some time. Where the runtime is shutting down it is dropped

@@ -80,6 +80,7 @@ pub(crate) async fn round(inner: &Arc<Inner>, sweep: &mut bool) {
     if let Err(error) = inner.tidy().await {
         report(&error, "the upkeep of the cache met an error");
     }
+    inner.reads.report_all();
     metrics::store_usage(inner.usage().metrics());
 }
 

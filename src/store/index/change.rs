@@ -168,6 +168,9 @@ impl<'txn> Tables<'txn> {
         let Some(mut row) = self.row(digest)? else {
             return Ok(());
         };
+        if row.media_type.as_ref() == Some(media_type) {
+            return Ok(());
+        }
         row.media_type = Some(media_type.clone());
         self.write_row(digest, &row)
     }

@@ -39,7 +39,14 @@ pub(super) fn open(disk: &Disk, ledger: &Arc<Ledger>) -> Result<Opened, IndexErr
                 aside = %aside.display(),
                 "the cache's index is broken; set aside, and to be rebuilt from the blobs"
             );
-            open_guarded(disk, ledger)
+            match open_guarded(disk, ledger) {
+                // There is no room for a new index beside the broken ones.
+                Err(error) if error.is_full() => {
+                    keep_broken(disk, ledger, 0)?;
+                    open_guarded(disk, ledger)
+                }
+                other => other,
+            }
         }
         other => other,
     }
@@ -63,17 +70,24 @@ pub(super) fn set_aside(disk: &Disk, ledger: &Ledger) -> Result<PathBuf, IndexEr
         .last()
         .and_then(|path| broken_index_number(path.file_name()?.to_str()?))
         .map_or(1, |last| last + 1);
-    let excess = (existing.len() + 1).saturating_sub(BROKEN_KEPT);
-    for path in &existing[..excess] {
-        let size = disk.info(path)?.map_or(0, |info| info.size);
-        disk.unlink(path)?;
-        ledger.unfix(charged(size));
-    }
+    keep_broken(disk, ledger, BROKEN_KEPT - 1)?;
     let aside = disk.layout.broken_index(number);
     disk.rename(&disk.layout.index(), &aside)?;
     let size = disk.info(&aside)?.map_or(0, |info| info.size);
     ledger.fix(charged(size));
     Ok(aside)
+}
+
+/// Removes all but the last `keep` broken indexes.
+fn keep_broken(disk: &Disk, ledger: &Ledger, keep: usize) -> Result<(), IndexError> {
+    let existing = broken_indexes(disk)?;
+    let excess = existing.len().saturating_sub(keep);
+    for path in &existing[..excess] {
+        let size = disk.info(path)?.map_or(0, |info| info.size);
+        disk.unlink(path)?;
+        ledger.unfix(charged(size));
+    }
+    Ok(())
 }
 
 /// A damaged file may break an assumption deep inside redb: a panic there is damage too.

@@ -328,3 +328,34 @@ async fn what_nobody_waits_for_leaves_nothing_behind() {
     store.0.open.clear();
     assert!(descriptors() <= before, "{} {before}", descriptors());
 }
+
+/// A full cache, and an index that has to grow: it takes the space from the blobs, and the limit
+/// holds at every step of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_index_grows_at_the_expense_of_the_blobs() {
+    let dir = Dir::in_memory();
+    let (store, _) = open(&dir).await;
+    for seed in 0..40 {
+        fill(&store, &body(seed, MIB / 4)).await.unwrap();
+    }
+    let stored: Vec<_> = stored_files(&dir).into_iter().map(|(d, _)| d).collect();
+    let before = store.usage().index;
+    let mut failed = 0;
+    for round in 0..40_u64 {
+        let record = async |number: u64| {
+            let digest = &stored[usize::try_from(number).unwrap() % stored.len()];
+            let name = name(&format!("some/long/name/of/a/repository/{round}/{number}"));
+            store.record_link(&registry(), Some(&name), digest).await
+        };
+        let all = futures_util::future::join_all((0..200).map(record)).await;
+        failed += all.iter().filter(|result| result.is_err()).count();
+        let usage = store.usage();
+        assert!(usage.total <= LIMIT, "{usage:?}");
+        let real = surely_on_disk(dir.path());
+        assert!(real <= LIMIT, "{real} bytes on disk, {usage:?}");
+    }
+    let usage = store.usage();
+    assert!(usage.index > before, "{before} {usage:?}");
+    assert!(failed < 1000, "{failed} of 8000 links failed");
+    audit(&dir, &store).await;
+}

@@ -4,5 +4,6 @@ mod basics;
 mod crash;
 mod eviction;
 mod limit;
+mod model;
 mod recovery;
 mod support;

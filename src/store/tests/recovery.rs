@@ -216,6 +216,12 @@ async fn a_fill_goes_on_where_the_one_before_it_stopped() {
     let store = dir.open(LIMIT).await;
     let blob = body(1, 10 * MIB);
     half(&store, &blob).await;
+    until("the writer's files are put aside", async || {
+        store.usage().partial_files == 1
+    })
+    .await;
+    assert_eq!(store.usage().running, 0);
+    assert!((5 * MIB..6 * MIB).contains(&store.usage().paused));
     let writer = store.begin(digest(&blob), None).await.unwrap();
     assert_eq!(writer.hashed(), 5 * MIB);
     assert_eq!(writer.extents().gaps(10 * MIB), vec![5 * MIB..10 * MIB]);
