@@ -9,7 +9,7 @@ use super::inner::Inner;
 use super::ledger::{Charge, Kind};
 use super::live::Claim;
 use super::partial::Sidecar;
-use super::writer::{BlobWriter, STEP};
+use super::writer::{BlobWriter, reserved_for};
 use crate::oci::{Digest, Verifier};
 
 /// A read of what an earlier writer left.
@@ -53,12 +53,12 @@ async fn reserve(
     digest: &Digest,
     size: Option<u64>,
 ) -> Result<Charge, StoreError> {
-    let wanted = charged_partial(size.unwrap_or(STEP));
+    let wanted = size.map_or_else(|| reserved_for(0), charged_partial);
     let Some((charge, stamp)) = inner.paused.take(digest) else {
         return inner.reserve(wanted).await;
     };
     let mut charge = charge.turn_into(Kind::Running);
-    if let Err(error) = inner.grow(&mut charge, wanted).await {
+    if let Err(error) = inner.grow(&mut charge, wanted, wanted).await {
         let charge = charge.turn_into(Kind::Paused);
         inner.paused.put(*digest, charge, stamp);
         return Err(error);

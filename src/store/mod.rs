@@ -179,6 +179,7 @@ impl Store {
             digest: *digest,
             registry: registry.clone(),
             name: name.cloned(),
+            at: self.0.stamps.now(),
         })
         .await
     }

@@ -59,22 +59,28 @@ impl Inner {
     /// Reserves bytes for a writer, evicting what has to go.
     pub(crate) async fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Charge, StoreError> {
         let mut charge = self.ledger.hold(Kind::Running, 0);
-        self.grow(&mut charge, bytes).await?;
+        self.grow(&mut charge, bytes, bytes).await?;
         Ok(charge)
     }
 
-    /// Makes a reservation at least `bytes`, evicting what has to go.
+    /// Makes a reservation at least `bytes`, and `wish` where that is as easy, evicting what has to
+    /// go.
     pub(crate) async fn grow(
         self: &Arc<Self>,
         charge: &mut Charge,
         bytes: u64,
+        wish: u64,
     ) -> Result<(), StoreError> {
         if charge.bytes() >= bytes {
             return Ok(());
         }
         self.wait_counted(bytes).await?;
         let free = self.blocking(|inner| inner.disk.free()).await?;
-        let Err(mut shortfall) = charge.grow(bytes, free) else {
+        let take = |charge: &mut Charge, free| {
+            let wished = charge.grow(wish, free);
+            wished.or_else(|_| charge.grow(bytes, free))
+        };
+        let Err(mut shortfall) = take(charge, free) else {
             return Ok(());
         };
         let _gate = self.room.gate.lock().await;
@@ -83,7 +89,7 @@ impl Inner {
                 break;
             }
             let free = self.blocking(|inner| inner.disk.free()).await?;
-            match charge.grow(bytes, free) {
+            match take(charge, free) {
                 Ok(()) => return Ok(()),
                 Err(again) => shortfall = again,
             }

@@ -4,6 +4,7 @@
 //! One task, tied to the store: it ends when the store is closed or its last handle is dropped.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,6 +28,33 @@ const LINKS: usize = 1024;
 /// Files compared with their rows in one trip to the blocking pool.
 const AT_ONCE: usize = 4096;
 
+/// How long a link of a digest that is not stored is kept: its fill may be about to start.
+const LINK_AGE: u64 = 3_600_000;
+
+/// How often the links are looked through.
+const LINK_SWEEPS: u64 = 24 * 3_600_000;
+
+/// After rounds that failed, the next one waits this long at least, and twice as long each time.
+const PAUSE: RangeInclusive<Duration> = Duration::from_secs(1)..=INTERVAL;
+
+/// What the task keeps from round to round.
+pub(crate) struct Upkeep {
+    /// Whether files and rows are to be compared.
+    sweep: bool,
+    /// When the links were last looked through.
+    links_at: u64,
+}
+
+impl Upkeep {
+    /// Everything is to be done.
+    pub(crate) fn new() -> Self {
+        Self {
+            sweep: true,
+            links_at: 0,
+        }
+    }
+}
+
 /// What the files and the rows of a shard differ in.
 struct Differing {
     /// Files without rows.
@@ -48,44 +76,54 @@ pub(crate) fn start(inner: &Arc<Inner>) -> JoinHandle<()> {
     let attention = Arc::clone(&inner.attention);
     let stop = inner.stop.clone();
     inner.handle.spawn(async move {
-        let mut sweep = true;
+        let mut upkeep = Upkeep::new();
+        let mut pause = Duration::ZERO;
         loop {
             let Some(inner) = weak.upgrade() else { return };
-            tokio::select! {
+            let done = tokio::select! {
                 () = stop.cancelled() => return,
-                () = round(&inner, &mut sweep) => {}
-            }
+                done = round(&inner, &mut upkeep) => done,
+            };
             drop(inner);
+            if let Err(error) = done {
+                pause = (pause * 2).clamp(*PAUSE.start(), *PAUSE.end());
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    ?pause,
+                    "the upkeep of the cache met an error; it goes on after a pause"
+                );
+            } else {
+                pause = Duration::ZERO;
+            }
+            let wait = async {
+                tokio::time::sleep(pause).await;
+                let _ = tokio::time::timeout(INTERVAL, attention.notified()).await;
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = attention.notified() => {}
-                () = tokio::time::sleep(INTERVAL) => {}
+                () = wait => {}
             }
         }
     })
 }
 
 /// One look at everything.
-pub(crate) async fn round(inner: &Arc<Inner>, sweep: &mut bool) {
-    *sweep |= inner.index.take_rebuild();
-    if *sweep {
-        match inner.sweep().await {
-            Ok(()) => *sweep = false,
-            Err(error) => report(
-                &error,
-                "the sweep of the cache did not end; it starts again later",
-            ),
-        }
-    }
-    if let Err(error) = inner.tidy().await {
-        report(&error, "the upkeep of the cache met an error");
-    }
+pub(crate) async fn round(inner: &Arc<Inner>, upkeep: &mut Upkeep) -> Result<(), StoreError> {
     inner.reads.report_all();
     metrics::store_usage(inner.usage().metrics());
-}
-
-fn report(error: &StoreError, what: &'static str) {
-    tracing::warn!(error = error as &dyn std::error::Error, "{what}");
+    upkeep.sweep |= inner.index.take_rebuild();
+    if upkeep.sweep {
+        inner.sweep().await?;
+        upkeep.sweep = false;
+    }
+    inner.tidy().await?;
+    let now = inner.stamps.now();
+    let since = now.saturating_sub(upkeep.links_at);
+    if since >= LINK_SWEEPS || (since >= LINK_AGE && inner.index.is_full_of_links()) {
+        inner.sweep_links(now).await?;
+        upkeep.links_at = now;
+    }
+    Ok(())
 }
 
 impl Inner {
@@ -118,7 +156,7 @@ impl Inner {
             self.settle_shard(differing).await?;
         }
         self.orphans.clear_rest();
-        self.sweep_links().await
+        Ok(())
     }
 
     /// Charges every file under `blobs/`, without reading any: then new ones may come.
@@ -211,12 +249,13 @@ impl Inner {
     }
 
     /// Drops links of digests that are neither stored nor on their way.
-    async fn sweep_links(self: &Arc<Self>) -> Result<(), StoreError> {
+    async fn sweep_links(self: &Arc<Self>, now: u64) -> Result<(), StoreError> {
+        let horizon = now.saturating_sub(LINK_AGE);
         let mut after: Option<Digest> = None;
         loop {
             let from = after;
             let (last, idle) = self
-                .blocking(move |inner| inner.idle_links(from.as_ref()))
+                .blocking(move |inner| inner.idle_links(from.as_ref(), horizon))
                 .await?;
             if !idle.is_empty() {
                 self.index
@@ -234,16 +273,17 @@ impl Inner {
     fn idle_links(
         &self,
         after: Option<&Digest>,
+        horizon: u64,
     ) -> Result<(Option<Digest>, Vec<Digest>), StoreError> {
         let linked = self.index.linked(after, LINKS)?;
         let mut idle = Vec::new();
-        for digest in &linked {
+        for (digest, recorded) in &linked {
             let on_its_way = self.live.is_owned(digest) || self.paused.contains(digest);
-            if !on_its_way && self.index.blob(digest)?.is_none() {
+            if *recorded <= horizon && !on_its_way && self.index.blob(digest)?.is_none() {
                 idle.push(*digest);
             }
         }
-        Ok((linked.last().copied(), idle))
+        Ok((linked.last().map(|(digest, _)| *digest), idle))
     }
 
     async fn drop_stale_partials(self: &Arc<Self>) {

@@ -16,8 +16,15 @@ use super::fill::{Fill, charged_partial};
 use super::inner::lost;
 use crate::oci::{Digest, Mismatch, Verified, Verifier};
 
-/// How much the reservation grows by where the length is unknown.
-pub(crate) const STEP: u64 = 8 << 20;
+/// How much is reserved ahead of what is written where the length is unknown: as much again as
+/// there is, within these bounds, so that neither a small blob nor a large one asks for room often.
+const AHEAD: std::ops::RangeInclusive<u64> = (256 << 10)..=(8 << 20);
+
+/// What is reserved for a blob of unknown length that is written up to `end`.
+pub(crate) fn reserved_for(end: u64) -> u64 {
+    let ahead = end.clamp(*AHEAD.start(), *AHEAD.end());
+    charged_partial(end.saturating_add(ahead))
+}
 
 /// How much of what was written ahead one call reads back and hashes; the next call goes on.
 const CATCH_UP: u64 = 16 << 20;
@@ -89,8 +96,9 @@ impl BlobWriter {
         if end > total {
             return Err(StoreError::BeyondSize { end, size: total });
         }
-        self.reserve(charged_partial(total)).await?;
-        self.fill.held().charge.shrink(charged_partial(total));
+        let exact = charged_partial(total);
+        self.reserve(exact, exact).await?;
+        self.fill.held().charge.shrink(exact);
         self.size = Some(total);
         Ok(())
     }
@@ -122,19 +130,14 @@ impl BlobWriter {
         match self.size {
             Some(size) if end > size => Err(StoreError::BeyondSize { end, size }),
             Some(_) => Ok(()),
-            None => {
-                let step = end.checked_next_multiple_of(STEP).unwrap_or(end);
-                self.reserve(charged_partial(step)).await
-            }
+            None if self.fill.held().charge.bytes() >= charged_partial(end) => Ok(()),
+            None => self.reserve(charged_partial(end), reserved_for(end)).await,
         }
     }
 
-    async fn reserve(&mut self, bytes: u64) -> Result<(), StoreError> {
-        if self.fill.held().charge.bytes() >= bytes {
-            return Ok(());
-        }
+    async fn reserve(&mut self, bytes: u64, wish: u64) -> Result<(), StoreError> {
         let inner = Arc::clone(&self.fill.inner);
-        inner.grow(&mut self.fill.held().charge, bytes).await
+        inner.grow(&mut self.fill.held().charge, bytes, wish).await
     }
 
     /// Blocks.

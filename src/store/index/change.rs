@@ -31,6 +31,7 @@ pub(crate) enum Change {
         digest: Digest,
         registry: Registry,
         name: Option<RepositoryName>,
+        at: u64,
     },
     /// Links of digests that are not stored and not on their way.
     DropLinks { digests: Vec<Digest> },
@@ -68,7 +69,7 @@ impl Caps {
 pub(super) struct Tables<'txn> {
     blobs: Table<'txn, &'static [u8], &'static [u8]>,
     lru: Table<'txn, &'static [u8], ()>,
-    links: Table<'txn, &'static [u8], ()>,
+    links: Table<'txn, &'static [u8], u64>,
     tags: Table<'txn, &'static [u8], &'static [u8]>,
     tagged: Table<'txn, &'static [u8], ()>,
     meta: Table<'txn, &'static str, u64>,
@@ -115,7 +116,8 @@ impl<'txn> Tables<'txn> {
                 digest,
                 registry,
                 name,
-            } => self.link(&link_key(digest, registry, name.as_ref())),
+                at,
+            } => self.link(&link_key(digest, registry, name.as_ref()), *at),
             Change::DropLinks { digests } => digests
                 .iter()
                 .try_for_each(|digest| self.drop_links(digest)),
@@ -189,7 +191,7 @@ impl<'txn> Tables<'txn> {
         let mut gone = 0;
         for entry in self
             .links
-            .extract_from_if(from.as_slice()..to.as_slice(), |_, ()| true)?
+            .extract_from_if(from.as_slice()..to.as_slice(), |_, _| true)?
         {
             entry?;
             gone += 1;
@@ -217,11 +219,11 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
-    fn link(&mut self, key: &[u8]) -> Result<()> {
+    fn link(&mut self, key: &[u8], at: u64) -> Result<()> {
         if self.totals.links >= self.caps.links || self.links.get(key)?.is_some() {
             return Ok(());
         }
-        self.links.insert(key, ())?;
+        self.links.insert(key, at)?;
         self.totals.links += 1;
         self.changed = true;
         Ok(())

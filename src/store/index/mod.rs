@@ -44,6 +44,7 @@ const QUEUE: usize = 1024;
 pub(crate) struct Index {
     jobs: mpsc::Sender<Job>,
     shared: Arc<Shared>,
+    caps: Caps,
 }
 
 /// What the writer thread and the readers share.
@@ -91,10 +92,11 @@ impl Index {
             rebuild: AtomicBool::new(opened.fresh),
             attention: Arc::clone(&parts.attention),
         });
+        let caps = parts.caps;
         let (jobs, queue) = mpsc::channel(QUEUE);
         Writer::start(parts, Arc::clone(&shared), queue)
             .map_err(|e| IndexError::Io(Arc::new(e)))?;
-        Ok(Self { jobs, shared })
+        Ok(Self { jobs, shared, caps })
     }
 
     /// Applies a change; returns when it is durable, with its charge settled in the ledger.
@@ -139,6 +141,11 @@ impl Index {
 
     pub(crate) fn totals(&self) -> Totals {
         *lock(&self.shared.totals)
+    }
+
+    /// Whether no more links are recorded.
+    pub(crate) fn is_full_of_links(&self) -> bool {
+        self.totals().links >= self.caps.links
     }
 
     /// Whether the index can be asked now.

@@ -122,18 +122,25 @@ impl Index {
         })
     }
 
-    /// Digests after `after` that have links, of the next `count` links; empty at the end.
-    pub(crate) fn linked(&self, after: Option<&Digest>, count: usize) -> Result<Vec<Digest>> {
+    /// Digests after `after` that have links, of the next `count` links, each with when the last of
+    /// these was recorded; empty at the end.
+    pub(crate) fn linked(
+        &self,
+        after: Option<&Digest>,
+        count: usize,
+    ) -> Result<Vec<(Digest, u64)>> {
         self.read(|txn| {
             let table = txn.open_table(LINKS)?;
             // Every link of a digest sorts before its key with 0xff behind it.
             let after = after.map(|digest| [digest_key(digest), vec![0xff]].concat());
             let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let mut digests = Vec::new();
+            let mut digests: Vec<(Digest, u64)> = Vec::new();
             for entry in table.range::<&[u8]>((from, Bound::Unbounded))?.take(count) {
-                let (digest, _) = split_digest(entry?.0.value())?;
-                if digests.last() != Some(&digest) {
-                    digests.push(digest);
+                let (key, at) = entry?;
+                let (digest, _) = split_digest(key.value())?;
+                match digests.last_mut() {
+                    Some((same, last)) if *same == digest => *last = at.value().max(*last),
+                    _ => digests.push((digest, at.value())),
                 }
             }
             Ok(digests)

@@ -16,8 +16,8 @@ use crate::oci::{
 pub(super) const BLOBS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("blobs");
 /// Last use and digest: the order of eviction.
 pub(super) const LRU: TableDefinition<'_, &[u8], ()> = TableDefinition::new("lru");
-/// Digest, registry, repository: who may read what.
-pub(super) const LINKS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("links");
+/// Digest, registry, repository: who may read what; and since when, in milliseconds since 1970.
+pub(super) const LINKS: TableDefinition<'_, &[u8], u64> = TableDefinition::new("links");
 /// Registry, repository, tag to [`TagRecord`].
 pub(super) const TAGS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("tags");
 /// Digest, registry, repository, tag: which tags go when a manifest goes.

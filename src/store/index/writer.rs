@@ -4,6 +4,7 @@
 //! answers every caller when that is durable. It alone replaces the database after an error.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -22,8 +23,8 @@ use crate::store::sync::lock;
 /// Largest group.
 const GROUP: usize = 256;
 
-/// How long a failed reopening keeps the next one away.
-const REOPEN_PAUSE: Duration = Duration::from_secs(1);
+/// How long a failed reopening keeps the next one away, at first; twice as long each time.
+const REOPEN_PAUSE: RangeInclusive<Duration> = Duration::from_millis(250)..=Duration::from_secs(30);
 
 /// What the writer thread is asked to do.
 #[derive(Debug)]
@@ -49,7 +50,8 @@ pub(super) enum Job {
 pub(super) struct Writer {
     parts: IndexParts,
     shared: Arc<Shared>,
-    reopen_after: Option<Instant>,
+    /// When the database may be opened again, after how long a pause.
+    reopen_after: Option<(Instant, Duration)>,
 }
 
 impl Writer {
@@ -166,7 +168,7 @@ impl Writer {
             return Ok(());
         }
         match self.reopen_after {
-            Some(after) if Instant::now() < after => Err(IndexError::OutOfService),
+            Some((after, _)) if Instant::now() < after => Err(IndexError::OutOfService),
             _ => self.reopen(),
         }
     }
@@ -192,7 +194,11 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
-                self.reopen_after = Some(Instant::now() + REOPEN_PAUSE);
+                let pause = self
+                    .reopen_after
+                    .map_or(Duration::ZERO, |(_, pause)| pause * 2);
+                let pause = pause.clamp(*REOPEN_PAUSE.start(), *REOPEN_PAUSE.end());
+                self.reopen_after = Some((Instant::now() + pause, pause));
                 Err(error)
             }
         }
@@ -200,8 +206,10 @@ impl Writer {
 
     /// After a failed commit: redb takes no more from this handle.
     fn recover(&mut self, error: &IndexError) {
-        // Wakes the eviction where it was the limit that refused.
-        self.shared.attention.notify_one();
+        if error.is_full() {
+            // It may be the limit that refused: upkeep evicts.
+            self.shared.attention.notify_one();
+        }
         if matches!(error, IndexError::OutOfService) && self.reopen_after.is_some() {
             return;
         }

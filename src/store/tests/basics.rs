@@ -133,3 +133,87 @@ async fn all_readers_of_a_blob_share_one_file() {
     let second = store.blob(&digest(&blob)).await.unwrap().unwrap();
     assert!(Arc::ptr_eq(&first, &second));
 }
+
+/// Readers have been given what is below the frontier, and the hasher has it: a second source that
+/// sends it again, or sends something else, changes nothing.
+#[tokio::test]
+async fn what_is_hashed_is_never_written_again() {
+    let dir = Dir::new();
+    let store = dir.open(64 * MIB).await;
+    let blob = body(7, MIB);
+    let writer = store.begin(digest(&blob), Some(MIB)).await.unwrap();
+    let reader = writer.reader();
+    let (writer, result) = write(writer, vec![piece(&blob, 0..MIB / 2)]).await;
+    result.unwrap();
+    let noise = body(8, MIB);
+    let overlap = (MIB / 2 - 10, piece(&blob, MIB / 2 - 10..MIB).1);
+    let batch = vec![piece(&noise, 0..MIB / 2), piece(&noise, 5..6), overlap];
+    let (writer, result) = write(writer, batch).await;
+    result.unwrap();
+    assert_eq!(writer.hashed(), MIB);
+    assert_eq!(reader.read_at(0, 1000).await.unwrap(), blob.slice(..1000));
+    let (writer, result) = write(writer, vec![piece(&noise, 0..MIB)]).await;
+    result.unwrap();
+    let (verified, complete) = writer.finish().unwrap();
+    complete.commit(verified).await.unwrap();
+    assert!(has(&store, &blob).await);
+}
+
+/// Two sources that disagree ahead of the frontier: the last word counts, in the file and for the
+/// hash alike.
+#[tokio::test]
+async fn what_is_hashed_is_what_is_on_disk() {
+    let dir = Dir::new();
+    let store = dir.open(64 * MIB).await;
+    let blob = body(7, MIB);
+    let noise = body(8, MIB);
+    for last_is_right in [false, true] {
+        let writer = store.begin(digest(&blob), Some(MIB)).await.unwrap();
+        let mut ahead = vec![piece(&noise, 4096..MIB), piece(&blob, 4096..MIB)];
+        if !last_is_right {
+            ahead.reverse();
+        }
+        let (writer, result) = write(writer, ahead).await;
+        result.unwrap();
+        let (writer, result) = write(writer, vec![piece(&blob, 0..4096)]).await;
+        result.unwrap();
+        match writer.finish() {
+            Ok((verified, complete)) => {
+                assert!(last_is_right);
+                complete.commit(verified).await.unwrap();
+                assert!(has(&store, &blob).await);
+            }
+            Err(_) => assert!(!last_is_right),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_empty_blob_is_a_blob() {
+    let dir = Dir::new();
+    let store = dir.open(64 * MIB).await;
+    let empty = body(0, 0);
+    fill(&store, &empty).await.unwrap();
+    assert!(has(&store, &empty).await);
+    audit(&dir, &store).await;
+}
+
+#[tokio::test]
+async fn a_body_stored_with_another_bodys_proof_is_refused() {
+    let dir = Dir::new();
+    let store = dir.open(64 * MIB).await;
+    let good = body(1, 100);
+    let verified = digest(&good).verify(&good).unwrap();
+    let refused = store.put(verified, body(2, 100), None).await;
+    assert!(matches!(refused, Err(StoreError::WrongBytes)));
+    let one = store.begin(digest(&good), Some(100)).await.unwrap();
+    let (one, result) = write(one, vec![(0, good.clone())]).await;
+    result.unwrap();
+    let (_, complete) = one.finish().unwrap();
+    let other = body(3, 100);
+    let proof = digest(&other).verify(&other).unwrap();
+    let refused = complete.commit(proof).await;
+    assert!(matches!(refused, Err(StoreError::WrongBytes)));
+    assert!(!has(&store, &good).await && !has(&store, &other).await);
+    audit(&dir, &store).await;
+}

@@ -19,6 +19,7 @@ use proptest::prelude::*;
 use super::support::*;
 use crate::store::fill::charged_partial;
 use crate::store::touches::GRANULE;
+use crate::store::writer::reserved_for;
 use crate::store::{BlobFile, BlobWriter, Clock, Extents, Store, StoreError, upkeep};
 
 const LIMIT: u64 = 10 * MIB;
@@ -141,7 +142,10 @@ impl Model {
             Step::Advance { minutes } => {
                 self.millis.fetch_add(minutes * 60_000, Ordering::Relaxed);
             }
-            Step::Upkeep => upkeep::round(&self.store.0, &mut true).await,
+            Step::Upkeep => {
+                let mut all = upkeep::Upkeep::new();
+                upkeep::round(&self.store.0, &mut all).await.unwrap();
+            }
             Step::Reopen => self.reopen().await,
         }
         self.check().await;
@@ -159,7 +163,11 @@ impl Model {
     async fn begin(&mut self, number: u64, sized: bool) {
         let body = blob(number);
         let length = body.len() as u64;
-        let wanted = charged_partial(if sized { length } else { 8 * MIB });
+        let wanted = if sized {
+            charged_partial(length)
+        } else {
+            reserved_for(0)
+        };
         let fixed = self.fixed();
         match self
             .store

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::oci::{Algorithm, Digest, MediaType, Registry, Repository, RepositoryName, Tag};
 use crate::store::ledger::charged;
+use crate::store::upkeep;
 use crate::store::{BlobFile, BlobWriter, Faults, Settings, Store, StoreError};
 
 pub(super) const MIB: u64 = 1 << 20;
@@ -268,9 +269,9 @@ pub(super) async fn settle(store: &Store) {
     until("all writers done", async || store.0.live.is_quiet()).await;
     until("upkeep has nothing left", async || {
         // The store's own upkeep may be at the same digest, and then this round passes it over.
-        crate::store::upkeep::round(&store.0, &mut true).await;
+        let done = upkeep::round(&store.0, &mut upkeep::Upkeep::new()).await;
         let usage = store.usage();
-        store.0.live.is_quiet() && usage.orphaned + usage.unlinked == 0
+        done.is_ok() && store.0.live.is_quiet() && usage.orphaned + usage.unlinked == 0
     })
     .await;
 }
