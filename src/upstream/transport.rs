@@ -191,7 +191,9 @@ mod tests {
         let clients = Clients::new(&tls::shared().unwrap(), Duration::from_secs(2)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let request = clients.guarded.get(format!("http://localhost:{port}/"));
-        let error = UpstreamError::from_send("localhost", request.send().await.unwrap_err());
+        let answer = timeout(Duration::from_secs(5), request.send()).await;
+        let error = answer.expect("a refusal takes no time").unwrap_err();
+        let error = UpstreamError::from_send("localhost", error);
         assert_eq!(error.kind(), ErrorKind::Policy, "{error}");
         assert!(listener.accept().is_err(), "nobody has called");
     }
