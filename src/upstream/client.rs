@@ -240,8 +240,31 @@ fn endpoints_of(settings: &config::Upstream, registry: &Registry) -> Vec<Url> {
 
 #[cfg(test)]
 mod tests {
+    use forebay_loadtest::origin::{Fault, Kind, Origin};
+
+    use super::super::error::Trouble;
+    use super::super::tests::{latest, name, origin, upstream_of};
     use super::*;
     use crate::oci::{Digest, Reference};
+
+    #[tokio::test]
+    async fn an_error_in_hand_is_told_rather_than_waited_on() {
+        // The first answer is an error, the next would take for ever.
+        let origin = origin(Origin::builder()).await;
+        origin.on(Kind::ManifestGet).once(Fault::status(503));
+        let mut upstream = Arc::into_inner(upstream_of(&origin)).unwrap();
+        upstream.retries = RetryPolicy {
+            last_start: Duration::from_millis(900),
+            give_up: Duration::from_secs(1),
+            ..RetryPolicy::default()
+        };
+        origin
+            .on(Kind::ManifestGet)
+            .always(Fault::Delay(Duration::from_secs(4)));
+        let error = upstream.get_manifest(&name(), &latest()).await;
+        let trouble = ErrorKind::Unavailable(Trouble::Status(503));
+        assert_eq!(error.unwrap_err().kind(), trouble);
+    }
 
     #[test]
     fn questions_can_be_asked_from_spawned_tasks() {

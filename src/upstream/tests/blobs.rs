@@ -192,6 +192,20 @@ async fn a_chunked_range_ends_where_it_said() {
 }
 
 #[tokio::test]
+async fn a_chunked_range_that_stops_short_is_cut() {
+    let origin = origin(Origin::builder()).await;
+    let upstream = upstream_of(&origin);
+    let (_, layer) = manifest_and_layer(&origin);
+    let on_body = || origin.on_body(layer.to_string());
+    on_body().once(Fault::Chunked);
+    on_body().once(Fault::header("content-range", "bytes 10-39/20000"));
+    origin.on(Kind::BlobGet).once(Fault::ShiftRange(10));
+    let range = Some(range(10, Some(40)));
+    let short = upstream.get_blob(&name(), &layer, range).await.unwrap();
+    assert_eq!(read(short).await.unwrap_err().kind(), ErrorKind::Cut);
+}
+
+#[tokio::test]
 async fn a_body_that_stands_still_times_out() {
     let origin = origin(Origin::docker_hub()).await;
     let mut impatient = settings(&[&origin.registry_url()]);
