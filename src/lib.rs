@@ -43,38 +43,43 @@
 //!
 //! # Invariants
 //!
-//! Each with the file that keeps it and the test that would show it broken.
+//! Each with the files that keep it and the tests that would show it broken.
 //!
 //! 1. **Verified or absent.** Nothing stands under `blobs/` unless its bytes hash to its name: `commit` takes an
-//!    [`oci::Verified`], which only a finished verifier makes. `src/oci/verify.rs`, `src/store/commit.rs`;
-//!    `tests/it/faults.rs`, `tests/it/crash.rs`.
+//!    [`oci::Verified`], which only a finished verifier makes. Kept by `src/oci/verify.rs`, `src/store/commit.rs`; tested by
+//!    `tests/it/faults.rs`, `tests/it/crash.rs`, `src/store/tests/crash.rs`.
 //! 2. **Parsed once.** Text becomes [`oci::Digest`], [`oci::RepositoryName`], [`oci::Tag`] at the edge; file paths derive
-//!    from decoded digests only. `src/store/layout.rs`; property tests in `src/oci`.
+//!    from decoded digests only. Kept by `src/oci/digest.rs`, `src/oci/name.rs`, `src/store/layout.rs`, each with its own
+//!    property tests; tested by `tests/it/inputs.rs`.
 //! 3. **One fill a digest.** No byte of a blob is asked for twice, whatever the number of clients, ranges and
 //!    repositories. A resume asks for the rest; a proven mismatch starts over, once. Rights are never shared: each client
-//!    gets its own repository's answer. `src/mirror/fill/table.rs`, `plan.rs`; `tests/it/fills.rs`, and
-//!    `src/mirror/fill/plan/tests.rs`, which explores the plan's transitions exhaustively.
-//! 4. **A fill belongs to no client.** No disconnect slows or fails it; its failure reaches every reader as an error.
-//!    Without readers it goes on for `fetch.linger`, then pauses and keeps what it has. `src/mirror/fill/task.rs`;
-//!    `tests/it/fills.rs`.
+//!    gets its own repository's answer, and one that has proven its right brings its own upstream along. Kept by
+//!    `src/mirror/fill/table.rs`, `src/mirror/fill/plan.rs`, `src/mirror/fill/sources.rs`; tested by `tests/it/fills.rs` and
+//!    by `src/mirror/fill/plan/tests.rs`, which explores the plan's transitions exhaustively.
+//! 4. **A fill belongs to no client.** No disconnect slows or fails it; its failure reaches every reader as an error, never
+//!    as an end of body. Without readers it goes on for `fetch.linger`, then pauses and keeps what it has. Kept by
+//!    `src/mirror/fill/task.rs`, `src/mirror/fill/settle.rs`; tested by `tests/it/fills.rs`.
 //! 5. **A 200 ends cleanly only if complete and verified.** Its last part is withheld until then. Bytes that stop coming
 //!    end the connection with FIN, so that clients resume; a proven mismatch ends it with RST, because a resume would
-//!    splice a good tail onto bad bytes. `src/mirror/fill/reader.rs`, `src/http/body.rs`; `tests/it/faults.rs`.
+//!    splice a good tail onto bad bytes. Kept by `src/mirror/fill/reader.rs`, `src/mirror/fill/solo.rs`, `src/http/body.rs`;
+//!    tested by `tests/it/faults.rs`, `src/server/tests.rs`.
 //! 6. **Digests are never revalidated; tags are.** A stale tag is served only while its upstream can't be reached or
-//!    refuses for load, or within `stale_while_revalidate`; never on 401, 403 or 404. `src/mirror/freshness.rs`,
-//!    `manifests.rs`; `tests/it/tags.rs`.
-//! 7. **Verbatim.** Manifest bytes are stored and served as they came. `src/mirror/manifests.rs`; `tests/it/tags.rs`.
+//!    refuses for load, or within `stale_while_revalidate`; never on 401, 403 or 404. Kept by `src/mirror/freshness.rs`,
+//!    `src/mirror/tags.rs`, `src/mirror/manifests.rs`; tested by `tests/it/tags.rs`.
+//! 7. **Verbatim.** Manifest bytes are stored and served as they came. Kept by `src/mirror/manifests.rs`; tested by
+//!    `tests/it/tags.rs`.
 //! 8. **Bytes are shared, rights are not.** What was fetched without credentials, or from a repository declared public, is
 //!    readable in every repository of its upstream; all else only where the upstream has confirmed it. Nothing opens a body
-//!    without a [`mirror::rights::Granted`]. `src/mirror/rights.rs`; `tests/it/rights.rs`.
-//! 9. **Credentials stay home**: their upstream and its trusted realm; no redirect, log, label or error.
-//!    `src/upstream/exchange.rs`, `challenge.rs`; `tests/it/rights.rs`, `tests/it/faults.rs`.
-//! 10. **The cache is disposable.** A store fault costs its help, never the pull. `src/mirror/fill/settle.rs`, `solo.rs`;
-//!     `tests/it/limit.rs`, `tests/it/restart.rs`.
-//! 11. **Everything is bounded**: disk, memory a connection, fills, connections, queues, maps, waits, retries.
-//!     `config/default.toml` lists the bounds; `tests/it/limit.rs`.
-//! 12. **Eviction only unlinks.** Open readers finish, a running fill is never evicted. `src/store/evict.rs`; the model in
-//!     `src/store`.
+//!    without a [`mirror::rights::Granted`]. Kept by `src/mirror/rights.rs`; tested by `tests/it/rights.rs`.
+//! 9. **Credentials stay home**: their upstream and its trusted realm; no redirect, log, label or error. Kept by
+//!    `src/upstream/exchange.rs`, `src/upstream/challenge.rs`, `src/config/secret.rs`; tested by `tests/it/rights.rs`,
+//!    `tests/it/faults.rs`, `src/upstream/tests/login.rs`.
+//! 10. **The cache is disposable.** A store fault costs its help, never the pull. Kept by `src/mirror/fill/settle.rs`,
+//!     `src/mirror/fill/solo.rs`, `src/mirror/body.rs`; tested by `tests/it/disk.rs`, `tests/it/restart.rs`.
+//! 11. **Everything is bounded**: disk, memory a connection, fills, connections, queues, maps, waits, retries. The bounds
+//!     that can be set are in `config/default.toml`; tested by `tests/it/limit.rs`, `src/store/tests/limit.rs`.
+//! 12. **Eviction only unlinks.** Open readers finish, a running fill is never evicted. Kept by `src/store/room.rs`; tested
+//!     by `src/store/tests/eviction.rs`.
 
 #![forbid(unsafe_code)]
 

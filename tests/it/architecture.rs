@@ -169,3 +169,23 @@ fn every_source_file_says_what_it_is_for() {
         );
     }
 }
+
+/// The map is only worth reading while what it names is there.
+#[test]
+fn every_file_that_the_map_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let map = std::fs::read_to_string(root.join("src/lib.rs")).unwrap();
+    let named = map.split('`').filter(|word| {
+        let file = word.ends_with(".rs") || word.ends_with(".toml");
+        file && word.contains('/') && !word.contains(char::is_whitespace)
+    });
+    let mut count = 0;
+    for file in named {
+        assert!(
+            root.join(file).is_file(),
+            "src/lib.rs names {file}, which does not exist"
+        );
+        count += 1;
+    }
+    assert!(count > 30, "only {count} files are named");
+}
