@@ -249,18 +249,16 @@ mod tests {
 
     #[tokio::test]
     async fn an_error_in_hand_is_told_rather_than_waited_on() {
-        // The first answer is an error, the next would take for ever.
-        let origin = origin(Origin::builder()).await;
-        origin.on(Kind::ManifestGet).once(Fault::status(503));
+        // The first attempt fails at the token service; the second gets its token, and no answer.
+        let origin = origin(Origin::docker_hub()).await;
+        origin.on(Kind::Token).once(Fault::status(503));
+        origin.on(Kind::ManifestGet).always(Fault::hang());
         let mut upstream = Arc::into_inner(upstream_of(&origin)).unwrap();
         upstream.retries = RetryPolicy {
             last_start: Duration::from_millis(900),
             give_up: Duration::from_secs(1),
             ..RetryPolicy::default()
         };
-        origin
-            .on(Kind::ManifestGet)
-            .always(Fault::Delay(Duration::from_secs(4)));
         let error = upstream.get_manifest(&name(), &latest()).await;
         let trouble = ErrorKind::Unavailable(Trouble::Status(503));
         assert_eq!(error.unwrap_err().kind(), trouble);
