@@ -6,7 +6,7 @@ use forebay_loadtest::origin::{Descriptor, Fault, Origin};
 use http::Method;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::harness::{Forebay, Setup, blob_path, plain_origin};
+use crate::harness::{Forebay, Setup, blob_path, committed, plain_origin};
 
 const PULLS: u64 = 16;
 const SIZE: u64 = 12 << 20;
@@ -44,11 +44,14 @@ async fn a_mirror_killed_in_the_middle_of_sixteen_pulls_twenty_times_over_serves
             forebay.stop().await.1
         };
     }
+    // All of it was pulled to its end once, so all of it is here.
+    origin.stop().await;
     let forebay = setup.start().await;
     for blob in &blobs {
         let answer = forebay.client().blob("library/app", &blob.digest).await;
-        assert!(answer.is_exactly(&blob.digest));
+        assert!(answer.is_exactly(&blob.digest), "{}", answer.status);
     }
+    assert_eq!(committed(&forebay.cache_dir()).len(), blobs.len());
     println!(
         "{resumed} of {} interrupted fills went on where they were",
         PULLS * ROUNDS

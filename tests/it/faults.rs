@@ -1,9 +1,11 @@
 //! Whatever an upstream does, no client completes a 200 with wrong bytes, and the next pull succeeds.
 
-use forebay_loadtest::origin::{Auth, Blobs, Fault, ImageSpec, Kind, Origin, Reply};
+use forebay_loadtest::origin::{Auth, Blobs, Fault, Gate, ImageSpec, Kind, Origin, Reply};
 use http::StatusCode;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
-use crate::harness::{Forebay, mirror_of, origin_with_blob};
+use crate::harness::{Forebay, blob_path, committed, mirror_of, origin_with_blob};
 
 const SIZE: u64 = 3_000_000;
 
@@ -29,6 +31,8 @@ async fn pull_through(seed: u64, size: u64, fault: Fault, clean: bool) -> (Foreb
             );
         }
     }
+    // Whatever is there by now is right.
+    committed(&forebay.cache_dir());
     let next = client.blob("library/app", &blob.digest).await;
     assert!(
         next.is_exactly(&blob.digest),
@@ -134,11 +138,33 @@ async fn a_redirect_that_expires_in_the_middle_is_asked_for_again() {
         .await
         .unwrap();
     let blob = blob.unwrap();
-    origin.on_body(&blob.digest).once(Fault::CutAt(SIZE / 2));
-    origin.on(Kind::CdnGet).once(Fault::ExpiredRedirect);
+    let gate = Gate::new();
+    let faults = [
+        Fault::HoldAt(SIZE / 2, gate.clone()),
+        Fault::CutAt(SIZE / 2),
+    ];
+    for fault in faults {
+        origin.on_body(&blob.digest).once(fault);
+    }
     let forebay = mirror_of(&origin).await;
-    let answer = forebay.client().blob("library/app", &blob.digest).await;
+    let (client, digest) = (forebay.client(), blob.digest.clone());
+    let pull = tokio::spawn(async move { client.blob("library/app", &digest).await });
+    gate.reached(1).await;
+    origin.expire_redirects();
+    gate.release();
+    let answer = pull.await.unwrap();
     assert!(answer.is_exactly(&blob.digest), "{}", answer.status);
+    let counts = origin.counts();
+    assert_eq!(
+        counts.of(Kind::BlobGet).ok,
+        2,
+        "the registry is asked for a new redirect"
+    );
+    assert_eq!(
+        counts.requests(Kind::CdnGet),
+        2,
+        "the dead one is not tried again"
+    );
     let authorized = origin
         .requests()
         .into_iter()
@@ -214,4 +240,45 @@ async fn a_manifest_that_does_not_match_is_asked_for_once_more_then_refused() {
     let answer = forebay.client().manifest("library/app", &digest).await;
     assert!(answer.is_exactly(&digest), "{}", answer.text());
     assert_eq!(origin.counts().requests(Kind::ManifestGet), 2);
+}
+
+/// Reads a response to a plain GET until the connection ends: how many bytes came, and the error that ended it.
+async fn read_raw(forebay: &Forebay, path: &str) -> (u64, Option<std::io::ErrorKind>) {
+    let mut stream = TcpStream::connect(forebay.address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: mirror\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let (mut all, mut buffer) = (0, vec![0; 64 << 10]);
+    loop {
+        match stream.read(&mut buffer).await {
+            Ok(0) => return (all, None),
+            Ok(read) => all += read as u64,
+            Err(error) => return (all, Some(error.kind())),
+        }
+    }
+}
+
+/// A client that was given good bytes may go on behind them; one that was given bad ones must not, for a good tail would
+/// complete a wrong whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_stop_coming_end_with_fin_and_wrong_bytes_with_reset() {
+    let wrong = [Fault::FlipBit(SIZE / 2)];
+    let cut = [Fault::CutAt(SIZE / 2), Fault::CutAt(SIZE / 2 + 1)];
+    for (seed, faults, expected) in [
+        (91, &wrong[..], Some(std::io::ErrorKind::ConnectionReset)),
+        (92, &cut[..], None),
+    ] {
+        let (origin, blob) = origin_with_blob(seed, SIZE).await;
+        for fault in faults {
+            origin.on_body(&blob.digest).always(fault.clone());
+        }
+        let forebay = mirror_of(&origin).await;
+        let (bytes, ended) = read_raw(&forebay, &blob_path("library/app", &blob.digest)).await;
+        assert_eq!(ended, expected, "{faults:?}");
+        assert!(bytes > 0 && bytes < SIZE, "{faults:?}: {bytes} bytes");
+        assert_eq!(
+            committed(&forebay.cache_dir()),
+            Vec::<String>::new(),
+            "{faults:?}"
+        );
+    }
 }

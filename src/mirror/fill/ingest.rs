@@ -1,7 +1,7 @@
 //! What has come, on its way to the disk, and how far the readers are told.
 //!
-//! Owns the writer and the batch that waits for it. While one batch is written, the next one gathers; at [`BATCH`] bytes
-//! no more are taken in. A batch may be empty: what was written ahead of the frontier is hashed a part at a time.
+//! Owns the writer and the batch that waits for it. While one batch is written, the next one gathers; at a
+//! mebibyte no more is taken in. A batch may be empty: what was written ahead of the frontier is hashed a part at a time.
 
 use std::fmt;
 use std::future::Future;

@@ -1,7 +1,9 @@
 //! The mirror's process: configured, started, watched, stopped by its id.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -287,17 +289,41 @@ fn text(log: &Mutex<String>) -> String {
     log.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// The bytes that the files below `directory` have.
+/// The names of the committed blobs of a cache. Each is checked: nothing stands there that does not hash to its name.
+pub(crate) fn committed(cache: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    let folders = std::fs::read_dir(cache.join("blobs/sha256"))
+        .into_iter()
+        .flatten();
+    for folder in folders.flatten() {
+        for file in std::fs::read_dir(folder.path()).unwrap().flatten() {
+            let name = format!("sha256:{}", file.file_name().to_string_lossy());
+            let bytes = std::fs::read(file.path()).unwrap();
+            assert_eq!(
+                super::sha256(&bytes),
+                name,
+                "a committed blob is not what its name says"
+            );
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// The bytes that the files below a directory have. A file that is renamed meanwhile is counted once.
 pub(crate) fn bytes_below(directory: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(directory) else {
-        return 0;
-    };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(meta) if meta.is_dir() => bytes_below(&entry.path()),
-            Ok(meta) => meta.len(),
-            Err(_) => 0,
-        })
-        .sum()
+    let mut sizes = HashMap::new();
+    add_files(directory, &mut sizes);
+    sizes.values().sum()
+}
+
+fn add_files(directory: &Path, sizes: &mut HashMap<u64, u64>) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        match entry.metadata() {
+            Ok(meta) if meta.is_dir() => add_files(&entry.path(), sizes),
+            Ok(meta) => drop(sizes.insert(meta.ino(), meta.len())),
+            // Gone since it was listed.
+            Err(_) => {}
+        }
+    }
 }

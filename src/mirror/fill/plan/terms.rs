@@ -40,7 +40,7 @@ pub enum Opened {
 /// What to do after a connection has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterFailure {
-    /// Wait, longer the more failures there were in a row, then ask [`Plan::next_request`].
+    /// Wait, longer the more failures there were in a row, then ask [`next_request`](super::Plan::next_request).
     Retry {
         /// Failures in a row without progress; 0 after one that had made some.
         failures: u32,
