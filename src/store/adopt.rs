@@ -111,6 +111,7 @@ impl Inner {
         }
         self.counts.adopted.fetch_add(1, Ordering::Relaxed);
         metrics::swept(Swept::Adopted);
+        self.after_commit();
         self.blocking(move |inner| inner.remove_sidecar(&digest))
             .await;
         Ok(true)

@@ -22,6 +22,7 @@ use super::reads::Reads;
 use super::room::{Room, is_crowded};
 use super::tier::OpenFiles;
 use super::touches::Touches;
+use crate::metrics;
 
 /// The store, shared by its handles, its writers and its upkeep.
 pub(crate) struct Inner {
@@ -84,8 +85,14 @@ impl Inner {
         self.lock.upgrade().ok_or(StoreError::Closed)
     }
 
+    /// Sets the gauges.
+    pub(crate) fn report_usage(&self) {
+        metrics::store_usage(self.usage().metrics());
+    }
+
     /// Wakes upkeep when the cache is nearly full, so that the next fill need not wait for it.
     pub(crate) fn after_commit(&self) {
+        self.report_usage();
         if is_crowded(&self.ledger) {
             self.attention.notify_one();
         }

@@ -177,6 +177,7 @@ impl Inner {
             };
             let Err(unsettled) = inner.index.change(change, Some(charge)).await else {
                 drop(claims);
+                inner.report_usage();
                 return Ok(());
             };
             if let Some(charge) = unsettled.charge {

@@ -110,7 +110,7 @@ pub(crate) fn start(inner: &Arc<Inner>) -> JoinHandle<()> {
 /// One look at everything.
 pub(crate) async fn round(inner: &Arc<Inner>, upkeep: &mut Upkeep) -> Result<(), StoreError> {
     inner.reads.report_all();
-    metrics::store_usage(inner.usage().metrics());
+    inner.report_usage();
     upkeep.sweep |= inner.index.take_rebuild();
     if upkeep.sweep {
         inner.sweep().await?;
