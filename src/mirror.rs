@@ -7,6 +7,7 @@
 //! - [`freshness`]: when a tag has to be asked for. Pure.
 //! - [`memory`]: the memory tier.
 //! - [`flight`]: one question at a time.
+//! - [`tasks`]: background work that a stop waits for.
 //! - [`served`], [`error`], [`range`]: what goes up to `http`.
 
 pub mod blobs;
@@ -22,6 +23,7 @@ pub mod range;
 pub mod rights;
 pub mod served;
 pub mod tags;
+pub mod tasks;
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,6 +46,7 @@ use flight::SingleFlight;
 use memory::{Absent, Memory, StoredManifest};
 use rights::Rights;
 use tags::Confirmed;
+use tasks::Tasks;
 
 /// The length of a piece. Signed URLs and registry calls cost one request each, and a piece that is lost is asked for
 /// again from where it broke off, so it need not be small.
@@ -65,6 +68,7 @@ struct Inner {
     store: Store,
     rights: Arc<Rights>,
     fills: Arc<Env>,
+    tasks: Tasks,
     memory: Memory,
     absent: Absent,
     manifests: SingleFlight<(Repository, Reference), Result<Arc<StoredManifest>, MirrorError>>,
@@ -83,7 +87,8 @@ impl fmt::Debug for Mirror {
 impl Mirror {
     /// A mirror of `upstreams` over `store`.
     pub fn new(config: &Config, store: Store, upstreams: Upstreams) -> Self {
-        let rights = Arc::new(Rights::new(store.clone()));
+        let tasks = Tasks::default();
+        let rights = Arc::new(Rights::new(store.clone(), tasks.clone()));
         let settings = Settings {
             linger: config.fetch.linger,
             bounds: Bounds {
@@ -103,8 +108,9 @@ impl Mirror {
                 store,
                 memory: Memory::new(config.cache.memory),
                 absent: Absent::default(),
-                manifests: SingleFlight::default(),
-                confirmations: SingleFlight::default(),
+                manifests: SingleFlight::new(tasks.clone()),
+                confirmations: SingleFlight::new(tasks.clone()),
+                tasks,
                 strict_ranges: config.cache.strict_ranges,
                 wait: config.fetch.wait,
             }),
@@ -126,12 +132,13 @@ impl Mirror {
         self.inner.store.writable().await
     }
 
-    /// Pauses the running fills and waits until what they have is kept. No request may follow.
+    /// Pauses the running fills, gives up what waits for an upstream, and returns when all that was fetched is kept. No
+    /// request may follow.
     pub async fn shutdown(&self) {
         let fills = &self.inner.fills;
         fills.stop.cancel();
         fills.drivers.close();
-        fills.drivers.wait().await;
+        tokio::join!(fills.drivers.wait(), self.inner.tasks.finish());
     }
 
     fn upstream(&self, repository: &Repository) -> Result<Arc<Upstream>, MirrorError> {

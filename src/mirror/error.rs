@@ -241,8 +241,11 @@ impl MirrorError {
 }
 
 impl From<flight::Abandoned> for MirrorError {
-    fn from(_: flight::Abandoned) -> Self {
-        Self::Busy("the mirror is stopping".to_owned())
+    fn from(abandoned: flight::Abandoned) -> Self {
+        match abandoned {
+            flight::Abandoned::Stopping => Self::Busy("the mirror is stopping".to_owned()),
+            flight::Abandoned::Panicked => Self::Internal,
+        }
     }
 }
 

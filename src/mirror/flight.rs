@@ -1,7 +1,8 @@
 //! Single flight: many callers that want the same thing share one piece of work and all get its result.
 //!
 //! The work runs as a task of its own, so no caller's departure cancels it for the others, and its result goes out
-//! through a `watch` cell, so every waiter sees it. Owns the table of work under way and nothing else.
+//! through a `watch` cell, so every waiter sees it. A stop of the mirror ends it. Owns the table of work under way and
+//! nothing else.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,15 +13,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-/// The work went away without a result: it panicked or the runtime is shutting down.
+use super::tasks::Tasks;
+
+/// The work went away without a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Abandoned;
+pub enum Abandoned {
+    /// The mirror is stopping.
+    Stopping,
+    /// It panicked.
+    Panicked,
+}
 
 type Cell<V> = watch::Receiver<Option<V>>;
 
 /// Work under way, by key.
 pub struct SingleFlight<K, V> {
     running: Arc<Mutex<HashMap<K, Cell<V>>>>,
+    tasks: Tasks,
 }
 
 impl<K, V> fmt::Debug for SingleFlight<K, V> {
@@ -29,10 +38,12 @@ impl<K, V> fmt::Debug for SingleFlight<K, V> {
     }
 }
 
-impl<K, V> Default for SingleFlight<K, V> {
-    fn default() -> Self {
+impl<K, V> SingleFlight<K, V> {
+    /// Nothing under way; what will be is among `tasks`.
+    pub fn new(tasks: Tasks) -> Self {
         Self {
             running: Arc::default(),
+            tasks,
         }
     }
 }
@@ -50,13 +61,15 @@ where
         F: Future<Output = V> + Send + 'static,
     {
         let (mut cell, joined) = self.join(key, work);
-        let value = cell
-            .wait_for(Option::is_some)
-            .await
-            .map_err(|_| Abandoned)?
-            .clone()
-            .ok_or(Abandoned)?;
-        Ok((value, joined))
+        let value = match cell.wait_for(Option::is_some).await {
+            Ok(value) => value.clone(),
+            Err(_) => None,
+        };
+        match value {
+            Some(value) => Ok((value, joined)),
+            None if self.tasks.are_stopping() => Err(Abandoned::Stopping),
+            None => Err(Abandoned::Panicked),
+        }
     }
 
     /// Starts `work` for `key` unless it is under way; waits for nothing.
@@ -84,12 +97,15 @@ where
         vacant.insert(receiver.clone());
         drop(running);
         let work = work();
-        // Detached: the work belongs to no caller.
-        tokio::spawn(async move {
-            let value = work.await;
+        let tasks = self.tasks.clone();
+        // Detached from its callers; it ends by itself, or when the mirror stops.
+        self.tasks.spawn(async move {
+            let value = tasks.unless_stopped(work).await;
             // Out of the table first: whoever comes now starts anew instead of joining what is over.
             drop(landing);
-            sender.send_replace(Some(value));
+            if value.is_some() {
+                sender.send_replace(value);
+            }
         });
         (receiver, false)
     }
@@ -120,7 +136,7 @@ mod tests {
 
     #[tokio::test]
     async fn callers_of_one_key_share_one_run_and_its_result() {
-        let flights = Arc::new(SingleFlight::<&str, usize>::default());
+        let flights = Arc::new(SingleFlight::<&str, usize>::new(Tasks::default()));
         let runs = Arc::new(AtomicUsize::new(0));
         let gate = Arc::new(Notify::new());
         let mut callers = Vec::new();
@@ -146,7 +162,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_goes_on_when_its_first_caller_leaves() {
-        let flights = SingleFlight::<u8, u8>::default();
+        let flights = SingleFlight::<u8, u8>::new(Tasks::default());
         let gate = Arc::new(Notify::new());
         let held = Arc::clone(&gate);
         let first = flights.run(1, || async move {
@@ -162,9 +178,18 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_panics_is_reported_to_every_waiter_and_forgotten() {
-        let flights = SingleFlight::<u8, u8>::default();
+        let flights = SingleFlight::<u8, u8>::new(Tasks::default());
         let failed = flights.run(1, || async { panic!("injected") }).await;
-        assert_eq!(failed, Err(Abandoned));
+        assert_eq!(failed, Err(Abandoned::Panicked));
         assert_eq!(flights.run(1, || async { 3 }).await, Ok((3, false)));
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_work_that_waits_and_its_waiters_are_told_why() {
+        let tasks = Tasks::default();
+        let flights = SingleFlight::<u8, u8>::new(tasks.clone());
+        let waits = flights.run(1, std::future::pending);
+        let (abandoned, ()) = tokio::join!(waits, tasks.finish());
+        assert_eq!(abandoned, Err(Abandoned::Stopping));
     }
 }

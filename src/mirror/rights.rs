@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::metrics::{self, RightsOutcome};
 use crate::mirror::error::MirrorError;
 use crate::mirror::flight::SingleFlight;
+use crate::mirror::tasks::Tasks;
 use crate::oci::{Digest, Reference, Registry, Repository, RepositoryName};
 use crate::store::{Store, Visibility};
 use crate::upstream::{Access, Upstream};
@@ -66,12 +67,12 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// Rights over `store`.
-    pub fn new(store: Store) -> Self {
+    /// Rights over `store`. Proofs under way are among `tasks`.
+    pub fn new(store: Store, tasks: Tasks) -> Self {
         Self {
             store,
             facts: moka::sync::Cache::new(FACTS),
-            proofs: SingleFlight::default(),
+            proofs: SingleFlight::new(tasks),
             unwritten: Mutex::default(),
         }
     }
