@@ -2,20 +2,24 @@
 //!
 //! - [`manifests`], [`tags`], [`blobs`], [`listing`]: the flows, as methods of [`Mirror`].
 //! - [`body`]: a blob's bytes on their way to a client.
+//! - [`confirm`]: what a tag points at, as its upstream tells it.
 //! - [`fill`]: one fetch of one blob, read by any number of clients.
 //! - [`rights`]: who may read what.
 //! - [`freshness`]: when a tag has to be asked for. Pure.
 //! - [`memory`]: the memory tier.
+//! - [`keeping`]: manifests and tag records on their way to disk.
 //! - [`flight`]: one question at a time.
 //! - [`tasks`]: background work that a stop waits for.
 //! - [`served`], [`error`], [`range`]: what goes up to `http`.
 
 pub mod blobs;
 pub mod body;
+pub mod confirm;
 pub mod error;
 pub mod fill;
 pub mod flight;
 pub mod freshness;
+pub mod keeping;
 pub mod listing;
 pub mod manifests;
 pub mod memory;
@@ -28,6 +32,8 @@ pub mod tasks;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use crate::config::{Config, Routes};
 use crate::oci::{Reference, Repository, Tag};
@@ -43,9 +49,9 @@ pub use served::{Body, BodyError, CacheStatus, Served, StaleReason};
 use fill::plan::Bounds;
 use fill::table::{Env, Settings};
 use flight::SingleFlight;
-use memory::{Absent, Memory, StoredManifest};
+use keeping::Keeping;
+use memory::{Absent, Memory, StoredManifest, Troubles};
 use rights::Rights;
-use tags::Confirmed;
 use tasks::Tasks;
 
 /// The length of a piece. Signed URLs and registry calls cost one request each, and a piece that is lost is asked for
@@ -55,6 +61,8 @@ const PIECE: u64 = 16 << 20;
 const FAILURES: u32 = 5;
 /// What counts as progress between failures.
 const PROGRESS: u64 = 64 << 10;
+/// Confirmations at once, at most, that nobody waits for.
+const REFRESHES: usize = 64;
 
 /// The mirror. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -71,8 +79,12 @@ struct Inner {
     tasks: Tasks,
     memory: Memory,
     absent: Absent,
+    troubles: Troubles,
+    keeping: Keeping,
     manifests: SingleFlight<(Repository, Reference), Result<Arc<StoredManifest>, MirrorError>>,
-    confirmations: SingleFlight<(Repository, Tag), Result<Confirmed, MirrorError>>,
+    confirmations: SingleFlight<(Repository, Tag), confirm::Answer>,
+    /// A place for each confirmation that nobody waits for.
+    refreshes: Arc<Semaphore>,
     strict_ranges: bool,
     /// How long a response head may take: containerd gives up after 30 s.
     wait: Duration,
@@ -104,10 +116,13 @@ impl Mirror {
                 routes: Routes::new(config),
                 upstreams,
                 fills: Arc::new(Env::new(store.clone(), Arc::clone(&rights), settings)),
+                keeping: Keeping::new(store.clone(), Arc::clone(&rights), tasks.clone()),
                 rights,
                 store,
                 memory: Memory::new(config.cache.memory),
                 absent: Absent::default(),
+                troubles: Troubles::default(),
+                refreshes: Arc::new(Semaphore::new(REFRESHES)),
                 manifests: SingleFlight::new(tasks.clone()),
                 confirmations: SingleFlight::new(tasks.clone()),
                 tasks,
@@ -146,3 +161,6 @@ impl Mirror {
         upstream.ok_or_else(|| MirrorError::NotConfigured(repository.registry.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,6 +133,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
+    use crate::mirror::MirrorError;
 
     #[tokio::test]
     async fn callers_of_one_key_share_one_run_and_its_result() {
@@ -181,6 +182,8 @@ mod tests {
         let flights = SingleFlight::<u8, u8>::new(Tasks::default());
         let failed = flights.run(1, || async { panic!("injected") }).await;
         assert_eq!(failed, Err(Abandoned::Panicked));
+        let told = MirrorError::from(Abandoned::Panicked);
+        assert_eq!(told, MirrorError::Internal, "nothing is stopping");
         assert_eq!(flights.run(1, || async { 3 }).await, Ok((3, false)));
     }
 

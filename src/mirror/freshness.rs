@@ -1,11 +1,17 @@
-//! When a tag record may be served, and when its upstream has to be asked first.
+//! When a tag record may be served, and when and how long its upstream has to be asked first.
 //!
 //! Pure: takes `now`, reads no clock, owns no state. Expiry is a value computed from the record, so that a change of
 //! configuration acts on what is cached already.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::TagPolicy;
+
+/// How long a client waits for its tag's confirmation where a stale answer would do. A cached image's first byte is due
+/// within 3 s, and upstreams are given longer than that.
+pub const CONFIRM_WAIT: Duration = Duration::from_secs(2);
+/// For how long an upstream that was in trouble is not waited for where a stale answer will do.
+const TROUBLE: Duration = Duration::from_secs(5);
 
 /// What to do with a tag record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,10 +20,10 @@ pub enum Decision {
     Fresh,
     /// Serve it, and ask the upstream meanwhile (`stale_while_revalidate`).
     ServeAndRefresh,
-    /// Ask the upstream first. Where the upstream is in trouble, the record may be served.
-    Confirm,
-    /// Ask the upstream first. The record is too old to be served whatever happens.
-    TooOld,
+    /// Ask the upstream first. Where it is in trouble, the record may be served.
+    ConfirmOrStale,
+    /// Ask the upstream first. The record may not be served whatever happens: it is too old, or was refused.
+    ConfirmOnly,
 }
 
 /// The decision for a record that was last confirmed at `confirmed_at`.
@@ -25,7 +31,7 @@ pub enum Decision {
 /// A record from the future (the clock was set back) is due at once, and counts as confirmed now for the rest.
 pub fn decide(now: SystemTime, confirmed_at: SystemTime, policy: &TagPolicy) -> Decision {
     let Ok(age) = now.duration_since(confirmed_at) else {
-        return Decision::Confirm;
+        return Decision::ConfirmOrStale;
     };
     if age < policy.fresh_for {
         Decision::Fresh
@@ -36,15 +42,20 @@ pub fn decide(now: SystemTime, confirmed_at: SystemTime, policy: &TagPolicy) -> 
     {
         Decision::ServeAndRefresh
     } else if age < policy.stale_for {
-        Decision::Confirm
+        Decision::ConfirmOrStale
     } else {
-        Decision::TooOld
+        Decision::ConfirmOnly
     }
 }
 
 /// For how long a record has been stale at `now`.
 pub fn stale_age(now: SystemTime, confirmed_at: SystemTime) -> Duration {
     now.duration_since(confirmed_at).unwrap_or_default()
+}
+
+/// Whether an upstream that was last seen in trouble at `seen` is still taken to be so.
+pub fn in_trouble(now: Instant, seen: Instant) -> bool {
+    now.saturating_duration_since(seen) < TROUBLE
 }
 
 #[cfg(test)]
@@ -74,16 +85,16 @@ mod tests {
         assert_eq!(at_age(just_before(MINUTE)), Decision::Fresh);
         assert_eq!(at_age(MINUTE), Decision::ServeAndRefresh);
         assert_eq!(at_age(just_before(2 * MINUTE)), Decision::ServeAndRefresh);
-        assert_eq!(at_age(2 * MINUTE), Decision::Confirm);
-        assert_eq!(at_age(just_before(10 * MINUTE)), Decision::Confirm);
-        assert_eq!(at_age(10 * MINUTE), Decision::TooOld);
+        assert_eq!(at_age(2 * MINUTE), Decision::ConfirmOrStale);
+        assert_eq!(at_age(just_before(10 * MINUTE)), Decision::ConfirmOrStale);
+        assert_eq!(at_age(10 * MINUTE), Decision::ConfirmOnly);
     }
 
     #[test]
     fn a_record_from_the_future_is_due() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
         let future = now + 1_000_000 * MINUTE;
-        assert_eq!(decide(now, future, &policy()), Decision::Confirm);
+        assert_eq!(decide(now, future, &policy()), Decision::ConfirmOrStale);
         assert_eq!(stale_age(now, future), Duration::ZERO);
     }
 
@@ -99,6 +110,18 @@ mod tests {
         assert_eq!(
             decide(confirmed + MINUTE, confirmed, &policy),
             Decision::Fresh
+        );
+    }
+
+    #[test]
+    fn trouble_is_forgotten_after_some_seconds() {
+        let seen = Instant::now();
+        assert!(in_trouble(seen, seen));
+        assert!(in_trouble(seen + TROUBLE / 2, seen));
+        assert!(!in_trouble(seen + TROUBLE, seen));
+        assert!(
+            in_trouble(seen, seen + TROUBLE),
+            "another thread saw it later"
         );
     }
 }

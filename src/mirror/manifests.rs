@@ -1,19 +1,16 @@
-//! The manifest flow: by digest from the cache or upstream, by tag through its record.
+//! The manifest flow: by digest from the cache or upstream. What a tag means is for [`super::tags`].
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use crate::metrics::{self, TagOutcome};
-use crate::oci::{Algorithm, Digest, Manifest, Reference, Repository, Tag, Verified};
-use crate::store::TagRecord;
+use crate::oci::{Algorithm, Digest, Manifest, Reference, Repository, Verified};
 use crate::upstream::{FetchedManifest, Upstream};
 
 use super::Mirror;
 use super::error::MirrorError;
-use super::freshness::{self, Decision};
 use super::memory::StoredManifest;
-use super::rights::Kind;
-use super::served::{Body, CacheStatus, Served, StaleReason};
+use super::rights::{Granted, Kind};
+use super::served::{Body, CacheStatus, Served};
 
 /// A manifest on its way up.
 type Found = (Arc<StoredManifest>, CacheStatus);
@@ -45,35 +42,52 @@ impl Mirror {
     }
 
     /// A digest never changes, so what is cached is served without asking, once the right to it is known.
-    async fn manifest_by_digest(
+    pub(super) async fn manifest_by_digest(
         &self,
         upstream: &Arc<Upstream>,
         repository: &Repository,
         digest: &Digest,
     ) -> Result<Found, MirrorError> {
-        let granted = self.inner.rights.known(repository, digest).await;
-        if let Some(manifest) = self.cached_manifest(repository, digest).await {
-            if granted.is_none() {
-                let rights = &self.inner.rights;
-                rights
-                    .prove(upstream, &repository.name, Kind::Manifest, digest)
-                    .await?;
+        let rights = &self.inner.rights;
+        let granted = match rights.known(repository, digest).await {
+            None if self.has_manifest(digest).await => {
+                let name = &repository.name;
+                let proven = rights.prove(upstream, name, Kind::Manifest, digest).await;
+                Some(proven?.0)
             }
+            known => known,
+        };
+        if let Some(granted) = granted
+            && let Some(manifest) = self.open(repository, &granted).await
+        {
             return Ok((manifest, CacheStatus::Hit));
         }
         self.fetch_by_digest(upstream, repository, digest).await
     }
 
-    /// From memory or disk. Its caller makes sure of the right.
-    async fn cached_manifest(
+    /// A cached manifest to which `repository` is known to have the right. Asks nobody.
+    pub(super) async fn readable(
         &self,
         repository: &Repository,
         digest: &Digest,
     ) -> Option<Arc<StoredManifest>> {
-        if let Some(manifest) = self.inner.memory.manifest(digest) {
+        let granted = self.inner.rights.known(repository, digest).await?;
+        self.open(repository, &granted).await
+    }
+
+    /// From memory, from the way to the disk, or from there.
+    async fn open(
+        &self,
+        repository: &Repository,
+        granted: &Granted,
+    ) -> Option<Arc<StoredManifest>> {
+        let inner = &self.inner;
+        let digest = granted.digest();
+        let held = inner.memory.manifest(granted);
+        if let Some(manifest) = held.or_else(|| inner.keeping.manifest(granted)) {
             return Some(manifest);
         }
-        let stored = self.inner.store.manifest(digest).await;
+        let stored = inner.store.manifest(digest).await;
         let stored = stored.unwrap_or_else(|error| {
             tracing::warn!(%digest, %error, "a cached manifest can't be read");
             None
@@ -85,10 +99,16 @@ impl Mirror {
             media_type,
             bytes,
         });
-        self.inner
-            .memory
-            .keep_manifest(repository, &manifest, &parsed);
+        inner.memory.keep_manifest(repository, &manifest, &parsed);
         Some(manifest)
+    }
+
+    /// Whether a manifest is in the cache. Says nothing of who may read it.
+    pub(super) async fn has_manifest(&self, digest: &Digest) -> bool {
+        let inner = &self.inner;
+        inner.memory.holds(digest)
+            || inner.keeping.holds(digest)
+            || matches!(inner.store.stat(digest).await, Ok(Some(_)))
     }
 
     async fn fetch_by_digest(
@@ -106,8 +126,8 @@ impl Mirror {
         Ok((manifest?, fetched(joined)))
     }
 
-    /// Fetches, verifies and stores a manifest. Bytes that don't match are asked for once more.
-    async fn fetch(
+    /// Fetches and verifies a manifest, and starts to store it. Bytes that don't match are asked for once more.
+    pub(super) async fn fetch(
         &self,
         upstream: &Arc<Upstream>,
         repository: &Repository,
@@ -119,7 +139,7 @@ impl Mirror {
             let answer = answer
                 .map_err(|error| MirrorError::from_manifest(&error, repository, reference))?;
             match verify(&answer, reference) {
-                Ok(verified) => return self.keep(upstream, repository, answer, verified).await,
+                Ok(verified) => return self.keep(upstream, repository, answer, verified),
                 Err(error) => {
                     tracing::warn!(%repository, %reference, %error, "a manifest does not match its digest");
                     wrong = Some(error);
@@ -129,9 +149,9 @@ impl Mirror {
         Err(wrong.unwrap_or(MirrorError::Internal))
     }
 
-    async fn keep(
+    fn keep(
         &self,
-        upstream: &Arc<Upstream>,
+        upstream: &Upstream,
         repository: &Repository,
         answer: FetchedManifest,
         verified: Verified,
@@ -149,125 +169,8 @@ impl Mirror {
             .rights
             .remember(upstream, &repository.name, &digest, answer.access);
         inner.memory.keep_manifest(repository, &manifest, &parsed);
-        let (bytes, media_type) = (manifest.bytes.clone(), manifest.media_type.clone());
-        match inner.store.put(verified, bytes, Some(media_type)).await {
-            Ok(()) => inner.rights.persist(&digest).await,
-            Err(error) => {
-                inner.rights.forget_unwritten(&digest);
-                tracing::warn!(%repository, %digest, %error, "a manifest could not be kept on disk");
-            }
-        }
+        inner.keeping.keep_manifest(&manifest, verified);
         Ok(manifest)
-    }
-
-    async fn manifest_by_tag(
-        &self,
-        upstream: &Arc<Upstream>,
-        repository: &Repository,
-        tag: &Tag,
-    ) -> Result<Served, MirrorError> {
-        let Some(record) = self.tag_record(repository, tag).await else {
-            let (record, joined) = self.confirm(upstream, repository, tag).await;
-            let digest = record?.record.descriptor.digest;
-            let (manifest, _) = self
-                .manifest_by_digest(upstream, repository, &digest)
-                .await?;
-            metrics::tag(upstream.label(), TagOutcome::Missing);
-            return Ok(served(&manifest, fetched(joined), None));
-        };
-        let now = SystemTime::now();
-        match freshness::decide(now, record.confirmed_at, &upstream.tag_policy()) {
-            Decision::Fresh => {
-                let (manifest, status) = self
-                    .manifest_by_digest(upstream, repository, &record.descriptor.digest)
-                    .await?;
-                Ok(served(&manifest, status, None))
-            }
-            Decision::ServeAndRefresh => {
-                self.refresh(upstream, repository, tag);
-                self.serve_stale(upstream, repository, &record, StaleReason::Revalidating)
-                    .await
-            }
-            decision => {
-                let (confirmed, _) = self.confirm(upstream, repository, tag).await;
-                self.serve_confirmed(upstream, repository, &record, decision, confirmed)
-                    .await
-            }
-        }
-    }
-
-    async fn serve_confirmed(
-        &self,
-        upstream: &Arc<Upstream>,
-        repository: &Repository,
-        old: &TagRecord,
-        decision: Decision,
-        confirmed: Result<super::tags::Confirmed, MirrorError>,
-    ) -> Result<Served, MirrorError> {
-        let error = match confirmed {
-            Ok(confirmed) => {
-                let digest = confirmed.record.descriptor.digest;
-                let (manifest, _) = self
-                    .manifest_by_digest(upstream, repository, &digest)
-                    .await?;
-                let status = if confirmed.moved {
-                    CacheStatus::Miss
-                } else {
-                    CacheStatus::Revalidated
-                };
-                return Ok(served(&manifest, status, None));
-            }
-            Err(error) => error,
-        };
-        match error.allows_stale() {
-            Some(reason) if decision != Decision::TooOld => {
-                self.serve_stale(upstream, repository, old, reason).await
-            }
-            _ => Err(error),
-        }
-    }
-
-    async fn serve_stale(
-        &self,
-        upstream: &Arc<Upstream>,
-        repository: &Repository,
-        record: &TagRecord,
-        reason: StaleReason,
-    ) -> Result<Served, MirrorError> {
-        let (manifest, _) = self
-            .manifest_by_digest(upstream, repository, &record.descriptor.digest)
-            .await?;
-        metrics::stale_served(upstream.label(), reason.into());
-        let age = freshness::stale_age(SystemTime::now(), record.confirmed_at);
-        Ok(served(&manifest, CacheStatus::Stale(reason), Some(age)))
-    }
-
-    /// Fetches what `reference` names, one fetch at a time.
-    pub(super) async fn fetch_shared(
-        &self,
-        upstream: &Arc<Upstream>,
-        repository: &Repository,
-        reference: Reference,
-    ) -> Result<Arc<StoredManifest>, MirrorError> {
-        match reference {
-            Reference::Digest(digest) => {
-                let (manifest, _) = self
-                    .manifest_by_digest(upstream, repository, &digest)
-                    .await?;
-                Ok(manifest)
-            }
-            // A tag's fetch runs inside its confirmation, which is one at a time already.
-            Reference::Tag(_) => self.fetch(upstream, repository, &reference).await,
-        }
-    }
-
-    /// Whether a manifest is in the cache.
-    pub(super) async fn has_manifest(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> Option<Arc<StoredManifest>> {
-        self.cached_manifest(repository, digest).await
     }
 }
 
@@ -283,7 +186,7 @@ fn verify(answer: &FetchedManifest, reference: &Reference) -> Result<Verified, M
         .map_err(|_| MirrorError::wrong_bytes(&expected))
 }
 
-fn fetched(joined: bool) -> CacheStatus {
+pub(super) fn fetched(joined: bool) -> CacheStatus {
     if joined {
         CacheStatus::Collapsed
     } else {
@@ -291,7 +194,11 @@ fn fetched(joined: bool) -> CacheStatus {
     }
 }
 
-fn served(manifest: &StoredManifest, cache_status: CacheStatus, age: Option<Duration>) -> Served {
+pub(super) fn served(
+    manifest: &StoredManifest,
+    cache_status: CacheStatus,
+    age: Option<Duration>,
+) -> Served {
     Served {
         cache_status,
         media_type: manifest.media_type.clone(),

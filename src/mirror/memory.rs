@@ -1,4 +1,4 @@
-//! The memory tier: manifests, tag records, sizes and absences, each bounded.
+//! The memory tier: manifests, tags, sizes, absences and troubles, each bounded.
 //!
 //! Nothing here is the truth. What falls out is read from the store, or asked upstream.
 
@@ -7,18 +7,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use crate::oci::{Descriptor, Digest, Manifest, MediaType, Repository, Tag};
+use crate::oci::{Descriptor, Digest, Manifest, MediaType, Registry, Repository, Tag};
 use crate::store::TagRecord;
 
 use super::error::MirrorError;
-use super::rights::Kind;
+use super::freshness;
+use super::rights::{Granted, Kind};
 
 /// Sizes and tag records, at most; each is some 200 bytes.
 const ENTRIES: u64 = 100_000;
 /// Absences, at most.
 const ABSENCES: u64 = 10_000;
+/// Upstreams in trouble, at most.
+const TROUBLES: u64 = 1_000;
 
 /// A manifest as it is served: verbatim, with what its bytes are.
 #[derive(Debug, Clone)]
@@ -42,11 +46,32 @@ impl StoredManifest {
     }
 }
 
-/// Manifests, tag records and sizes.
+/// What is known of a tag.
+#[derive(Debug, Clone)]
+pub enum KnownTag {
+    /// Its upstream has confirmed this record.
+    Record(TagRecord),
+    /// Its upstream has since refused to confirm this record (401, 403). It is not served until it does.
+    Refused(TagRecord),
+    /// Its upstream has said that there is no such tag. Known, so that an older record cannot come back from disk.
+    Gone,
+}
+
+impl KnownTag {
+    /// What it last pointed at.
+    pub fn into_record(self) -> Option<TagRecord> {
+        match self {
+            Self::Record(record) | Self::Refused(record) => Some(record),
+            Self::Gone => None,
+        }
+    }
+}
+
+/// Manifests, tags and sizes.
 #[derive(Debug)]
 pub struct Memory {
     manifests: Cache<Digest, Arc<StoredManifest>>,
-    tags: Cache<(Repository, Tag), TagRecord>,
+    tags: Cache<(Repository, Tag), KnownTag>,
     sizes: Cache<(Repository, Digest), u64>,
 }
 
@@ -58,14 +83,23 @@ impl Memory {
         };
         Self {
             manifests: Cache::builder().max_capacity(bytes).weigher(weigh).build(),
-            tags: Cache::new(ENTRIES),
+            // What was learned last counts, before what is asked for most.
+            tags: Cache::builder()
+                .max_capacity(ENTRIES)
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
             sizes: Cache::new(ENTRIES),
         }
     }
 
-    /// A manifest's bytes. The caller holds the right to them.
-    pub fn manifest(&self, digest: &Digest) -> Option<Arc<StoredManifest>> {
-        self.manifests.get(digest)
+    /// A manifest's bytes.
+    pub fn manifest(&self, granted: &Granted) -> Option<Arc<StoredManifest>> {
+        self.manifests.get(granted.digest())
+    }
+
+    /// Whether a manifest is here.
+    pub fn holds(&self, digest: &Digest) -> bool {
+        self.manifests.contains_key(digest)
     }
 
     /// Keeps a manifest, and the sizes that it gives for what `repository` refers to by it.
@@ -87,19 +121,22 @@ impl Memory {
         self.sizes.get(&(repository.clone(), *digest))
     }
 
-    /// What a tag was last seen to point at.
-    pub fn tag(&self, repository: &Repository, tag: &Tag) -> Option<TagRecord> {
+    /// What is known of a tag.
+    pub fn tag(&self, repository: &Repository, tag: &Tag) -> Option<KnownTag> {
         self.tags.get(&(repository.clone(), tag.clone()))
     }
 
-    /// Keeps a tag's record.
-    pub fn keep_tag(&self, repository: &Repository, tag: &Tag, record: TagRecord) {
-        self.tags.insert((repository.clone(), tag.clone()), record);
+    /// Keeps what the upstream says of a tag. Confirmations of one tag do not overlap, so what comes is newer than what
+    /// is here.
+    pub fn learn_tag(&self, repository: &Repository, tag: &Tag, known: KnownTag) {
+        self.tags.insert((repository.clone(), tag.clone()), known);
     }
 
-    /// Forgets a tag.
-    pub fn forget_tag(&self, repository: &Repository, tag: &Tag) {
-        self.tags.invalidate(&(repository.clone(), tag.clone()));
+    /// Keeps a record that was read from disk, and returns what stands: where something is known here it came from
+    /// upstream while the disk was read, or waits to be written there.
+    pub fn load_tag(&self, repository: &Repository, tag: &Tag, record: TagRecord) -> KnownTag {
+        let entry = self.tags.entry((repository.clone(), tag.clone()));
+        entry.or_insert(KnownTag::Record(record)).into_value()
     }
 }
 
@@ -137,6 +174,34 @@ impl<K: Hash + Eq + Send + Sync + 'static> Absent<K> {
     }
 }
 
+/// When upstreams were last seen in trouble.
+#[derive(Debug)]
+pub struct Troubles(Cache<Registry, Instant>);
+
+impl Default for Troubles {
+    fn default() -> Self {
+        Self(Cache::new(TROUBLES))
+    }
+}
+
+impl Troubles {
+    /// The upstream did not answer, or not in time.
+    pub fn note(&self, registry: &Registry) {
+        self.0.insert(registry.clone(), Instant::now());
+    }
+
+    /// The upstream has answered.
+    pub fn clear(&self, registry: &Registry) {
+        self.0.invalidate(registry);
+    }
+
+    /// Whether it is not worth waiting for the upstream at `now`.
+    pub fn lasts(&self, registry: &Registry, now: Instant) -> bool {
+        let seen = self.0.get(registry);
+        seen.is_some_and(|seen| freshness::in_trouble(now, seen))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,5 +216,60 @@ mod tests {
         assert!(absent.get_at(&1, before).is_some());
         assert!(absent.get_at(&1, after + lifetime).is_none());
         assert!(absent.get_at(&2, before).is_none());
+    }
+
+    fn record(text: &str) -> TagRecord {
+        TagRecord {
+            descriptor: Descriptor::new(
+                crate::oci::media_type::OCI_MANIFEST,
+                Digest::of(crate::oci::Algorithm::Sha256, text.as_bytes()),
+                1,
+            ),
+            confirmed_at: std::time::SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    fn a_tag() -> (Repository, Tag) {
+        let registry: Registry = "docker.io".parse().unwrap();
+        let repository = Repository::new(registry, "library/app".parse().unwrap());
+        (repository, "v1".parse().unwrap())
+    }
+
+    /// A reader that began to read the disk before a confirmation ended put the old record over the new one, and
+    /// brought records of deleted tags back.
+    #[test]
+    fn a_record_read_from_disk_never_takes_the_place_of_what_the_upstream_said() {
+        let memory = Memory::new(1 << 20);
+        let (repository, tag) = a_tag();
+        let stands = |known: KnownTag| known.into_record().map(|record| record.descriptor);
+        let loaded = memory.load_tag(&repository, &tag, record("old"));
+        assert_eq!(stands(loaded), Some(record("old").descriptor));
+
+        memory.learn_tag(&repository, &tag, KnownTag::Record(record("new")));
+        let loaded = memory.load_tag(&repository, &tag, record("old"));
+        assert_eq!(stands(loaded), Some(record("new").descriptor));
+
+        memory.learn_tag(&repository, &tag, KnownTag::Refused(record("new")));
+        let loaded = memory.load_tag(&repository, &tag, record("new"));
+        assert!(matches!(loaded, KnownTag::Refused(_)));
+
+        memory.learn_tag(&repository, &tag, KnownTag::Gone);
+        let loaded = memory.load_tag(&repository, &tag, record("new"));
+        assert!(matches!(loaded, KnownTag::Gone));
+        let stands = memory.tag(&repository, &tag);
+        assert!(matches!(stands, Some(KnownTag::Gone)));
+    }
+
+    #[test]
+    fn trouble_lasts_until_the_upstream_answers_or_its_time_is_over() {
+        let troubles = Troubles::default();
+        let (docker, quay) = ("docker.io".parse().unwrap(), "quay.io".parse().unwrap());
+        troubles.note(&docker);
+        let now = Instant::now();
+        assert!(troubles.lasts(&docker, now));
+        assert!(!troubles.lasts(&quay, now), "each upstream has its own");
+        assert!(!troubles.lasts(&docker, now + Duration::from_mins(1)));
+        troubles.clear(&docker);
+        assert!(!troubles.lasts(&docker, now));
     }
 }

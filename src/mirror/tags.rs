@@ -1,190 +1,173 @@
-//! Tag records: what a tag points at, confirmed upstream one question at a time.
-//!
-//! A record advances only when what it points at is stored, and for an index also the children of the platforms that
-//! were pulled before; until then the old one is served. Confirmations of one tag never overlap (single flight) and
-//! each applies its result before it ends, so a late answer cannot overwrite a newer one.
+//! The tag flow: a record that is fresh, one that the upstream confirms in time, or a stale one.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::metrics::{self, TagOutcome};
-use crate::oci::{Descriptor, Manifest, ManifestKind, Reference, Repository, Tag};
+use crate::oci::{Repository, Tag};
 use crate::store::TagRecord;
 use crate::upstream::Upstream;
 
 use super::Mirror;
+use super::confirm::Confirmed;
 use super::error::MirrorError;
-use super::memory::StoredManifest;
+use super::freshness::{self, CONFIRM_WAIT, Decision};
+use super::manifests::{fetched, served};
+use super::memory::{KnownTag, StoredManifest};
+use super::served::{CacheStatus, Served, StaleReason};
 
-/// A record that the upstream has just confirmed.
-#[derive(Debug, Clone)]
-pub struct Confirmed {
-    /// The record as it stands now.
-    pub record: TagRecord,
-    /// Whether the tag pointed elsewhere before, or was not known.
-    pub moved: bool,
+/// What can be served without asking anyone.
+struct Stale {
+    manifest: Arc<StoredManifest>,
+    confirmed_at: SystemTime,
 }
 
 impl Mirror {
     /// What is known of a tag, from memory or disk.
-    pub(super) async fn tag_record(&self, repository: &Repository, tag: &Tag) -> Option<TagRecord> {
-        if let Some(record) = self.inner.memory.tag(repository, tag) {
-            return Some(record);
+    pub(super) async fn known_tag(&self, repository: &Repository, tag: &Tag) -> Option<KnownTag> {
+        if let Some(known) = self.inner.memory.tag(repository, tag) {
+            return Some(known);
         }
         let stored = self.inner.store.tag(repository, tag).await;
         let record = stored.unwrap_or_else(|error| {
             tracing::warn!(%repository, %tag, %error, "a tag record can't be read");
             None
         })?;
-        self.inner.memory.keep_tag(repository, tag, record.clone());
-        Some(record)
+        Some(self.inner.memory.load_tag(repository, tag, record))
     }
 
-    /// Asks the upstream what a tag points at; joins the question where one is under way.
-    pub(super) async fn confirm(
+    pub(super) async fn manifest_by_tag(
         &self,
         upstream: &Arc<Upstream>,
         repository: &Repository,
         tag: &Tag,
-    ) -> (Result<Confirmed, MirrorError>, bool) {
-        let key = (repository.clone(), tag.clone());
-        match self
-            .inner
-            .confirmations
-            .run(key, self.confirmation(upstream, repository, tag))
-            .await
-        {
-            Ok((confirmed, joined)) => (confirmed, joined),
-            Err(abandoned) => (Err(abandoned.into()), true),
-        }
-    }
-
-    /// Starts the question without waiting for its answer.
-    pub(super) fn refresh(&self, upstream: &Arc<Upstream>, repository: &Repository, tag: &Tag) {
-        let key = (repository.clone(), tag.clone());
-        let work = self.confirmation(upstream, repository, tag);
-        self.inner.confirmations.start(key, work);
-    }
-
-    fn confirmation(
-        &self,
-        upstream: &Arc<Upstream>,
-        repository: &Repository,
-        tag: &Tag,
-    ) -> impl FnOnce() -> std::pin::Pin<
-        Box<dyn Future<Output = Result<Confirmed, MirrorError>> + Send>,
-    > + use<> {
-        let (mirror, upstream) = (self.clone(), Arc::clone(upstream));
-        let (repository, tag) = (repository.clone(), tag.clone());
-        move || Box::pin(async move { mirror.ask_and_apply(&upstream, &repository, &tag).await })
-    }
-
-    async fn ask_and_apply(
-        &self,
-        upstream: &Arc<Upstream>,
-        repository: &Repository,
-        tag: &Tag,
-    ) -> Result<Confirmed, MirrorError> {
-        let old = self.tag_record(repository, tag).await;
-        let now = match self.current(upstream, repository, tag, old.as_ref()).await {
-            Ok(now) => now,
-            Err(error) => {
-                if let (MirrorError::NotFound { .. }, true) = (&error, old.is_some()) {
-                    self.tag_is_gone(repository, tag).await;
-                }
-                return Err(error);
+    ) -> Result<Served, MirrorError> {
+        let (record, decision) = match self.known_tag(repository, tag).await {
+            None | Some(KnownTag::Gone) => {
+                return self.serve_unknown(upstream, repository, tag).await;
+            }
+            Some(KnownTag::Refused(record)) => (record, Decision::ConfirmOnly),
+            Some(KnownTag::Record(record)) => {
+                let policy = upstream.tag_policy();
+                let decision = freshness::decide(SystemTime::now(), record.confirmed_at, &policy);
+                (record, decision)
             }
         };
-        let moved = old.is_none_or(|old| old.descriptor.digest != now.digest);
-        let outcome = if moved {
-            TagOutcome::Moved
-        } else {
-            TagOutcome::Renewed
-        };
-        metrics::tag(upstream.label(), outcome);
-        let record = TagRecord {
-            descriptor: now,
-            confirmed_at: SystemTime::now(),
-        };
-        self.inner.memory.keep_tag(repository, tag, record.clone());
-        if let Err(error) = self
-            .inner
-            .store
-            .put_tag(repository, tag, record.clone())
-            .await
-        {
-            tracing::warn!(%repository, %tag, %error, "a tag record could not be written down");
+        if decision == Decision::Fresh {
+            let digest = &record.descriptor.digest;
+            let (manifest, status) = self
+                .manifest_by_digest(upstream, repository, digest)
+                .await?;
+            return Ok(served(&manifest, status, None));
         }
-        Ok(Confirmed { record, moved })
+        let stale = match decision {
+            Decision::ConfirmOnly => None,
+            _ => self.stale(repository, &record).await,
+        };
+        match stale {
+            None => {
+                let (confirmed, _) = self.confirm(upstream, repository, tag).await;
+                self.serve_confirmed(upstream, repository, confirmed?, None)
+                    .await
+            }
+            Some(stale) if decision == Decision::ServeAndRefresh => {
+                self.refresh(upstream, repository, tag);
+                Ok(stale.serve(upstream, StaleReason::Revalidating))
+            }
+            Some(stale) => {
+                self.serve_confirmed_or_stale(upstream, repository, tag, stale)
+                    .await
+            }
+        }
     }
 
-    /// What the tag points at now, stored. HEAD where a record exists: it is free where a GET counts as a pull.
-    async fn current(
+    /// What a record points at, where it can be served as things stand: a stale answer must not wait for the upstream
+    /// whose answer it replaces.
+    async fn stale(&self, repository: &Repository, record: &TagRecord) -> Option<Stale> {
+        let digest = &record.descriptor.digest;
+        Some(Stale {
+            manifest: self.readable(repository, digest).await?,
+            confirmed_at: record.confirmed_at,
+        })
+    }
+
+    async fn serve_unknown(
         &self,
         upstream: &Arc<Upstream>,
         repository: &Repository,
         tag: &Tag,
-        old: Option<&TagRecord>,
-    ) -> Result<Descriptor, MirrorError> {
-        let by_tag = Reference::Tag(tag.clone());
-        let Some(old) = old else {
-            let manifest = self.fetch_shared(upstream, repository, by_tag).await?;
-            return Ok(manifest.descriptor());
-        };
-        let head = upstream.head_manifest(&repository.name, &by_tag).await;
-        let head = head.map_err(|error| MirrorError::from_manifest(&error, repository, &by_tag))?;
-        let reference = match head.digest {
-            Some(digest) if digest == old.descriptor.digest => return Ok(old.descriptor.clone()),
-            Some(digest) => Reference::Digest(digest),
-            // An upstream whose HEAD tells no digest has to be asked for the manifest itself.
-            None => by_tag,
-        };
-        let manifest = self.fetch_shared(upstream, repository, reference).await?;
-        self.fetch_pulled_platforms(upstream, repository, old, &manifest)
+    ) -> Result<Served, MirrorError> {
+        let (confirmed, joined) = self.confirm(upstream, repository, tag).await;
+        let confirmed = confirmed?;
+        let mut served = self
+            .serve_confirmed(upstream, repository, confirmed, None)
             .await?;
-        Ok(manifest.descriptor())
+        served.cache_status = fetched(joined);
+        metrics::tag(upstream.label(), TagOutcome::Missing);
+        Ok(served)
     }
 
-    /// A pull of the tag goes on to a child of its index: fetches those of the platforms pulled through the old one, so
-    /// that the tag does not advance to something that can't be pulled when the upstream goes away.
-    async fn fetch_pulled_platforms(
+    /// Waits for the upstream as long as a client has patience for what is cached; where it was in trouble a moment ago,
+    /// not at all.
+    async fn serve_confirmed_or_stale(
         &self,
         upstream: &Arc<Upstream>,
         repository: &Repository,
-        old: &TagRecord,
-        new: &StoredManifest,
-    ) -> Result<(), MirrorError> {
-        let Some(new) = children(new) else {
-            return Ok(());
-        };
-        let old = self.has_manifest(repository, &old.descriptor.digest).await;
-        for child in old.as_deref().and_then(children).unwrap_or_default() {
-            if self.has_manifest(repository, &child.digest).await.is_none() {
-                continue;
-            }
-            let same = new.iter().find(|new| new.platform == child.platform);
-            let Some(same) = same else { continue };
-            let fetched = self
-                .fetch_shared(upstream, repository, Reference::Digest(same.digest))
-                .await;
-            match fetched {
-                Err(error) if error.allows_stale().is_some() => return Err(error),
-                _ => {}
-            }
+        tag: &Tag,
+        stale: Stale,
+    ) -> Result<Served, MirrorError> {
+        let troubles = &self.inner.troubles;
+        if troubles.lasts(upstream.registry(), Instant::now()) {
+            self.refresh(upstream, repository, tag);
+            return Ok(stale.serve(upstream, StaleReason::Unavailable));
         }
-        Ok(())
+        let confirmed = self.confirm(upstream, repository, tag);
+        match tokio::time::timeout(CONFIRM_WAIT, confirmed).await {
+            Err(_) => {
+                troubles.note(upstream.registry());
+                Ok(stale.serve(upstream, StaleReason::Unavailable))
+            }
+            Ok((Ok(confirmed), _)) => {
+                self.serve_confirmed(upstream, repository, confirmed, Some(&stale))
+                    .await
+            }
+            Ok((Err(error), _)) => match error.allows_stale() {
+                Some(reason) => Ok(stale.serve(upstream, reason)),
+                None => Err(error),
+            },
+        }
     }
 
-    async fn tag_is_gone(&self, repository: &Repository, tag: &Tag) {
-        self.inner.memory.forget_tag(repository, tag);
-        if let Err(error) = self.inner.store.remove_tag(repository, tag).await {
-            tracing::warn!(%repository, %tag, %error, "the record of a deleted tag could not be removed");
-        }
+    async fn serve_confirmed(
+        &self,
+        upstream: &Arc<Upstream>,
+        repository: &Repository,
+        confirmed: Confirmed,
+        held: Option<&Stale>,
+    ) -> Result<Served, MirrorError> {
+        let digest = &confirmed.descriptor.digest;
+        let held = held.filter(|held| held.manifest.digest == *digest);
+        let manifest = match (confirmed.manifest, held) {
+            (Some(manifest), _) => manifest,
+            (None, Some(held)) => Arc::clone(&held.manifest),
+            (None, None) => {
+                let found = self.manifest_by_digest(upstream, repository, digest).await;
+                found?.0
+            }
+        };
+        let status = if confirmed.moved {
+            CacheStatus::Miss
+        } else {
+            CacheStatus::Revalidated
+        };
+        Ok(served(&manifest, status, None))
     }
 }
 
-/// The children of an index; `None` for anything else.
-fn children(manifest: &StoredManifest) -> Option<Vec<Descriptor>> {
-    let parsed = Manifest::parse(&manifest.bytes, Some(&manifest.media_type)).ok()?;
-    (parsed.kind == ManifestKind::Index).then_some(parsed.manifests)
+impl Stale {
+    fn serve(&self, upstream: &Upstream, reason: StaleReason) -> Served {
+        metrics::stale_served(upstream.label(), reason.into());
+        let age = freshness::stale_age(SystemTime::now(), self.confirmed_at);
+        served(&self.manifest, CacheStatus::Stale(reason), Some(age))
+    }
 }

@@ -1,9 +1,11 @@
 //! Digests are never asked for again; tags are, and are served stale only while their upstream is in trouble.
 
+use std::time::Duration;
+
 use forebay_loadtest::origin::{Fault, ImageSpec, Kind, Origin, Reply};
 use http::StatusCode;
 
-use crate::harness::{Forebay, Setup, mirror_of, plain_origin};
+use crate::harness::{Answer, Client, Forebay, Setup, mirror_of, plain_origin};
 
 async fn origin_with_image() -> Origin {
     let builder = plain_origin().repository("library/app", |repository| {
@@ -191,6 +193,92 @@ async fn a_tag_is_served_stale_in_trouble_and_never_when_it_is_refused_or_gone()
             stale,
             "upstream {status}"
         );
+    }
+}
+
+/// Asks for `library/app:v1` until the answer is as wanted.
+async fn until_answered(client: &Client, wanted: impl Fn(&Answer) -> bool) -> Answer {
+    let answered = async {
+        loop {
+            let answer = client.manifest("library/app", "v1").await;
+            if wanted(&answer) {
+                return answer;
+            }
+        }
+    };
+    let answered = tokio::time::timeout(Duration::from_mins(1), answered).await;
+    answered.expect("the answer becomes as wanted")
+}
+
+/// A cached tag of a silent upstream waited for the upstream's own time-outs, on every request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_upstream_holds_up_no_cached_tag_and_is_believed_once_it_speaks() {
+    let origin = origin_with_image().await;
+    let forebay = always_due(&origin).await;
+    let client = forebay.client();
+    let cached = client.manifest("library/app", "v1").await;
+    origin.reset();
+    let silence = origin.on(Kind::ManifestHead).hold_head();
+    for _ in 0..10 {
+        let answer = client.manifest("library/app", "v1").await;
+        assert_eq!(answer.body, cached.body);
+        let status = answer.header("cache-status");
+        assert!(status.contains("upstream-unavailable"), "{status}");
+    }
+    // The one question that was asked still waits for its first answer.
+    assert_eq!(origin.counts().requests(Kind::ManifestHead), 1);
+    assert_eq!(silence.waiting(), 1);
+
+    origin.edit("library/app", |repository| repository.remove_tag("v1"));
+    silence.release();
+    let gone = until_answered(&client, |answer| answer.status != StatusCode::OK).await;
+    assert_eq!(gone.status, StatusCode::NOT_FOUND);
+}
+
+/// HEAD answered, GET did not, and the client had a 504 while the old manifest was there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moved_tag_whose_new_manifest_does_not_come_is_served_as_it_was() {
+    let origin = origin_with_image().await;
+    let forebay = always_due(&origin).await;
+    let client = forebay.client();
+    let old = client.manifest("library/app", "v1").await;
+    move_tag(&origin);
+    let silence = origin.on(Kind::ManifestGet).hold_head();
+    for _ in 0..10 {
+        assert_eq!(client.manifest("library/app", "v1").await.body, old.body);
+    }
+    assert_eq!(silence.waiting(), 1);
+    silence.release();
+    let new = origin.image("library/app", "v1").root.digest;
+    let answer = until_answered(&client, |answer| answer.body != old.body).await;
+    assert!(answer.is_exactly(&new), "{}", answer.text());
+}
+
+/// What the refresh behind a stale answer found out was ignored, so that a tag was served as long as the operator
+/// allows a revalidation to take, whatever the upstream said of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_in_the_background_ends_the_serving_of_a_stale_tag() {
+    for status in [401, 403, 404] {
+        let origin = origin_with_image().await;
+        let lines = "fresh_for = \"0s\"\nstale_while_revalidate = \"1h\"\nnegative_for = \"0s\"";
+        let forebay = Setup::new(&origin)
+            .config(&format!("[tags]\n{lines}"))
+            .start()
+            .await;
+        let client = forebay.client();
+        client.manifest("library/app", "v1").await;
+        for kind in [Kind::ManifestHead, Kind::ManifestGet] {
+            let refuse = origin.on(kind).reference("v1");
+            refuse.always(Fault::Answer(Reply::status(status)));
+        }
+        let first = client.manifest("library/app", "v1").await;
+        assert!(first.header("cache-status").contains("revalidating"));
+        let refused = until_answered(&client, |answer| answer.status != StatusCode::OK).await;
+        assert!(refused.status.is_client_error(), "{}", refused.status);
+        // Nor is it served when the upstream goes away after its refusal.
+        origin.stop().await;
+        let away = client.manifest("library/app", "v1").await;
+        assert!(away.status.is_server_error(), "{status}: {}", away.status);
     }
 }
 

@@ -1,0 +1,264 @@
+//! Confirmations: what a tag points at now, asked upstream one question at a time.
+//!
+//! A record advances only when what it points at is here, and for an index also the children of the platforms that were
+//! pulled before; until then the old one stands. Confirmations of one tag never overlap (single flight) and each applies
+//! its result before it ends, so a late answer cannot overwrite a newer one. Only the tag's own 404 removes its record.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::metrics::{self, TagOutcome};
+use crate::oci::{Descriptor, Digest, Manifest, ManifestKind, Reference, Repository, Tag};
+use crate::store::TagRecord;
+use crate::upstream::Upstream;
+
+use super::Mirror;
+use super::error::MirrorError;
+use super::memory::{KnownTag, StoredManifest};
+
+/// A record that the upstream has just confirmed.
+#[derive(Debug, Clone)]
+pub struct Confirmed {
+    /// What the tag points at.
+    pub descriptor: Descriptor,
+    /// Its manifest, where it had to be looked at.
+    pub manifest: Option<Arc<StoredManifest>>,
+    /// Whether the tag pointed elsewhere before, or was not known.
+    pub moved: bool,
+}
+
+/// A confirmation's result, for all who wait for it.
+pub type Answer = Result<Confirmed, MirrorError>;
+
+/// What the upstream says that a tag points at.
+struct Current {
+    descriptor: Descriptor,
+    manifest: Option<Arc<StoredManifest>>,
+    /// When it said so.
+    at: SystemTime,
+    /// What the record may not come before.
+    fetched: Vec<Digest>,
+}
+
+impl Current {
+    fn new(manifest: Arc<StoredManifest>, at: SystemTime) -> Self {
+        Self {
+            descriptor: manifest.descriptor(),
+            fetched: vec![manifest.digest],
+            manifest: Some(manifest),
+            at,
+        }
+    }
+}
+
+impl Mirror {
+    /// Asks the upstream what a tag points at; joins the question where one is under way, as `true` says. It goes on
+    /// when its callers lose interest.
+    pub(super) async fn confirm(
+        &self,
+        upstream: &Arc<Upstream>,
+        repository: &Repository,
+        tag: &Tag,
+    ) -> (Answer, bool) {
+        let key = (repository.clone(), tag.clone());
+        let work = self.confirmation(upstream, repository, tag);
+        match self.inner.confirmations.run(key, || work).await {
+            Ok((confirmed, joined)) => (confirmed, joined),
+            Err(abandoned) => (Err(abandoned.into()), true),
+        }
+    }
+
+    /// Starts the question without waiting for its answer. Only so many go on at once, since an upstream in trouble takes
+    /// long to answer; beyond them the next request tries again.
+    pub(super) fn refresh(&self, upstream: &Arc<Upstream>, repository: &Repository, tag: &Tag) {
+        let Ok(place) = Arc::clone(&self.inner.refreshes).try_acquire_owned() else {
+            return;
+        };
+        let key = (repository.clone(), tag.clone());
+        let work = self.confirmation(upstream, repository, tag);
+        let work = async move {
+            let _place = place;
+            work.await
+        };
+        self.inner.confirmations.start(key, || work);
+    }
+
+    fn confirmation(
+        &self,
+        upstream: &Arc<Upstream>,
+        repository: &Repository,
+        tag: &Tag,
+    ) -> impl Future<Output = Answer> + Send + use<> {
+        let (mirror, upstream) = (self.clone(), Arc::clone(upstream));
+        let (repository, tag) = (repository.clone(), tag.clone());
+        async move { mirror.ask_and_apply(&upstream, &repository, &tag).await }
+    }
+
+    async fn ask_and_apply(
+        &self,
+        upstream: &Arc<Upstream>,
+        repository: &Repository,
+        tag: &Tag,
+    ) -> Answer {
+        let known = self.known_tag(repository, tag).await;
+        let old = known.and_then(KnownTag::into_record);
+        let current = self.current(upstream, repository, tag, old.as_ref()).await;
+        let troubles = &self.inner.troubles;
+        match &current {
+            Err(MirrorError::Unavailable { .. }) => troubles.note(upstream.registry()),
+            // Of our own making: they say nothing of the upstream.
+            Err(MirrorError::Busy(_) | MirrorError::Internal) => {}
+            _ => troubles.clear(upstream.registry()),
+        }
+        match (current, old) {
+            (Ok(current), old) => {
+                Ok(self.advance(upstream, repository, tag, current, old.as_ref()))
+            }
+            (Err(error), Some(old)) => {
+                self.hold_back(repository, tag, old, &error);
+                Err(error)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// What the tag points at now, fetched. HEAD where a record exists: it is free where a GET counts as a pull.
+    async fn current(
+        &self,
+        upstream: &Arc<Upstream>,
+        repository: &Repository,
+        tag: &Tag,
+        old: Option<&TagRecord>,
+    ) -> Result<Current, MirrorError> {
+        let by_tag = Reference::Tag(tag.clone());
+        let Some(old) = old else {
+            let manifest = self.fetch(upstream, repository, &by_tag).await?;
+            return Ok(Current::new(manifest, SystemTime::now()));
+        };
+        let head = upstream.head_manifest(&repository.name, &by_tag).await;
+        let at = SystemTime::now();
+        let head = head.map_err(|error| MirrorError::from_manifest(&error, repository, &by_tag))?;
+        let by_digest = match head.digest {
+            Some(digest) if digest == old.descriptor.digest => {
+                return Ok(Current {
+                    descriptor: old.descriptor.clone(),
+                    manifest: None,
+                    at,
+                    fetched: Vec::new(),
+                });
+            }
+            Some(digest) => self.pointed_at(upstream, repository, &digest).await?,
+            // An upstream whose HEAD tells no digest has to be asked for the manifest itself.
+            None => None,
+        };
+        let mut current = if let Some(manifest) = by_digest {
+            Current::new(manifest, at)
+        } else {
+            let manifest = self.fetch(upstream, repository, &by_tag).await?;
+            Current::new(manifest, SystemTime::now())
+        };
+        self.fetch_pulled_platforms(upstream, repository, old, &mut current)
+            .await?;
+        Ok(current)
+    }
+
+    /// What the upstream says that the tag points at. That it is not there does not say that the tag is gone: it may have
+    /// moved once more, and only the tag itself can tell.
+    async fn pointed_at(
+        &self,
+        upstream: &Arc<Upstream>,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Option<Arc<StoredManifest>>, MirrorError> {
+        match self.manifest_by_digest(upstream, repository, digest).await {
+            Ok((manifest, _)) => Ok(Some(manifest)),
+            Err(MirrorError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A pull of the tag goes on to a child of its index: fetches those of the platforms pulled through the old one, so
+    /// that the tag does not advance to something that can't be pulled when the upstream goes away.
+    async fn fetch_pulled_platforms(
+        &self,
+        upstream: &Arc<Upstream>,
+        repository: &Repository,
+        old: &TagRecord,
+        current: &mut Current,
+    ) -> Result<(), MirrorError> {
+        let Some(new) = current.manifest.as_deref().and_then(children) else {
+            return Ok(());
+        };
+        let old = self.readable(repository, &old.descriptor.digest).await;
+        for child in old.as_deref().and_then(children).unwrap_or_default() {
+            if !self.has_manifest(&child.digest).await {
+                continue;
+            }
+            let same = new.iter().find(|new| new.platform == child.platform);
+            let Some(same) = same else { continue };
+            let fetched = self.manifest_by_digest(upstream, repository, &same.digest);
+            match fetched.await {
+                Ok(_) => current.fetched.push(same.digest),
+                Err(error) if error.allows_stale().is_some() => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(
+        &self,
+        upstream: &Upstream,
+        repository: &Repository,
+        tag: &Tag,
+        current: Current,
+        old: Option<&TagRecord>,
+    ) -> Confirmed {
+        let moved = old.is_none_or(|old| old.descriptor.digest != current.descriptor.digest);
+        let outcome = if moved {
+            TagOutcome::Moved
+        } else {
+            TagOutcome::Renewed
+        };
+        metrics::tag(upstream.label(), outcome);
+        let record = TagRecord {
+            descriptor: current.descriptor.clone(),
+            confirmed_at: current.at,
+        };
+        let inner = &self.inner;
+        inner
+            .memory
+            .learn_tag(repository, tag, KnownTag::Record(record.clone()));
+        inner
+            .keeping
+            .keep_tag(repository, tag, Some(record), current.fetched);
+        Confirmed {
+            descriptor: current.descriptor,
+            manifest: current.manifest,
+            moved,
+        }
+    }
+
+    /// After a refusal the record is not served any more, whoever asks for it next.
+    fn hold_back(&self, repository: &Repository, tag: &Tag, old: TagRecord, error: &MirrorError) {
+        let inner = &self.inner;
+        match error {
+            MirrorError::NotFound { .. } => {
+                inner.memory.learn_tag(repository, tag, KnownTag::Gone);
+                inner.keeping.keep_tag(repository, tag, None, Vec::new());
+            }
+            MirrorError::Denied { .. } => {
+                inner
+                    .memory
+                    .learn_tag(repository, tag, KnownTag::Refused(old));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The children of an index; `None` for anything else.
+fn children(manifest: &StoredManifest) -> Option<Vec<Descriptor>> {
+    let parsed = Manifest::parse(&manifest.bytes, Some(&manifest.media_type)).ok()?;
+    (parsed.kind == ManifestKind::Index).then_some(parsed.manifests)
+}
