@@ -4,11 +4,17 @@
 //! without credentials, or from a repository that the operator declares public, every repository of that upstream has
 //! it. [`Granted`] can only be made here, and nothing opens a stored blob, a fill or a manifest without one.
 //!
-//! Owns the memory tier of facts, the proofs under way, and what is to be written down at a fill's end.
+//! What a running fill learns is [`Provisional`]: the bytes that its source serves are not proven to be the digest's
+//! yet. It holds while the value lives, and is written down only after [`Rights::confirm`].
+//!
+//! Owns the memory tier of facts, the proofs under way, and what is to be written down when its digest is stored.
 
-use std::collections::HashMap;
+mod provisional;
+
 use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
 
 use crate::metrics::{self, RightsOutcome};
 use crate::mirror::error::MirrorError;
@@ -18,8 +24,13 @@ use crate::oci::{Digest, Reference, Registry, Repository, RepositoryName};
 use crate::store::{Store, Visibility};
 use crate::upstream::{Access, Upstream};
 
+pub use provisional::Provisional;
+use provisional::Table;
+
 /// Facts kept in memory, at most; each is some 200 bytes.
 const FACTS: u64 = 100_000;
+/// Facts of digests that are not stored yet, at most. One that falls out is asked for again after a restart.
+const UNWRITTEN: u64 = 10_000;
 
 /// Proof that a repository may serve a digest.
 #[derive(Debug, Clone)]
@@ -60,20 +71,27 @@ type Answer = Result<Option<u64>, MirrorError>;
 #[derive(Debug)]
 pub struct Rights {
     store: Store,
-    facts: moka::sync::Cache<Fact, ()>,
+    /// Proven.
+    facts: Cache<Fact, ()>,
+    provisional: Arc<Table>,
     proofs: SingleFlight<Question, Answer>,
-    /// Learned while a fill runs; written down when its blob is in the index.
-    unwritten: Mutex<HashMap<Digest, Vec<Fact>>>,
+    /// Proven of digests that were not in the index then; written down when they are.
+    unwritten: Cache<Digest, Vec<Fact>>,
 }
 
 impl Rights {
     /// Rights over `store`. Proofs under way are among `tasks`.
     pub fn new(store: Store, tasks: Tasks) -> Self {
+        // What was learned last is wanted next.
+        let facts = Cache::builder().eviction_policy(EvictionPolicy::lru());
+        let unwritten = Cache::builder().eviction_policy(EvictionPolicy::lru());
+        let count = |_: &Digest, facts: &Vec<Fact>| u32::try_from(facts.len()).unwrap_or(u32::MAX);
         Self {
             store,
-            facts: moka::sync::Cache::new(FACTS),
+            facts: facts.max_capacity(FACTS).build(),
+            provisional: Arc::default(),
             proofs: SingleFlight::new(tasks),
-            unwritten: Mutex::default(),
+            unwritten: unwritten.max_capacity(UNWRITTEN).weigher(count).build(),
         }
     }
 
@@ -97,23 +115,29 @@ impl Rights {
         Some(Granted { digest: *digest })
     }
 
-    /// As [`Rights::known`], from memory alone.
+    /// As [`Rights::known`], from memory alone. What a running fill has learned counts.
     pub fn remembered(&self, repository: &Repository, digest: &Digest) -> Option<Granted> {
         let mut fact = Fact {
             registry: repository.registry.clone(),
             name: None,
             digest: *digest,
         };
-        if !self.facts.contains_key(&fact) {
+        if !self.holds(&fact) {
             fact.name = Some(repository.name.clone());
-            // `get`, so that the fact counts as used.
-            self.facts.get(&fact)?;
+            if !self.holds(&fact) {
+                return None;
+            }
         }
         Some(Granted { digest: *digest })
     }
 
-    /// The upstream has served `digest` in the repository `name`: everyone who may, may read it from now on.
-    /// [`Rights::persist`] writes it down.
+    fn holds(&self, fact: &Fact) -> bool {
+        // `get`, so that the fact counts as used.
+        self.facts.get(fact).is_some() || self.provisional.holds(fact)
+    }
+
+    /// The upstream has confirmed that the repository `name` holds `digest`, or has served bytes there that match it:
+    /// everyone who may, may read it from now on. [`Rights::persist`] writes it down.
     pub fn remember(
         &self,
         upstream: &Upstream,
@@ -121,27 +145,44 @@ impl Rights {
         digest: &Digest,
         access: Access,
     ) -> Granted {
-        let public = access == Access::Anonymous || upstream.is_public(name);
-        let fact = Fact {
-            registry: upstream.registry().clone(),
-            name: (!public).then(|| name.clone()),
-            digest: *digest,
-        };
-        if self.facts.get(&fact).is_none() {
-            self.facts.insert(fact.clone(), ());
-        }
-        let mut unwritten = self.unwritten();
-        let facts = unwritten.entry(*digest).or_default();
-        if !facts.contains(&fact) {
-            facts.push(fact);
-        }
+        self.note(learned(upstream, name, digest, access));
         Granted { digest: *digest }
+    }
+
+    /// The upstream has begun to serve `digest` in the repository `name`, and its bytes are yet to be verified.
+    pub fn provisional(
+        &self,
+        upstream: &Upstream,
+        name: &RepositoryName,
+        digest: &Digest,
+        access: Access,
+    ) -> Provisional {
+        Provisional::new(&self.provisional, learned(upstream, name, digest, access))
+    }
+
+    /// The bytes behind these facts match their digest. [`Rights::persist`] writes them down, once those are stored.
+    pub fn confirm(&self, facts: Vec<Provisional>) {
+        for provisional in facts {
+            // Proven before it is withdrawn, so that it holds at every instant.
+            self.note(provisional.fact().clone());
+        }
+    }
+
+    fn note(&self, fact: Fact) {
+        self.facts.insert(fact.clone(), ());
+        let entry = self.unwritten.entry(fact.digest);
+        entry.and_upsert_with(|known| {
+            let mut facts = known.map(moka::Entry::into_value).unwrap_or_default();
+            if !facts.contains(&fact) {
+                facts.push(fact);
+            }
+            facts
+        });
     }
 
     /// Writes down what was learned of `digest`. Called once its row is in the index.
     pub async fn persist(&self, digest: &Digest) {
-        let facts = self.unwritten().remove(digest).unwrap_or_default();
-        for fact in facts {
+        for fact in self.unwritten.remove(digest).unwrap_or_default() {
             let written = self
                 .store
                 .record_link(&fact.registry, fact.name.as_ref(), digest)
@@ -154,7 +195,7 @@ impl Rights {
 
     /// Forgets what was to be written down of a digest that did not make it into the cache.
     pub fn forget_unwritten(&self, digest: &Digest) {
-        self.unwritten().remove(digest);
+        self.unwritten.invalidate(digest);
     }
 
     /// Asks the upstream whether the repository holds `digest`: one question at a time, however many ask.
@@ -195,15 +236,22 @@ impl Rights {
         };
         metrics::rights_check(upstream.label(), outcome);
         let (size, access) = confirmed?;
+        // Noted before the look: a fill that commits in between finds it.
         self.remember(upstream, name, digest, access);
-        self.persist(digest).await;
+        if matches!(self.store.stat(digest).await, Ok(Some(_))) {
+            self.persist(digest).await;
+        }
         Ok(size)
     }
+}
 
-    fn unwritten(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Vec<Fact>>> {
-        self.unwritten
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+/// What an upstream's answer in the repository `name` says about who may read `digest`.
+fn learned(upstream: &Upstream, name: &RepositoryName, digest: &Digest, access: Access) -> Fact {
+    let public = access == Access::Anonymous || upstream.is_public(name);
+    Fact {
+        registry: upstream.registry().clone(),
+        name: (!public).then(|| name.clone()),
+        digest: *digest,
     }
 }
 
@@ -235,3 +283,6 @@ async fn confirm(
     let manifest = upstream.get_manifest(name, &reference).await;
     Ok((None, manifest.map_err(failed)?.access))
 }
+
+#[cfg(test)]
+mod tests;

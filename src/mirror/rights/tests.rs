@@ -1,0 +1,128 @@
+//! What is known of rights, and when it is written down, against a real store and a scripted upstream.
+
+use forebay_loadtest::origin::{Auth, Origin, Repository as Holding};
+
+use super::*;
+use crate::mirror::tests::{Bench, repository};
+use crate::oci::{Algorithm, Verified};
+use crate::store::Faults;
+
+const BODY: &[u8] = b"a blob of a private repository";
+const LOGIN: &str = "username = \"ci\"\npassword = \"secret\"";
+
+/// A mirror with a login at an origin where `team/one` and `team/two` are private; `team/one` holds the blob.
+async fn private_blob() -> (Origin, Bench, Arc<Rights>) {
+    let builder = Origin::docker_hub()
+        .auth(Auth::token())
+        .user("ci", "secret")
+        .repository("team/one", |repository| {
+            repository.private();
+            repository.blob(BODY)
+        })
+        .repository("team/two", Holding::private);
+    let origin = builder.start().await.unwrap();
+    let bench = Bench::start(&origin, ["", LOGIN], Faults::none()).await;
+    let rights = Arc::clone(&bench.mirror.inner.rights);
+    (origin, bench, rights)
+}
+
+fn digest() -> Digest {
+    Digest::of(Algorithm::Sha256, BODY)
+}
+
+fn verified() -> Verified {
+    digest().verify(BODY).unwrap()
+}
+
+async fn prove(bench: &Bench, rights: &Arc<Rights>, name: &str) {
+    let name = repository(name).name;
+    let proven = rights
+        .prove(&bench.upstream, &name, Kind::Blob, &digest())
+        .await;
+    proven.unwrap();
+}
+
+async fn store(bench: &Bench) {
+    let stored = bench.store.put(verified(), BODY.into(), None).await;
+    stored.unwrap();
+}
+
+async fn is_written_down(bench: &Bench, name: &str) -> bool {
+    let repository = repository(name);
+    let (registry, name) = (&repository.registry, &repository.name);
+    let link = bench.store.has_link(registry, name, &digest()).await;
+    link.unwrap().is_some()
+}
+
+/// Each HEAD of a blob that was never fetched cost an index transaction, and left a link for a sweep to remove.
+#[tokio::test]
+async fn a_proof_is_written_down_only_when_its_digest_is_stored() {
+    let (_origin, bench, rights) = private_blob().await;
+    let (one, two) = (repository("team/one"), repository("team/two"));
+    prove(&bench, &rights, "team/one").await;
+    assert!(rights.known(&one, &digest()).await.is_some());
+    assert!(rights.known(&two, &digest()).await.is_none());
+    assert!(!is_written_down(&bench, "team/one").await);
+
+    store(&bench).await;
+    rights.persist(&digest()).await;
+    assert!(
+        is_written_down(&bench, "team/one").await,
+        "the fill writes it"
+    );
+}
+
+#[tokio::test]
+async fn a_proof_of_what_is_stored_is_written_down_at_once() {
+    let (_origin, bench, rights) = private_blob().await;
+    store(&bench).await;
+    prove(&bench, &rights, "team/one").await;
+    assert!(is_written_down(&bench, "team/one").await);
+}
+
+/// A source that served wrong bytes kept the right that its answer seemed to give, and another client's proof wrote it
+/// down.
+#[tokio::test]
+async fn what_a_fill_has_learned_holds_while_it_runs_and_stays_only_when_its_bytes_are_proven() {
+    let (_origin, bench, rights) = private_blob().await;
+    let (one, two) = (repository("team/one"), repository("team/two"));
+    let learn = || rights.provisional(&bench.upstream, &two.name, &digest(), Access::Credentialed);
+    let (first, second) = (learn(), learn());
+    assert!(rights.remembered(&two, &digest()).is_some());
+    assert!(rights.remembered(&one, &digest()).is_none());
+
+    // Meanwhile somebody proves another repository's right, of a digest that is stored.
+    store(&bench).await;
+    prove(&bench, &rights, "team/one").await;
+    assert!(!is_written_down(&bench, "team/two").await);
+
+    drop(first);
+    assert!(
+        rights.remembered(&two, &digest()).is_some(),
+        "another holds it"
+    );
+    drop(second);
+    assert!(rights.remembered(&two, &digest()).is_none());
+    assert!(
+        rights.remembered(&one, &digest()).is_some(),
+        "a proof stays"
+    );
+
+    rights.confirm(vec![learn()]);
+    assert!(rights.remembered(&two, &digest()).is_some());
+    rights.persist(&digest()).await;
+    assert!(is_written_down(&bench, "team/two").await);
+}
+
+#[tokio::test]
+async fn what_is_never_stored_is_forgotten_in_the_end() {
+    let (_origin, bench, rights) = private_blob().await;
+    let name = repository("team/one").name;
+    let nth = |n: u64| Digest::of(Algorithm::Sha256, &n.to_le_bytes());
+    for n in 0..2 * UNWRITTEN {
+        rights.remember(&bench.upstream, &name, &nth(n), Access::Credentialed);
+    }
+    rights.unwritten.run_pending_tasks();
+    assert!(rights.unwritten.weighted_size() <= UNWRITTEN);
+    assert!(rights.unwritten.contains_key(&nth(2 * UNWRITTEN - 1)));
+}
