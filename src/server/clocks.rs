@@ -59,6 +59,11 @@ impl HeadClock {
         first
     }
 
+    /// Starts the wait anew at the next poll: what is being written comes before what is waited for.
+    pub(super) fn hold(&mut self) {
+        self.armed = false;
+    }
+
     /// Ready when the head is late. While a request runs there is nothing to be late for.
     pub(super) fn poll_late(&mut self, cx: &mut Context<'_>, turn: u32) -> Poll<()> {
         self.enter(turn);
@@ -101,6 +106,11 @@ impl WriteClock {
             pending: None,
             alarm: None,
         }
+    }
+
+    /// Whether the last write is still pending on the socket.
+    pub(super) fn is_pending(&self) -> bool {
+        self.pending.is_some()
     }
 
     pub(super) fn progress(&mut self, bytes: usize) {

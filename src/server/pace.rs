@@ -3,6 +3,7 @@
 //! hyper knows one limit for the wait for a head, idle time included, and none at all for writes. So
 //! the clocks are ours: a head must be complete within the header timeout of its first byte, a
 //! connection may wait for that byte for the idle timeout, and a client that does not read is ended.
+//! The wait for a head begins when the response before it has left: a slow reader is not idle.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -45,6 +46,8 @@ pub(super) struct Paced {
     turn: Arc<Turn>,
     head: HeadClock,
     write: WriteClock,
+    /// A read waits without a deadline, until what is being written is flushed.
+    held: bool,
     /// The client has ended its side, or we have given it up: nothing to linger for.
     over: bool,
 }
@@ -56,6 +59,7 @@ impl Paced {
             turn,
             head: HeadClock::new(limits.header_timeout, limits.idle_timeout),
             write: WriteClock::new(limits.write_idle_timeout),
+            held: false,
             over: false,
         }
     }
@@ -105,6 +109,13 @@ impl AsyncRead for Paced {
                     metrics::connection_closed(metrics::Closed::TlsHello);
                 }
                 Poll::Ready(result)
+            }
+            Poll::Pending if this.write.is_pending() => {
+                // hyper drops a body once its end is buffered, so the turn is over before the client
+                // has it all. The write clock alone bounds this.
+                this.head.hold();
+                this.held = true;
+                Poll::Pending
             }
             Poll::Pending => {
                 ready!(this.head.poll_late(cx, turn));
@@ -163,7 +174,13 @@ impl AsyncWrite for Paced {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        // hyper flushes once all is written. Then it reads again only if woken, and only a read starts
+        // the head's clock.
+        if std::mem::take(&mut this.held) {
+            cx.waker().wake_by_ref();
+        }
+        Pin::new(&mut this.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -281,6 +281,24 @@ async fn an_idle_connection_is_closed_after_the_idle_timeout_only() {
     );
 }
 
+/// Once a body's end was buffered the connection counted as idle, and the idle timeout took from a
+/// slow client what had not been written yet.
+#[tokio::test]
+async fn a_slow_reader_gets_every_byte_and_is_idle_only_after_the_last() {
+    const LENGTH: usize = 16 << 20;
+    let settings = Settings {
+        idle_timeout: SHORT,
+        ..patient()
+    };
+    let server = Server::start(settings, || ResponseBody::whole(vec![b'x'; LENGTH]));
+    let mut client = server.send(GET).await;
+    let head = client.read_until("\r\n\r\n").await;
+    tokio::time::sleep(4 * SHORT).await;
+    let (text, end) = client.read_to_end().await;
+    assert!(head.contains("content-length: 16777216\r\n"), "{head}");
+    assert_eq!((text.len(), end), (LENGTH, Ok(())));
+}
+
 #[tokio::test]
 async fn a_client_that_does_not_read_is_ended() {
     let (gone, ended) = oneshot::channel::<()>();
