@@ -44,7 +44,8 @@ pub struct Settings {
     pub write_idle_timeout: Duration,
     /// How long running responses may go on after shutdown was asked for.
     pub drain: Duration,
-    /// Open connections; more wait in the kernel's backlog until one closes.
+    /// Open connections; more wait until one closes, one a listener accepted, the rest in the kernel's
+    /// backlog.
     pub max_connections: usize,
 }
 

@@ -1,4 +1,8 @@
-//! The accept loop: waits for capacity, survives what `accept` can fail with, spawns connections.
+//! The accept loop: survives what `accept` can fail with, waits for capacity, spawns connections.
+//!
+//! A place is asked for only once there is a connection to fill it: a listener that held one in
+//! reserve would take it from the others. So at the cap each listener holds one accepted connection,
+//! and the rest wait in the kernel's backlog.
 
 use std::future::Future;
 use std::io;
@@ -46,9 +50,6 @@ async fn accept_from<F: Future<Output = io::Result<(TcpStream, SocketAddr)>>>(
     let mut failing = Seldom::default();
     let mut full = Seldom::default();
     loop {
-        let Some(permit) = capacity(shared, &mut full).await else {
-            return;
-        };
         let accepted = tokio::select! {
             biased;
             () = shared.shutdown.cancelled() => return,
@@ -57,6 +58,9 @@ async fn accept_from<F: Future<Output = io::Result<(TcpStream, SocketAddr)>>>(
         match accepted {
             Ok((stream, peer)) => {
                 pause = BACK_OFF.0;
+                let Some(permit) = capacity(shared, &mut full).await else {
+                    return;
+                };
                 spawn(stream, peer, permit);
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -80,7 +84,6 @@ async fn capacity(shared: &Shared, full: &mut Seldom) -> Option<OwnedSemaphorePe
     if let Ok(permit) = Arc::clone(&shared.capacity).try_acquire_owned() {
         return Some(permit);
     }
-    metrics::connection_closed(metrics::Closed::Cap);
     if full.due() {
         tracing::warn!(
             connections = shared.settings.max_connections,

@@ -48,7 +48,8 @@ pub(super) async fn serve(
         async move {
             let mut response = response.await;
             if shared.capacity.available_permits() == 0 {
-                // Others wait for this place.
+                // Others may wait for this place.
+                metrics::connection_closed(metrics::Closed::Cap);
                 response
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));
