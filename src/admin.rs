@@ -1,9 +1,11 @@
 //! The operators' listener: is it alive, is it ready, and what does it do?
 //!
 //! `/healthz` says that the process answers, `/readyz` whether clients should be sent here, `/metrics`
-//! gives the metrics. It is up before the cache is open and until the last transfer has ended, so
+//! gives the metrics. A mirror that cannot write its cache is ready, if degraded: it passes through
+//! what it cannot keep, and without it clients would have nothing. It is up before the cache is open and until the last transfer has ended, so
 //! that both can be watched.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Admin {
     recorder: Recorder,
     phase: Arc<Mutex<Phase>>,
+    /// The cache could not be written when last asked.
+    degraded: Arc<AtomicBool>,
 }
 
 /// Where the process is in its life.
@@ -42,6 +46,7 @@ impl Admin {
         Self {
             recorder,
             phase: Arc::new(Mutex::new(Phase::Starting)),
+            degraded: Arc::default(),
         }
     }
 
@@ -70,10 +75,7 @@ impl Admin {
         }
         match path {
             "/healthz" => text(StatusCode::OK, "alive\n"),
-            "/readyz" => match self.readiness().await {
-                Ok(()) => text(StatusCode::OK, "ready\n"),
-                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
-            },
+            "/readyz" => self.readiness().await,
             "/metrics" => typed(StatusCode::OK, PROMETHEUS, self.recorder.render()),
             _ => text(
                 StatusCode::NOT_FOUND,
@@ -82,21 +84,42 @@ impl Admin {
         }
     }
 
-    async fn readiness(&self) -> Result<(), String> {
+    async fn readiness(&self) -> Response<String> {
+        let not_ready = |why| text(StatusCode::SERVICE_UNAVAILABLE, why);
         let phase = self
             .phase
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let mirror = match phase {
-            Phase::Starting => return Err("starting: the cache is not open yet".into()),
-            Phase::Draining => return Err("draining".into()),
+            Phase::Starting => return not_ready("starting: the cache is not open yet\n"),
+            Phase::Draining => return not_ready("draining\n"),
             Phase::Serving(mirror) => mirror,
         };
-        match tokio::time::timeout(PROBE, mirror.ready()).await {
+        let cache = match tokio::time::timeout(PROBE, mirror.ready()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(format!("the cache cannot be written: {error}")),
             Err(_) => Err("the cache's disk does not answer".into()),
+        };
+        self.ready(cache)
+    }
+
+    /// The answer while clients are served; a change of the cache's state is logged.
+    fn ready(&self, cache: Result<(), String>) -> Response<String> {
+        let was_degraded = self.degraded.swap(cache.is_err(), Ordering::Relaxed);
+        match cache {
+            Ok(()) => {
+                if was_degraded {
+                    tracing::info!("the cache can be written again");
+                }
+                text(StatusCode::OK, "ready\n")
+            }
+            Err(why) => {
+                if !was_degraded {
+                    tracing::warn!(%why, "degraded: content is passed through and not kept; check the disk of `cache.dir`");
+                }
+                text(StatusCode::OK, format!("degraded: {why}\n"))
+            }
         }
     }
 
@@ -140,6 +163,19 @@ mod tests {
         admin.draining();
         assert_eq!(get(&admin, "/readyz").await, (503, "draining\n".into()));
         assert_eq!(get(&admin, "/healthz").await.0, 200);
+    }
+
+    #[test]
+    fn a_mirror_that_cannot_write_its_cache_is_still_ready() {
+        let admin = Admin::new(Recorder::install().unwrap());
+        let ready = |cache| {
+            let response = admin.ready(cache);
+            (response.status().as_u16(), response.into_body())
+        };
+        let full = || Err("no room".to_owned());
+        assert_eq!(ready(full()), (200, "degraded: no room\n".into()));
+        assert_eq!(ready(full()), (200, "degraded: no room\n".into()));
+        assert_eq!(ready(Ok(())), (200, "ready\n".into()));
     }
 
     #[tokio::test]
