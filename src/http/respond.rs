@@ -170,20 +170,20 @@ pub(super) fn has(headers: &HeaderMap, digest: &Digest) -> bool {
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
-/// RFC 9211.
+/// RFC 9211. A hit is what was not forwarded before it was served; a revalidation was.
 fn cache_status(status: CacheStatus) -> HeaderValue {
     HeaderValue::from_static(match status {
         CacheStatus::Hit => "forebay; hit",
-        CacheStatus::Revalidated => "forebay; hit; detail=revalidated",
+        CacheStatus::Revalidated => "forebay; fwd=stale; detail=revalidated",
         CacheStatus::Miss => "forebay; fwd=miss",
         CacheStatus::Collapsed => "forebay; fwd=miss; collapsed",
-        CacheStatus::Unverified => "forebay; fwd=miss; collapsed; detail=unverified",
+        CacheStatus::Unverified => "forebay; fwd=miss; detail=unverified",
         CacheStatus::Bypass => "forebay; fwd=bypass",
         CacheStatus::Stale(StaleReason::Unavailable) => {
             "forebay; fwd=stale; detail=upstream-unavailable"
         }
         CacheStatus::Stale(StaleReason::Quota) => "forebay; fwd=stale; detail=upstream-quota",
-        CacheStatus::Stale(StaleReason::Revalidating) => "forebay; fwd=stale; detail=revalidating",
+        CacheStatus::Stale(StaleReason::Revalidating) => "forebay; hit; detail=revalidating",
     })
 }
 

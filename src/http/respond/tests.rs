@@ -190,10 +190,22 @@ fn every_cache_status_is_of_rfc_9211s_form() {
         CacheStatus::Unverified,
         CacheStatus::Bypass,
         CacheStatus::Stale(StaleReason::Quota),
+        CacheStatus::Stale(StaleReason::Unavailable),
+        CacheStatus::Stale(StaleReason::Revalidating),
     ] {
         let value = cache_status(status);
         let parameters: Vec<_> = value.to_str().unwrap().split("; ").collect();
         assert_eq!(parameters[0], "forebay");
+        // The stored copy was served after the upstream was asked, in vain or not.
+        let was_stale = matches!(
+            status,
+            CacheStatus::Revalidated
+                | CacheStatus::Stale(StaleReason::Quota | StaleReason::Unavailable)
+        );
+        assert_eq!(parameters.contains(&"fwd=stale"), was_stale, "{status:?}");
+        // Only a request that joined another's was collapsed.
+        let joined = matches!(status, CacheStatus::Collapsed);
+        assert_eq!(parameters.contains(&"collapsed"), joined, "{status:?}");
         // A hit is not forwarded, and everything else says why it was.
         let hit = parameters.contains(&"hit");
         assert_ne!(
