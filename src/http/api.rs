@@ -15,7 +15,7 @@ use crate::mirror::{Mirror, MirrorError, Served, Wanted};
 
 /// Clients give up on a response's head after 30 s (containerd 2.3). The mirror's own bounds end
 /// sooner; this one ends what they miss.
-const HEAD_WITHIN: Duration = Duration::from_secs(25);
+const HEAD_WITHIN: Duration = Duration::from_secs(24);
 
 /// Answers the requests of registry clients.
 #[derive(Clone)]
