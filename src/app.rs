@@ -15,7 +15,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
@@ -57,6 +57,9 @@ pub enum RunError {
     /// A second signal.
     #[error("told twice to stop; running transfers were cut")]
     Interrupted,
+    /// The server ended though nobody told it to.
+    #[error("the server failed; this is a bug, please report it with the log before it")]
+    ServerFailed,
 }
 
 impl RunError {
@@ -102,8 +105,16 @@ async fn serve(config: &Config, recorder: Recorder) -> Result<(), RunError> {
     let api = Api::new(mirror.clone());
     let serving = server::run(clients, settings, clients_service(api), shutdown.clone());
     // Detached, but for the handle: it ends when told to.
-    let serving = tokio::spawn(serving);
-    signals.next().await;
+    let mut serving = tokio::spawn(serving);
+    tokio::select! {
+        () = signals.next() => {}
+        ended = &mut serving => {
+            admin.draining();
+            let failed = ended_untold(ended);
+            close(&mirror, &store).await;
+            return Err(failed);
+        }
+    }
     tracing::info!(seconds = settings.drain.as_secs(), "draining");
     admin.draining();
     shutdown.cancel();
@@ -130,6 +141,15 @@ async fn open(config: &Config) -> Result<(Mirror, Store), RunError> {
     Ok((Mirror::new(config, store.clone(), upstreams), store))
 }
 
+/// No listener is left, so there is no signal to wait for: whoever runs the process starts it again.
+fn ended_untold(ended: Result<server::Drained, JoinError>) -> RunError {
+    match ended {
+        Ok(_) => tracing::error!("the server ended though it was not told to; stopping"),
+        Err(error) => tracing::error!(%error, "the server failed; stopping"),
+    }
+    RunError::ServerFailed
+}
+
 /// Waits for the drain, then puts the cache in order.
 async fn end(serving: JoinHandle<server::Drained>, mirror: &Mirror, store: &Store) {
     match serving.await {
@@ -142,6 +162,10 @@ async fn end(serving: JoinHandle<server::Drained>, mirror: &Mirror, store: &Stor
         Ok(_) => {}
         Err(error) => tracing::error!(%error, "the server failed"),
     }
+    close(mirror, store).await;
+}
+
+async fn close(mirror: &Mirror, store: &Store) {
     let closed = tokio::time::timeout(CLOSING, async {
         mirror.shutdown().await;
         store.close().await;
