@@ -1,6 +1,5 @@
 //! The mirror's process: configured, started, watched, stopped by its id.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
@@ -310,20 +309,30 @@ pub(crate) fn committed(cache: &Path) -> Vec<String> {
     names
 }
 
-/// The bytes that the files below a directory have. A file that is renamed meanwhile is counted once.
+/// The bytes that the files below `directory` have on disk for certain: those of files that were there when the look
+/// began and still are when it ends. A plain walk counts a file twice that is renamed meanwhile, and adds up files that
+/// were never there at once; this never says more than there was at one instant.
 pub(crate) fn bytes_below(directory: &Path) -> u64 {
-    let mut sizes = HashMap::new();
-    add_files(directory, &mut sizes);
-    sizes.values().sum()
+    let mut found = Vec::new();
+    collect(directory, &mut found);
+    let still = |(path, before): (PathBuf, std::fs::Metadata)| {
+        let after = std::fs::symlink_metadata(path).ok()?;
+        (after.ino() == before.ino()).then(|| before.blocks().min(after.blocks()) * 512)
+    };
+    found.into_iter().filter_map(still).sum()
 }
 
-fn add_files(directory: &Path, sizes: &mut HashMap<u64, u64>) {
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        match entry.metadata() {
-            Ok(meta) if meta.is_dir() => add_files(&entry.path(), sizes),
-            Ok(meta) => drop(sizes.insert(meta.ino(), meta.len())),
-            // Gone since it was listed.
-            Err(_) => {}
+fn collect(directory: &Path, found: &mut Vec<(PathBuf, std::fs::Metadata)>) {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let Ok(meta) = entry.metadata() else {
+            continue;
+        };
+        if meta.is_dir() {
+            collect(&entry.path(), found);
         }
+        found.push((entry.path(), meta));
     }
 }
