@@ -30,6 +30,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::{Notify, watch};
 
 use crate::mirror::error::MirrorError;
+use crate::mirror::rights::Provisional;
 use crate::oci::{Digest, Verifier};
 use crate::store::{Extents, PartialFile};
 
@@ -101,6 +102,8 @@ pub struct Fill {
     file: OnceLock<Arc<PartialFile>>,
     readers: watch::Sender<usize>,
     wanted: Mutex<Vec<Range<u64>>>,
+    /// What its sources' answers say about rights, until the digest proves them or the fill ends without the blob.
+    learned: Mutex<Vec<Provisional>>,
     /// Wakes the driver: a range is wanted.
     nudge: Notify,
 }
@@ -115,6 +118,7 @@ impl Fill {
             file: OnceLock::new(),
             readers: watch::Sender::new(0),
             wanted: Mutex::default(),
+            learned: Mutex::default(),
             nudge: Notify::new(),
         }
     }
@@ -143,6 +147,17 @@ impl Fill {
         }
         drop(wanted);
         self.nudge.notify_one();
+    }
+
+    fn learn(&self, fact: Provisional) {
+        self.learned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(fact);
+    }
+
+    fn take_learned(&self) -> Vec<Provisional> {
+        std::mem::take(&mut *self.learned.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn take_wanted(&self) -> Vec<Range<u64>> {

@@ -94,12 +94,19 @@ fn prepare(
             &inner.live,
         ),
     };
+    // Readers of the earlier writer may be behind what it had hashed, whatever got recorded of that.
+    let promised = file.promised();
+    let recorded = sidecar.recorded().max(promised);
     let usable = match size {
         // More than the whole blob: the earlier writer was told another length.
-        Some(size) if sidecar.recorded() > size => 0,
-        _ => sidecar.recorded(),
+        Some(size) if recorded > size => 0,
+        _ => recorded,
     };
     let verifier = hash_prefix(inner, &file, digest, usable)?;
+    if verifier.hashed() < promised {
+        // What they count on must not change under them: this file is given up, the next writer gets another.
+        return Err(StoreError::Busy);
+    }
     if verifier.hashed() != sidecar.recorded() {
         sidecar.record(disk, verifier.hashed());
     }

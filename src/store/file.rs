@@ -27,6 +27,8 @@ pub(crate) struct DiskFile {
     live: Arc<Live>,
     /// The bytes of a file that was removed while open: charged until the last reader closes it.
     held: Mutex<Option<Charge>>,
+    /// How far a writer had hashed it when it stopped: its readers may count on that much.
+    promised: AtomicU64,
 }
 
 impl DiskFile {
@@ -44,6 +46,7 @@ impl DiskFile {
             reads: Arc::clone(reads),
             live: Arc::clone(live),
             held: Mutex::new(None),
+            promised: AtomicU64::new(0),
         })
     }
 
@@ -53,6 +56,16 @@ impl DiskFile {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The first `hashed` bytes stay as they are for as long as the file is open.
+    pub(crate) fn promise(&self, hashed: u64) {
+        self.promised.fetch_max(hashed, Ordering::Relaxed);
+    }
+
+    /// What was promised.
+    pub(crate) fn promised(&self) -> u64 {
+        self.promised.load(Ordering::Relaxed)
     }
 
     /// The file has no name any more; its bytes are free when this is dropped.

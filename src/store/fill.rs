@@ -131,6 +131,7 @@ impl Drop for Fill {
             return;
         };
         held.claim.settle();
+        self.file.promise(self.hashed);
         let (inner, digest, hashed) = (Arc::clone(&self.inner), self.digest, self.hashed);
         let written = self.extents.bytes();
         let reads = Arc::clone(&inner.reads);

@@ -155,8 +155,9 @@ impl<'a> Driver<'a> {
             Event::Opened { id, answer, access } => {
                 let source = connection.source.clone();
                 if self.fill.sources.prove() {
-                    let rights = &self.env.rights;
-                    rights.remember(&source.upstream, &source.name, &self.fill.digest, access);
+                    let (rights, digest) = (&self.env.rights, &self.fill.digest);
+                    let fact = rights.provisional(&source.upstream, &source.name, digest, access);
+                    self.fill.learn(fact);
                 }
                 self.take_opened(id, answer)
             }

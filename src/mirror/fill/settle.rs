@@ -98,6 +98,7 @@ async fn complete(env: &Arc<Env>, fill: &Arc<Fill>, writer: BlobWriter) -> FillO
             return mismatch(env, fill);
         }
     };
+    env.rights.confirm(fill.take_learned());
     fill.progress.send_replace(Progress::Verified {
         size: verified.size(),
     });
@@ -134,7 +135,7 @@ fn report(fill: &Fill, wrong: &Mismatch) {
 }
 
 fn mismatch(env: &Arc<Env>, fill: &Arc<Fill>) -> FillOutcome {
-    env.rights.forget_unwritten(&fill.digest);
+    drop(fill.take_learned());
     // The new fill stands in the table before the readers of this one are told, so that they find it.
     env.start_over(fill);
     fill.progress
@@ -144,7 +145,7 @@ fn mismatch(env: &Arc<Env>, fill: &Arc<Fill>) -> FillOutcome {
 
 fn detach(env: &Env, fill: &Arc<Fill>, left: Detached, error: &StoreError) -> FillOutcome {
     tracing::warn!(digest = %fill.digest, %error, "the cache can't take this blob; its readers go on without it");
-    env.rights.forget_unwritten(&fill.digest);
+    drop(fill.take_learned());
     env.remove(fill);
     fill.progress
         .send_replace(Progress::Detached(Arc::new(left)));
@@ -152,7 +153,7 @@ fn detach(env: &Env, fill: &Arc<Fill>, left: Detached, error: &StoreError) -> Fi
 }
 
 fn leave(env: &Arc<Env>, fill: &Arc<Fill>, failure: Failure) {
-    env.rights.forget_unwritten(&fill.digest);
+    drop(fill.take_learned());
     env.remove(fill);
     fill.progress.send_replace(Progress::Failed(failure));
 }

@@ -33,20 +33,23 @@ pub async fn run(env: Arc<Env>, fill: Arc<Fill>) {
     abandoned.disarm();
 }
 
-/// Waits for a place and opens the file. A fill that nobody waits for any more does not start.
+/// Waits for a place and opens the file. A fill that nobody waits for any more does not start, but for one that starts
+/// over: those who were told of the mismatch are on their way to it.
 async fn start<'a>(env: &'a Env, fill: &Fill) -> Result<(BlobWriter, SemaphorePermit<'a>), End> {
-    let opened = async {
-        let place = env.places.acquire().await.map_err(|_| End::Paused)?;
-        // Of unknown size, until the upstream has told it: room is made for what exists, not for what a manifest
-        // claims.
-        let begun = tokio::time::timeout(OPEN_WITHIN, env.store.begin(fill.digest, None)).await;
-        Ok((begun.unwrap_or(Err(StoreError::Busy)), place))
+    let patience = if fill.attempt == 0 {
+        Duration::ZERO
+    } else {
+        env.settings.linger
     };
-    let (begun, place) = tokio::select! {
-        opened = opened => opened?,
-        () = unread(fill.readers.subscribe(), Duration::ZERO) => return Err(End::Paused),
+    let place = tokio::select! {
+        place = env.places.acquire() => place.map_err(|_| End::Paused)?,
+        () = unread(fill.readers.subscribe(), patience) => return Err(End::Paused),
         () = env.stop.cancelled() => return Err(End::Paused),
     };
+    // Not given up half-way: the store would go on opening the file, and the next fill would find it taken. Of unknown
+    // size, until the upstream has told it: room is made for what exists, not for what a manifest claims.
+    let begun = tokio::time::timeout(OPEN_WITHIN, env.store.begin(fill.digest, None)).await;
+    let begun = begun.unwrap_or(Err(StoreError::Busy));
     let writer = begun.map_err(|error| match error {
         StoreError::AlreadyStored => End::Stored,
         error => End::Disk(error),

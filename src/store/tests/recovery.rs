@@ -458,3 +458,28 @@ async fn nobody_else_can_read_the_cache() {
         }
     }
 }
+
+/// A reader that is behind what an earlier writer had hashed keeps its bytes, even if how far that was could not be
+/// recorded and the next writer starts from less.
+#[tokio::test]
+async fn what_was_hashed_stays_under_a_reader_when_its_record_is_lost() {
+    let dir = Dir::new();
+    let failing = Arc::new(AtomicBool::new(false));
+    let fails = Arc::clone(&failing);
+    let faults = Faults::hook(move |op, _| {
+        (op == Op::State && fails.load(Ordering::Relaxed)).then_some(Fault::Fail(5))
+    });
+    let store = dir.open_with(LIMIT, faults).await;
+    let bytes = body(1, MIB);
+    let digest = digest(&bytes);
+    let writer = store.begin(digest, None).await.unwrap();
+    let reader = writer.reader();
+    failing.store(true, Ordering::Relaxed);
+    let (writer, written) = writer.write(vec![(0, bytes.slice(..500_000))]).await;
+    assert_eq!(written.unwrap().hashed, 500_000);
+    drop(writer);
+    let next = store.begin(digest, None).await.unwrap();
+    assert_eq!(next.hashed(), 500_000, "the next writer goes on behind it");
+    let end = reader.read_at(499_000, 1000).await.unwrap();
+    assert_eq!(end, bytes.slice(499_000..500_000));
+}
