@@ -12,13 +12,13 @@ use super::{cost, docker_hub, run, wanted};
 use crate::harness::{mirror_of, wait_for_exit};
 
 /// A containerd with an empty store: a node that has never pulled anything.
-struct Node {
+pub(super) struct Node {
     child: Child,
     root: TempDir,
 }
 
 impl Node {
-    async fn start(mirror: SocketAddr) -> Self {
+    pub(super) async fn start(mirror: SocketAddr) -> Self {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &str| root.path().join(name);
         let config = format!(
@@ -87,7 +87,7 @@ impl Node {
     }
 
     /// Pulls and unpacks.
-    async fn pull(&self, image: &str, more: &[&str]) {
+    pub(super) async fn pull(&self, image: &str, more: &[&str]) {
         let certs = self.path("certs.d");
         let mut command = self.ctr(&["images", "pull", "--snapshotter", "native", "--hosts-dir"]);
         command.arg(&certs).args(more).arg(image);
@@ -102,7 +102,7 @@ impl Node {
         Path::new(&blobs).join(hex).is_file()
     }
 
-    async fn stop(mut self) {
+    pub(super) async fn stop(mut self) {
         let pid = self.child.id().unwrap().to_string();
         run(Command::new("kill").arg(pid)).await;
         wait_for_exit(&mut self.child).await;

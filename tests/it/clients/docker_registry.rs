@@ -8,8 +8,9 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use super::containerd::Node;
 use super::{run, wanted};
-use crate::harness::{Setup, plain_origin, wait_for_exit};
+use crate::harness::{Forebay, Setup, plain_origin, wait_for_exit};
 
 /// A running registry.
 struct Registry {
@@ -76,7 +77,7 @@ async fn listening(stderr: tokio::process::ChildStderr) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn images_of_a_registry_with_basic_authentication_pull_cold_warm_and_with_it_off() {
-    if !wanted(&["skopeo", "docker-registry", "htpasswd"]) {
+    if !wanted(&["skopeo", "containerd", "ctr", "docker-registry", "htpasswd"]) {
         return;
     }
     let mut registry = Registry::start().await;
@@ -101,14 +102,37 @@ async fn images_of_a_registry_with_basic_authentication_pull_cold_warm_and_with_
         .upstream("username = \"ci\"\npassword = \"secret\"")
         .start()
         .await;
-    for _ in 0..2 {
-        pull(&forebay.address.to_string()).await;
-    }
+    let by_tag = format!("docker://{}/library/app:v1", forebay.address);
+    let image = origin.image("library/app", "v1");
+    let amd64 = image.linux("amd64").descriptor.digest.as_str();
+    let by_digest = format!("docker://{}/library/app@{amd64}", forebay.address);
+    pull(&by_tag).await;
+    let asked = forebay.metric(ASKED, "").await;
+    pull(&by_tag).await;
+    pull(&by_digest).await;
+    pull_with_containerd(&forebay).await;
+    assert_eq!(
+        forebay.metric(ASKED, "").await.to_bits(),
+        asked.to_bits(),
+        "it was all cached"
+    );
     registry.stop().await;
-    pull(&forebay.address.to_string()).await;
+    pull(&by_tag).await;
+    pull(&by_digest).await;
+    pull_with_containerd(&forebay).await;
 }
 
-async fn pull(mirror: &str) {
+/// Counts every request that goes upstream.
+const ASKED: &str = "forebay_upstream_requests_total";
+
+async fn pull_with_containerd(forebay: &Forebay) {
+    let node = Node::start(forebay.address).await;
+    node.pull("docker.io/library/app:v1", &["--all-platforms"])
+        .await;
+    node.stop().await;
+}
+
+async fn pull(image: &str) {
     let target = tempfile::tempdir().unwrap();
     let mut command = Command::new("skopeo");
     command
@@ -118,7 +142,7 @@ async fn pull(mirror: &str) {
             "--all",
             "--src-tls-verify=false",
         ])
-        .arg(format!("docker://{mirror}/library/app:v1"))
+        .arg(image)
         .arg(format!("dir:{}", target.path().display()));
     run(&mut command).await;
 }
