@@ -17,7 +17,7 @@
 //! - All bytes on disk or promised to writers, the index included, stay under the limit at every
 //!   instant (`ledger.rs`); eviction only unlinks (`room.rs`).
 //! - A crash at any point leaves what the next start can use or clear away (`commit.rs`, `open.rs`,
-//!   `upkeep.rs`).
+//!   `sweep.rs`).
 //! - No async thread waits for the disk: all of it is on the blocking pool, except for reads of
 //!   pages that are in memory (`reads.rs`).
 //! - The cache is disposable: every error means "go on without it". Errors of the index heal by
@@ -36,6 +36,7 @@ mod extents;
 mod faults;
 mod file;
 mod fill;
+mod gone;
 mod index;
 mod inner;
 mod layout;
@@ -49,6 +50,7 @@ mod paused;
 mod reads;
 mod room;
 mod settings;
+mod sweep;
 mod sync;
 mod tier;
 mod touches;
@@ -122,6 +124,16 @@ impl Store {
     /// As [`Store::blob`], where the file is open already; never blocks.
     pub fn blob_if_open(&self, digest: &Digest) -> Option<Arc<BlobFile>> {
         self.0.blob_if_open(digest)
+    }
+
+    /// Removes a stored blob that turned out to be unreadable, or wrong; does nothing while it is
+    /// being written. Readers that have it open go on.
+    pub async fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
+        let digest = *digest;
+        self.0
+            .blocking(move |inner| inner.drop_blob(&digest))
+            .await?;
+        self.0.settle_gone().await
     }
 
     /// The length of a stored blob. Not a use.

@@ -1,6 +1,7 @@
 //! Files without rows, and rows without files: the two ways in which the disk and the index can
 //! disagree, and what is done about each.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -147,12 +148,16 @@ impl Inner {
             if self.closed.load(Ordering::Relaxed) {
                 return Err(StoreError::Closed);
             }
-            let count = self
+            let count = match self
                 .disk
-                .read_at(&file, &path, &mut buffer, verifier.hashed())?;
-            if count == 0 {
-                break;
-            }
+                .read_at(&file, &path, &mut buffer, verifier.hashed())
+            {
+                Ok(0) => break,
+                Ok(count) => count,
+                // What cannot be read is no use, and would stop every sweep.
+                Err(error) if error.is_damage() => return self.drop_bad(digest, &path),
+                Err(error) => return Err(error),
+            };
             verifier.update(&buffer[..count]);
             if head.len() <= MAX_MANIFEST_BYTES {
                 head.extend_from_slice(&buffer[..count]);
@@ -160,14 +165,20 @@ impl Inner {
         }
         let size = verifier.hashed();
         if verifier.finish().is_err() {
-            self.disk.unlink(&path)?;
-            drop(self.orphans.take(digest, charged(size), &self.ledger));
-            return Ok(Verdict::Bad);
+            return self.drop_bad(digest, &path);
         }
         Ok(Verdict::Good {
             size,
             media_type: manifest_type(&head),
         })
+    }
+
+    fn drop_bad(&self, digest: &Digest, path: &Path) -> Result<Verdict, StoreError> {
+        tracing::warn!(%digest, "removing a file whose bytes are not what its name says");
+        let on_disk = self.disk.info(path)?.map_or(0, |info| charged(info.size));
+        self.disk.unlink(path)?;
+        drop(self.orphans.take(digest, on_disk, &self.ledger));
+        Ok(Verdict::Bad)
     }
 
     /// Removes a stored blob's file, if it is still there, and has its row removed; the caller owns
@@ -185,6 +196,8 @@ impl Inner {
         {
             file.hold(self.ledger.hold(Kind::Unlinked, charged(size)));
             claim.forget_file();
+            // Somebody may have opened it just before, and kept it there.
+            self.open.remove(digest);
         }
         if !self.is_gone(digest) {
             self.note_gone(*digest, charged(size), claim);

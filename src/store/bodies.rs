@@ -38,8 +38,15 @@ impl Inner {
         }
         let digest = *digest;
         self.blocking(move |inner| {
-            let stored = inner.open_stored(&digest)?;
-            Ok(stored.map(|stored| inner.open.insert(&stored.file)))
+            let Some(Stored { file, .. }) = inner.open_stored(&digest)? else {
+                return Ok(None);
+            };
+            let file = inner.open.insert(&file);
+            // Removed in between, it must not stay open for the next.
+            if file.disk().is_removed() {
+                inner.open.remove(&digest);
+            }
+            Ok(Some(file))
         })
         .await
     }

@@ -65,6 +65,12 @@ impl StoreError {
         }
     }
 
+    /// Whether the disk cannot read back what it was given.
+    pub(crate) fn is_damage(&self) -> bool {
+        let eio = rustix::io::Errno::IO.raw_os_error();
+        matches!(self, Self::Io { op: Op::Read, source, .. } if source.raw_os_error() == Some(eio))
+    }
+
     pub(crate) fn io(op: Op, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { op, path, source }

@@ -73,6 +73,11 @@ impl DiskFile {
         *lock(&self.held) = Some(charge);
     }
 
+    /// Whether the file has no name any more.
+    pub(crate) fn is_removed(&self) -> bool {
+        lock(&self.held).is_some()
+    }
+
     pub(crate) async fn read_at(self: &Arc<Self>, position: u64, max: usize) -> io::Result<Bytes> {
         self.reads.read_at(self, position, max).await
     }

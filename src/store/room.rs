@@ -11,11 +11,10 @@ use std::time::Duration;
 
 use super::error::StoreError;
 use super::fill::remove_partial;
-use super::index::{Change, Place};
-use super::inner::{Inner, lost};
+use super::gone::Gone;
+use super::index::Place;
+use super::inner::Inner;
 use super::ledger::{Charge, Kind, Ledger, Shortfall, charged};
-use super::live::Claim;
-use super::sync::lock;
 use crate::metrics;
 use crate::oci::Digest;
 
@@ -33,17 +32,8 @@ const ATTEMPTS: u32 = 8;
 /// Who makes room, one at a time.
 #[derive(Default)]
 pub(crate) struct Room {
-    gate: tokio::sync::Mutex<()>,
-    gone: Mutex<Option<Gone>>,
-}
-
-/// Blobs whose files are removed and whose rows are not yet.
-struct Gone {
-    digests: Vec<Digest>,
-    charge: Charge,
-    /// Keeps readers and writers away until the rows are gone too; given up when the index fails,
-    /// so that nobody waits for it.
-    claims: Vec<Claim>,
+    pub(super) gate: tokio::sync::Mutex<()>,
+    pub(super) gone: Mutex<Option<Gone>>,
 }
 
 /// Whether the high watermark is passed.
@@ -153,51 +143,6 @@ impl Inner {
         Ok(freed)
     }
 
-    /// Removes the rows of blobs whose files are gone; waits for a running eviction.
-    pub(crate) async fn settle_gone(self: &Arc<Self>) -> Result<(), StoreError> {
-        let _gate = self.room.gate.lock().await;
-        self.clear_gone().await
-    }
-
-    /// As [`Inner::settle_gone`], by who holds the gate.
-    async fn clear_gone(self: &Arc<Self>) -> Result<(), StoreError> {
-        let Some(gone) = lock(&self.room.gone).take() else {
-            return Ok(());
-        };
-        // Goes on when the caller loses interest: the charge must end up somewhere.
-        let inner = Arc::clone(self);
-        let task = self.handle.spawn(async move {
-            let Gone {
-                digests,
-                charge,
-                claims,
-            } = gone;
-            let change = Change::Remove {
-                digests: digests.clone(),
-            };
-            let Err(unsettled) = inner.index.change(change, Some(charge)).await else {
-                drop(claims);
-                inner.report_usage();
-                return Ok(());
-            };
-            if let Some(charge) = unsettled.charge {
-                inner.put_back_gone(digests, charge);
-            }
-            Err(unsettled.error.into())
-        });
-        match task.await {
-            Ok(result) => result,
-            Err(error) => lost(error).await,
-        }
-    }
-
-    /// Whether the digest's file was evicted and its row was not removed yet.
-    pub(crate) fn is_gone(&self, digest: &Digest) -> bool {
-        lock(&self.room.gone)
-            .as_ref()
-            .is_some_and(|gone| gone.digests.contains(digest))
-    }
-
     /// One batch of candidates, in order. Blocks.
     fn evict_batch(
         self: &Arc<Self>,
@@ -275,46 +220,20 @@ impl Inner {
         true
     }
 
-    /// A blob's file is gone: its bytes are free, and its row is to go. The caller owns the digest.
-    pub(crate) fn note_gone(&self, digest: Digest, bytes: u64, claim: Option<Claim>) {
-        let more = self.ledger.hold(Kind::Gone, bytes);
-        let mut slot = lock(&self.room.gone);
-        let gone = slot.get_or_insert_with(|| Gone {
-            digests: Vec::new(),
-            charge: self.ledger.hold(Kind::Gone, 0),
-            claims: Vec::new(),
-        });
-        gone.digests.push(digest);
-        gone.charge.merge(more);
-        gone.claims.extend(claim);
-    }
-
-    fn put_back_gone(&self, digests: Vec<Digest>, charge: Charge) {
-        let mut slot = lock(&self.room.gone);
-        if let Some(gone) = slot.as_mut() {
-            gone.digests.extend(digests);
-            gone.charge.merge(charge);
-        } else {
-            *slot = Some(Gone {
-                digests,
-                charge,
-                claims: Vec::new(),
-            });
-        }
-    }
-
     /// Removes a paused partial file; returns how many bytes that freed. Blocks.
     pub(crate) fn evict_partial(self: &Arc<Self>, digest: &Digest) -> u64 {
         let Some(claim) = self.live.claim_for_upkeep(digest) else {
             return 0;
         };
+        if claim.file().is_some() {
+            return 0;
+        }
         let Some((charge, _)) = self.paused.take(digest) else {
             return 0;
         };
         let bytes = charge.bytes();
-        let is_open = claim.file().is_some();
         remove_partial(self, *digest, charge, &claim);
-        if is_open || self.paused.contains(digest) {
+        if self.paused.contains(digest) {
             return 0;
         }
         bytes

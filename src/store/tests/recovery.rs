@@ -184,6 +184,42 @@ async fn files_that_are_not_what_they_say_are_removed_by_the_sweep() {
     audit(&dir, &store).await;
 }
 
+/// It stopped every sweep at its place, for good.
+#[tokio::test]
+async fn an_orphan_that_cannot_be_read_does_not_stop_the_sweep() {
+    let dir = Dir::new();
+    populate(&dir).await;
+    std::fs::remove_file(dir.path().join("index.redb")).unwrap();
+    let bad = dir.blob(&digest(&body(2, 100)));
+    let broken = bad.clone();
+    let faults =
+        Faults::hook(move |op, path| (op == Op::Read && path == broken).then_some(Fault::Fail(5)));
+    let store = dir.open_with(LIMIT, faults).await;
+    audit(&dir, &store).await;
+    assert!(!bad.exists());
+    assert!(has(&store, &body(1, MIB)).await);
+    assert_eq!(store.usage().blobs, 2);
+}
+
+#[tokio::test]
+async fn a_blob_that_cannot_be_read_can_be_removed_under_its_readers() {
+    let dir = Dir::new();
+    populate(&dir).await;
+    let store = dir.open(LIMIT).await;
+    let blob = body(1, MIB);
+    let reading = store.blob(&digest(&blob)).await.unwrap().unwrap();
+    store.remove(&digest(&blob)).await.unwrap();
+    assert!(store.blob(&digest(&blob)).await.unwrap().is_none());
+    assert_eq!(store.stat(&digest(&blob)).await.unwrap(), None);
+    assert!(read(&reading).await == blob[..]);
+    assert!(store.usage().unlinked > 0);
+    fill(&store, &blob).await.unwrap();
+    assert!(has(&store, &blob).await);
+    assert!(read(&reading).await == blob[..]);
+    drop(reading);
+    audit(&dir, &store).await;
+}
+
 #[tokio::test]
 async fn a_manifest_that_rotted_is_not_served() {
     let dir = Dir::new();
