@@ -34,10 +34,8 @@ use crate::mirror::rights::Provisional;
 use crate::oci::{Digest, Verifier};
 use crate::store::{Extents, PartialFile};
 
+use plan::MOST_WANTED;
 use sources::Sources;
-
-/// Ranges that may be waiting for the driver to look at them.
-const MOST_WANTED: usize = 256;
 
 /// As far as a fill has come.
 #[derive(Debug, Clone)]

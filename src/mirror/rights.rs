@@ -229,9 +229,7 @@ impl Rights {
         let confirmed = confirm(upstream, name, kind, digest).await;
         let outcome = match &confirmed {
             Ok(_) => RightsOutcome::Confirmed,
-            Err(MirrorError::NotFound { .. } | MirrorError::Denied { .. }) => {
-                RightsOutcome::Refused
-            }
+            Err(error) if error.is_refusal() => RightsOutcome::Refused,
             Err(_) => RightsOutcome::Failed,
         };
         metrics::rights_check(upstream.label(), outcome);

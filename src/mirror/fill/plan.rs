@@ -23,7 +23,7 @@ pub use terms::{AfterFailure, Answer, Bounds, ConnectionId, Dishonest, Opened, R
 const UNKNOWN_END: u64 = u64::MAX;
 
 /// Ranges that are put first, at most. Beyond it one is served all the same, when the frontier gets there.
-const MOST_WANTED: usize = 256;
+pub(super) const MOST_WANTED: usize = 256;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Running {
