@@ -9,6 +9,7 @@ mod architecture;
 mod clients;
 mod crash;
 mod disk;
+mod docs;
 mod faults;
 mod fills;
 mod inputs;

@@ -49,7 +49,10 @@ async fn a_stop_lets_a_running_transfer_finish_and_refuses_new_work() {
     }
     // It says that it is not ready first, so that a balancer turns away before anyone is refused.
     let refused = async {
-        while tokio::net::TcpStream::connect(forebay.address).await.is_ok() {
+        while tokio::net::TcpStream::connect(forebay.address)
+            .await
+            .is_ok()
+        {
             tokio::task::yield_now().await;
         }
     };
