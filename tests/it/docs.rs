@@ -20,27 +20,26 @@ fn page(name: &str) -> String {
 /// The example files, without the reference that is built in.
 fn examples() -> Vec<String> {
     let files = std::fs::read_dir(pages()).unwrap();
-    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-    names
-        .filter(|name| name.ends_with(".toml") && name != "default.toml")
+    let paths = files.map(|file| file.unwrap().path());
+    paths
+        .filter(|path| path.extension().is_some_and(|kind| kind == "toml"))
+        .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+        .filter(|name| name != "default.toml")
         .collect()
 }
 
+/// Passes for a certificate as far as `check` looks, and for a password.
+const PEM: &str = "-----BEGIN CERTIFICATE-----\n";
+
 /// The files that the examples point at, made below `root`: each path is checked as it will be.
 fn with_its_files(text: &str, root: &Path) -> String {
-    let pem = "-----BEGIN CERTIFICATE-----\n";
     for (_, path) in text
         .lines()
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.split_once(" = \"/etc/forebay/"))
     {
         let name = path.trim_end_matches('"');
-        let content = if name.ends_with(".pem") {
-            pem
-        } else {
-            "secret"
-        };
-        std::fs::write(root.join(name), content).unwrap();
+        std::fs::write(root.join(name), PEM).unwrap();
     }
     text.replace("/etc/forebay/", &format!("{}/", root.display()))
 }
