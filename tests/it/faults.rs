@@ -39,6 +39,10 @@ async fn pull_through(seed: u64, size: u64, fault: Fault, clean: bool) -> (Foreb
         "{fault:?}: the next pull fails with {}",
         next.status
     );
+    // Until its file is synced, the fill serves who comes.
+    forebay
+        .until_metric("forebay_fills_running", "", |running| running == 0.0)
+        .await;
     let cached = client.blob("library/app", &blob.digest).await;
     assert!(
         cached.header("cache-status").contains("hit"),
