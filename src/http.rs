@@ -12,6 +12,7 @@ mod api;
 mod body;
 mod client;
 mod errors;
+mod listing;
 mod query;
 mod range;
 mod record;

@@ -43,6 +43,7 @@ use crate::upstream::{Upstream, Upstreams};
 pub use blobs::Wanted;
 pub use body::BlobBody;
 pub use error::MirrorError;
+pub use listing::{Listing, Page};
 pub use range::{RangeSpec, Unsatisfiable};
 pub use served::{Body, BodyError, CacheStatus, Served, StaleReason};
 
@@ -50,6 +51,7 @@ use fill::plan::Bounds;
 use fill::table::{Env, Settings};
 use flight::SingleFlight;
 use keeping::Keeping;
+use listing::Lists;
 use memory::{Absent, Memory, StoredManifest, Troubles};
 use rights::Rights;
 use tasks::Tasks;
@@ -61,6 +63,8 @@ const PIECE: u64 = 16 << 20;
 const FAILURES: u32 = 5;
 /// What counts as progress between failures.
 const PROGRESS: u64 = 64 << 10;
+/// The part of the memory tier that is for lists.
+const LISTS: u64 = 4;
 /// Confirmations at once, at most, that nobody waits for.
 const REFRESHES: usize = 64;
 
@@ -78,6 +82,7 @@ struct Inner {
     fills: Arc<Env>,
     tasks: Tasks,
     memory: Memory,
+    lists: Lists,
     absent: Absent,
     troubles: Troubles,
     keeping: Keeping,
@@ -101,6 +106,7 @@ impl Mirror {
     pub fn new(config: &Config, store: Store, upstreams: Upstreams) -> Self {
         let tasks = Tasks::default();
         let rights = Arc::new(Rights::new(store.clone(), tasks.clone()));
+        let lists = config.cache.memory / LISTS;
         let settings = Settings {
             linger: config.fetch.linger,
             bounds: Bounds {
@@ -119,7 +125,8 @@ impl Mirror {
                 keeping: Keeping::new(store.clone(), Arc::clone(&rights), tasks.clone()),
                 rights,
                 store,
-                memory: Memory::new(config.cache.memory),
+                memory: Memory::new(config.cache.memory - lists),
+                lists: Lists::new(lists, tasks.clone()),
                 absent: Absent::default(),
                 troubles: Troubles::default(),
                 refreshes: Arc::new(Semaphore::new(REFRESHES)),

@@ -221,6 +221,27 @@ impl Store {
             .await
     }
 
+    /// The registries that have tag records, in order, at most `count`.
+    pub async fn registries(&self, count: usize) -> Result<Vec<Registry>, StoreError> {
+        self.0
+            .blocking(move |inner| Ok(inner.index.registries(count)?))
+            .await
+    }
+
+    /// The names of a registry's repositories that have tag records, in the order of their bytes, after
+    /// `after`, at most `count`.
+    pub async fn repositories(
+        &self,
+        registry: &Registry,
+        after: &str,
+        count: usize,
+    ) -> Result<Vec<RepositoryName>, StoreError> {
+        let (registry, after) = (registry.clone(), after.to_owned());
+        self.0
+            .blocking(move |inner| Ok(inner.index.repositories(&registry, &after, count)?))
+            .await
+    }
+
     /// Records what a tag means. A record whose manifest is not stored is not kept, and the one
     /// before it stays; records go when their manifest goes.
     pub async fn put_tag(

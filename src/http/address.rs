@@ -1,10 +1,21 @@
 //! Which registry a request means.
 //!
-//! Clients say so in five ways, tried in this order: containerd's `ns` parameter (or the
-//! `OCI-Namespace` header), a host name that the configuration gives to an upstream, a host as the
-//! path's first component, an upstream's alias in that place, and nothing, for the default registry.
-//! The component stands before or after `v2`, as clients differ in that. What is found only selects a
-//! configured upstream; it is never dialled.
+//! Clients say so in many ways, tried in this order:
+//! 1. `ns`, containerd's parameter, or the `OCI-Namespace` header;
+//! 2. `_` as the path's first component after `v2`: the next one is a registry, by host or by alias;
+//! 3. a host name that the configuration gives to an upstream;
+//! 4. a component before `v2`, a host or an alias;
+//! 5. a host as the first component after `v2`;
+//! 6. an alias in that place, if Docker Hub is the default and at least two components follow;
+//! 7. nothing: the default registry.
+//!
+//! What is found only selects a configured upstream; it is never dialled.
+//!
+//! dockerd says nothing at all, so that `quay/app` of Docker Hub and `app` of the upstream with the alias
+//! `quay` would be one path. The namespaces of Docker Hub are anybody's, so neither may ever be served for
+//! the other. Docker Hub's names have two components, which makes an alias before two more one for certain.
+//! No name has a component `_`, so that form is certain for every registry and every name; it is for clients
+//! that can't write a dot in a path's first component (kaniko).
 
 use http::HeaderMap;
 
@@ -13,18 +24,27 @@ use super::route::RouteError;
 use crate::config::Routes;
 use crate::oci::{Registry, Repository};
 
-/// The registry that a component before `v2` stands for.
-pub(super) fn by_prefix(routes: &Routes, prefix: &str) -> Result<Registry, RouteError> {
-    if Registry::looks_like_host(prefix) {
-        let registry: Registry = prefix.parse().map_err(RouteError::Name)?;
-        return match routes.upstream_for(&registry) {
-            Some(_) => Ok(registry),
-            None => Err(RouteError::NotConfigured(registry)),
-        };
+/// Says that the next component is a registry.
+const MARK: &str = "_";
+/// Longest alias that is repeated to whoever asked for it.
+const SHOWN: usize = 80;
+
+/// The registry that one component stands for: a host, or an alias.
+pub(super) fn named(routes: &Routes, component: &str) -> Result<Registry, RouteError> {
+    if Registry::looks_like_host(component) {
+        let registry = component.parse().map_err(RouteError::Name)?;
+        return configured(routes, registry);
     }
     routes
-        .by_alias(prefix)
-        .ok_or_else(|| RouteError::NoAlias(prefix.chars().take(80).collect()))
+        .by_alias(component)
+        .ok_or_else(|| RouteError::NoAlias(component.chars().take(SHOWN).collect()))
+}
+
+fn configured(routes: &Routes, registry: Registry) -> Result<Registry, RouteError> {
+    match routes.upstream_for(&registry) {
+        Some(_) => Ok(registry),
+        None => Err(RouteError::NotConfigured(registry)),
+    }
 }
 
 /// The registry that containerd says it wants.
@@ -47,7 +67,7 @@ pub(super) fn namespace(
     }
 }
 
-/// All that a request says about its registry, apart from the name's first component.
+/// All that a request says about its registry, apart from the path after `v2`.
 pub(super) struct Addressed {
     pub(super) namespace: Option<Registry>,
     pub(super) host: Option<Registry>,
@@ -61,28 +81,76 @@ impl Addressed {
         routes: &Routes,
         name: &[String],
     ) -> Result<Repository, RouteError> {
-        let (registry, name) = match self.namespace.or(self.host) {
-            Some(registry) => {
-                let name = without_own_host(&registry, name);
-                (registry, name)
-            }
-            None => match self.prefix {
-                Some(registry) => (registry, name),
-                None => by_first_component(routes, name)?,
-            },
-        };
+        let (registry, name) = self.split(routes, name)?;
         let name = name.join("/").parse().map_err(RouteError::Name)?;
-        Ok(Repository::new(registry, name))
+        Ok(Repository::new(configured(routes, registry)?, name))
+    }
+
+    fn split<'a>(
+        self,
+        routes: &Routes,
+        name: &'a [String],
+    ) -> Result<(Registry, &'a [String]), RouteError> {
+        if let [mark, registry, rest @ ..] = name
+            && mark == MARK
+        {
+            return Ok((self.agree(named(routes, registry)?)?, rest));
+        }
+        if let Some(registry) = self.namespace.or(self.host) {
+            let name = without(routes, &registry, name);
+            return Ok((registry, name));
+        }
+        match self.prefix {
+            Some(registry) => Ok((registry, name)),
+            None => by_first_component(routes, name),
+        }
+    }
+
+    /// The one registry whose repositories are to be listed; all are where none is named. `before` is the
+    /// path between `v2` and `_catalog`.
+    pub(super) fn registry(
+        self,
+        routes: &Routes,
+        before: &[String],
+    ) -> Result<Option<Registry>, RouteError> {
+        let registry = match before {
+            [] => None,
+            [registry] => Some(registry),
+            [mark, registry] if mark == MARK => Some(registry),
+            _ => return Err(RouteError::Path),
+        };
+        if let Some(registry) = registry {
+            return self.agree(named(routes, registry)?).map(Some);
+        }
+        let registry = self.namespace.or(self.host).or(self.prefix);
+        registry
+            .map(|registry| configured(routes, registry))
+            .transpose()
+    }
+
+    /// A registry that the path names for certain, which `ns` may only repeat.
+    fn agree(self, registry: Registry) -> Result<Registry, RouteError> {
+        match self.namespace {
+            Some(namespace) if namespace != registry => Err(RouteError::Ambiguous("ns")),
+            _ => Ok(registry),
+        }
     }
 }
 
-/// `BuildKit` sends both `ns` and, where its mirror is configured with a path, the registry in the path.
-fn without_own_host<'a>(registry: &Registry, name: &'a [String]) -> &'a [String] {
+/// `BuildKit`, and containerd with `override_path`, send both `ns` and, where their mirror is configured with
+/// a path, the registry in the path.
+fn without<'a>(routes: &Routes, registry: &Registry, name: &'a [String]) -> &'a [String] {
     match name {
+        [first, rest @ ..] if !rest.is_empty() && Registry::looks_like_host(first) => {
+            match first.parse::<Registry>() {
+                Ok(host) if host == *registry => rest,
+                _ => name,
+            }
+        }
         [first, rest @ ..]
-            if !rest.is_empty()
-                && Registry::looks_like_host(first)
-                && first.parse().is_ok_and(|host: Registry| host == *registry) =>
+            if registry.is_docker_hub()
+                && rest.len() >= 2
+                && routes.by_alias(first).as_ref() == Some(registry) =>
         {
             rest
         }
@@ -94,18 +162,18 @@ fn by_first_component<'a>(
     routes: &Routes,
     name: &'a [String],
 ) -> Result<(Registry, &'a [String]), RouteError> {
-    let default = || routes.default_registry().clone();
+    let default = routes.default_registry();
     let [first, rest @ ..] = name else {
-        return Ok((default(), name));
+        return Ok((default.clone(), name));
     };
-    if rest.is_empty() {
-        return Ok((default(), name));
-    }
-    if Registry::looks_like_host(first) {
+    if !rest.is_empty() && Registry::looks_like_host(first) {
         return Ok((first.parse().map_err(RouteError::Name)?, rest));
     }
-    Ok(match routes.by_alias(first) {
-        Some(registry) => (registry, rest),
-        None => (default(), name),
-    })
+    if default.is_docker_hub()
+        && rest.len() >= 2
+        && let Some(registry) = routes.by_alias(first)
+    {
+        return Ok((registry, rest));
+    }
+    Ok((default.clone(), name))
 }

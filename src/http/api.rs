@@ -11,7 +11,8 @@ use super::record::Record;
 use super::respond::{self, Answer};
 use super::route::{self, Action, Route, Target};
 use super::{errors, range, vet};
-use crate::mirror::{Mirror, MirrorError, Served, Wanted};
+use crate::mirror::{Mirror, MirrorError, RangeSpec, Wanted};
+use crate::oci::Digest;
 
 /// Clients give up on a response's head after 30 s (containerd 2.3). The mirror's own bounds end
 /// sooner; this one ends what they miss.
@@ -48,49 +49,78 @@ impl Api {
             return errors::of_form(error);
         }
         let routes = self.mirror.routes();
-        let target = match route::route(routes, &head.method, &head.uri, &head.headers) {
-            Ok(Route::Ping) => {
+        let route = match route::route(routes, &head.method, &head.uri, &head.headers) {
+            Ok(route) => route,
+            Err(error) => return errors::of_route(error, routes),
+        };
+        let registry = match &route {
+            Route::Ping => {
                 record.ping();
                 return Answer::ping();
             }
-            Ok(Route::Of(target)) => target,
-            Err(error) => return errors::of_route(error, routes),
+            Route::Catalog(catalog) => {
+                record.catalog();
+                catalog.registry.clone()
+            }
+            Route::Of(target) => {
+                record.target(target);
+                Some(target.repository.registry.clone())
+            }
         };
-        record.target(&target);
-        match tokio::time::timeout(HEAD_WITHIN, self.ask(&target, head)).await {
-            Ok(Ok(served)) => Answer::served(served, &target, &head.headers),
+        let answer = tokio::time::timeout(HEAD_WITHIN, self.ask(&route, head)).await;
+        let mut refusal = match answer {
+            Ok(Ok(answer)) => return answer,
             Ok(Err(error)) => errors::of_mirror(error, routes),
             Err(_) => errors::too_late(),
+        };
+        if let Some(registry) = &registry {
+            refusal.of_registry(registry);
+        }
+        refusal
+    }
+
+    async fn ask(&self, route: &Route, head: &Parts) -> Result<Answer, MirrorError> {
+        match route {
+            Route::Ping => Ok(Answer::ping()),
+            Route::Catalog(catalog) => {
+                let registry = catalog.registry.as_ref();
+                let listing = self.mirror.catalog(registry, &catalog.page).await?;
+                Ok(Answer::catalog(&listing, catalog))
+            }
+            Route::Of(target) => self.ask_of(target, head).await,
         }
     }
 
-    async fn ask(&self, target: &Target, head: &Parts) -> Result<Served, MirrorError> {
+    async fn ask_of(&self, target: &Target, head: &Parts) -> Result<Answer, MirrorError> {
         let repository = &target.repository;
-        match &target.action {
-            Action::Manifest(reference) => self.mirror.manifest(repository, reference).await,
+        let mirror = &self.mirror;
+        let served = match &target.action {
+            Action::Manifest(reference) => mirror.manifest(repository, reference).await,
             Action::Blob(digest) => {
-                // Range is for GET alone (RFC 9110, section 14.2); and a client that has the bytes needs
-                // none.
-                let get = head.method == Method::GET && !respond::has(&head.headers, digest);
-                let (range, wanted) = if get {
-                    (
-                        range::requested(&head.headers, &respond::etag(digest)),
-                        Wanted::Body,
-                    )
-                } else {
-                    (None, Wanted::Head)
-                };
-                self.mirror.blob(repository, digest, range, wanted).await
+                let (range, wanted) = part_wanted(digest, head);
+                mirror.blob(repository, digest, range, wanted).await
             }
-            Action::Tags { n, last } => self.mirror.tags(repository, *n, last.as_deref()).await,
+            Action::Tags(page) => {
+                let listing = mirror.tags(repository, page).await?;
+                return Ok(Answer::tags(&listing, target, page));
+            }
             Action::Referrers {
                 digest,
                 artifact_type,
             } => {
-                self.mirror
-                    .referrers(repository, digest, artifact_type.as_deref())
-                    .await
+                let artifact_type = artifact_type.as_deref();
+                mirror.referrers(repository, digest, artifact_type).await
             }
-        }
+        };
+        Ok(Answer::served(served?, target, &head.headers))
     }
+}
+
+/// Range is for GET alone (RFC 9110, section 14.2); and a client that has the bytes needs none.
+fn part_wanted(digest: &Digest, head: &Parts) -> (Option<RangeSpec>, Wanted) {
+    if head.method != Method::GET || respond::has(&head.headers, digest) {
+        return (None, Wanted::Head);
+    }
+    let range = range::requested(&head.headers, &respond::etag(digest));
+    (range, Wanted::Body)
 }

@@ -46,7 +46,7 @@ pub(super) fn of_route(error: RouteError, routes: &Routes) -> Answer {
             StatusCode::NOT_FOUND,
             ErrorCode::Unsupported,
             message,
-            Some("paths are /v2/<name>/manifests/<reference>, .../blobs/<digest>, .../tags/list and .../referrers/<digest>".into()),
+            Some("paths are /v2/<name>/manifests/<reference>, .../blobs/<digest>, .../tags/list, .../referrers/<digest> and /v2/_catalog".into()),
         ),
         RouteError::Encoding | RouteError::Ambiguous(_) | RouteError::Parameter(_) | RouteError::Name(_) => {
             bad(ErrorCode::NameInvalid)
@@ -59,7 +59,7 @@ pub(super) fn of_route(error: RouteError, routes: &Routes) -> Answer {
             StatusCode::NOT_FOUND,
             ErrorCode::NameUnknown,
             message,
-            Some("put a registry's host or the `alias` of a table in [upstreams] before /v2/".into()),
+            Some("write a registry's host there, or give a table in [upstreams] of the mirror's configuration this `alias`".into()),
         ),
     }
 }

@@ -64,7 +64,12 @@ impl Record {
         self.kind = metrics::RequestKind::Ping;
     }
 
-    /// The request has a route.
+    /// The request is for what is cached.
+    pub(super) fn catalog(&mut self) {
+        self.kind = metrics::RequestKind::Catalog;
+    }
+
+    /// The request is about a repository.
     pub(super) fn target(&mut self, target: &Target) {
         self.kind = target.kind();
         self.target = Some(target.clone());
@@ -153,7 +158,7 @@ impl fmt::Display for Wanted<'_> {
         match self.0 {
             Action::Manifest(reference) => reference.fmt(f),
             Action::Blob(digest) | Action::Referrers { digest, .. } => digest.fmt(f),
-            Action::Tags { .. } => f.write_str("tags"),
+            Action::Tags(_) => f.write_str("tags"),
         }
     }
 }

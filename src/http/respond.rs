@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::header::{
     ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
-    HeaderValue, IF_NONE_MATCH, LINK, X_CONTENT_TYPE_OPTIONS,
+    HeaderValue, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Method, Response, StatusCode};
 
@@ -15,13 +15,13 @@ use super::body::{Aborted, ResponseBody};
 use super::record::Record;
 use super::route::{Action, Target};
 use crate::mirror::{BlobBody, Body, BodyError, CacheStatus, Served, StaleReason};
-use crate::oci::Digest;
+use crate::oci::{Digest, Registry};
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 const NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// A response in the making, and what its record is to say.
 pub(super) struct Answer {
@@ -82,7 +82,7 @@ impl Answer {
         self.set(CONTENT_TYPE, served.media_type.as_str());
         self.headers
             .insert(CACHE_STATUS, cache_status(served.cache_status));
-        self.set(NAMESPACE, target.repository.registry.as_str());
+        self.of_registry(&target.repository.registry);
         if let Some(digest) = served.digest {
             self.set(CONTENT_DIGEST, digest);
             self.set(ETAG, etag(&digest));
@@ -104,9 +104,6 @@ impl Answer {
         if let Some(filters) = &served.filters_applied {
             self.set(FILTERS_APPLIED, filters);
         }
-        if let Some(next) = &served.next_page {
-            self.link(&target.here.next_page(next));
-        }
     }
 
     /// Sets a header; a value that no header can carry is left out.
@@ -119,13 +116,9 @@ impl Answer {
         }
     }
 
-    fn link(&mut self, next: &str) {
-        // The upstream wrote part of it.
-        let is_reference =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"/?&=._-~:%+@!$'(),;*[]".contains(&byte);
-        if next.bytes().all(is_reference) {
-            self.set(LINK, format_args!("<{next}>; rel=\"next\""));
-        }
+    /// Says which registry the answer is about.
+    pub(super) fn of_registry(&mut self, registry: &Registry) {
+        self.set(NAMESPACE, registry.as_str());
     }
 
     /// The response to a request of `method`. A HEAD gets all of a GET's headers and no body.
@@ -171,7 +164,7 @@ pub(super) fn has(headers: &HeaderMap, digest: &Digest) -> bool {
 }
 
 /// RFC 9211. A hit is what was not forwarded before it was served; a revalidation was.
-fn cache_status(status: CacheStatus) -> HeaderValue {
+pub(super) fn cache_status(status: CacheStatus) -> HeaderValue {
     HeaderValue::from_static(match status {
         CacheStatus::Hit => "forebay; hit",
         CacheStatus::Revalidated => "forebay; fwd=stale; detail=revalidated",

@@ -1,27 +1,38 @@
-//! Method, target and host of a request, parsed into typed values: what is asked, and of which
-//! repository of which registry (see `address`).
+//! What a request asks for, as typed values: method, target and host, parsed. `path` knows the endpoints,
+//! `super::address` which registry is meant.
+
+mod path;
 
 use http::{HeaderMap, Method, Uri};
 
 use super::address::{self, Addressed};
-use super::query::{Query, decode};
+use super::query::Query;
 use super::vet;
 use crate::config::Routes;
 use crate::metrics::RequestKind;
-use crate::oci::{Digest, DigestError, NameError, Reference, ReferenceError, Registry, Repository};
-
-/// Most tags of one page.
-const MAX_PAGE: u32 = 1000;
-/// Longest `last` and `artifactType`.
-const MAX_PARAMETER: usize = 256;
+use crate::mirror::Page;
+use crate::oci::{Digest, DigestError, NameError, Reference, Registry, Repository};
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     /// `GET /v2/`: is this a registry?
     Ping,
+    /// `GET /v2/_catalog`: what is cached?
+    Catalog(Catalog),
     /// Something of a repository.
     Of(Target),
+}
+
+/// A page of the repositories that are cached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Catalog {
+    /// Of this registry, which is configured; of all where none is named.
+    pub(super) registry: Option<Registry>,
+    /// Which part of the list.
+    pub(super) page: Page,
+    /// Where the client found it, for links.
+    pub(super) here: Here,
 }
 
 /// Something of a repository.
@@ -31,7 +42,9 @@ pub(super) struct Target {
     pub(super) repository: Repository,
     /// What of it.
     pub(super) action: Action,
-    /// The repository's path and the `ns` parameter as this client writes them, for links.
+    /// The repository's name as this client writes it: the path between `v2` and the endpoint.
+    pub(super) name: String,
+    /// Where the client found it, for links.
     pub(super) here: Here,
 }
 
@@ -43,12 +56,7 @@ pub(super) enum Action {
     /// `blobs/<digest>`.
     Blob(Digest),
     /// `tags/list`.
-    Tags {
-        /// Most tags to list.
-        n: Option<u32>,
-        /// The tag to list after.
-        last: Option<String>,
-    },
+    Tags(Page),
     /// `referrers/<digest>`.
     Referrers {
         /// What is referred to.
@@ -58,23 +66,21 @@ pub(super) enum Action {
     },
 }
 
-/// How a client addresses a repository.
+/// The path and the `ns` parameter of a request, as its client wrote them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Here {
+    /// Every component of it has been parsed, so this is plain text but for escapes.
     path: String,
     namespace: Option<Registry>,
 }
 
 impl Here {
-    /// The path of the next page, which the upstream gave relative to the repository.
-    pub(super) fn next_page(&self, relative: &str) -> String {
+    /// The same place with another query.
+    pub(super) fn with_query(&self, query: &str) -> String {
         let Self { path, namespace } = self;
         match namespace {
-            None => format!("{path}/{relative}"),
-            Some(namespace) if relative.contains('?') => {
-                format!("{path}/{relative}&ns={namespace}")
-            }
-            Some(namespace) => format!("{path}/{relative}?ns={namespace}"),
+            None => format!("{path}?{query}"),
+            Some(namespace) => format!("{path}?{query}&ns={namespace}"),
         }
     }
 }
@@ -91,7 +97,7 @@ pub(super) enum RouteError {
     /// Broken escapes, control characters, or an escaped slash.
     #[error("the request target is not properly encoded")]
     Encoding,
-    /// A parameter given twice, or unlike its header.
+    /// A parameter given twice, or unlike its header or the path.
     #[error("`{0}` is given more than once, with different values")]
     Ambiguous(&'static str),
     /// A malformed repository or registry name.
@@ -112,7 +118,7 @@ pub(super) enum RouteError {
     /// A registry without an upstream.
     #[error("registry {0} is not configured here")]
     NotConfigured(Registry),
-    /// A path's first component, before `v2`, that names no upstream.
+    /// Where a registry is to be named, neither a host nor an upstream's alias.
     #[error("no upstream has the alias `{0}`")]
     NoAlias(String),
 }
@@ -121,14 +127,15 @@ impl Target {
     #[cfg(test)]
     pub(super) fn for_tests(repository: &str, action: Action) -> Self {
         let repository: Repository = repository.parse().expect("a repository");
-        let path = format!("/v2/{}", repository.name);
+        let name = repository.name.to_string();
         Self {
             repository,
             action,
             here: Here {
-                path,
+                path: format!("/v2/{name}/tags/list"),
                 namespace: None,
             },
+            name,
         }
     }
 
@@ -137,7 +144,7 @@ impl Target {
         match self.action {
             Action::Manifest(_) => RequestKind::Manifest,
             Action::Blob(_) => RequestKind::Blob,
-            Action::Tags { .. } => RequestKind::Tags,
+            Action::Tags(_) => RequestKind::Tags,
             Action::Referrers { .. } => RequestKind::Referrers,
         }
     }
@@ -153,9 +160,9 @@ pub(super) fn route(
     if !vet::is_read(method) {
         return Err(RouteError::Method);
     }
-    let (prefix, rest) = split_at_v2(uri.path())?;
+    let (prefix, rest) = path::split_at_v2(uri.path())?;
     let prefix = prefix
-        .map(|prefix| address::by_prefix(routes, &prefix))
+        .map(|prefix| address::named(routes, &prefix))
         .transpose();
     if rest.is_empty() {
         // A ping is answered whatever else it says; only a prefix that leads nowhere is worth a 404,
@@ -163,109 +170,31 @@ pub(super) fn route(
         return prefix.map(|_| Route::Ping);
     }
     let query = Query::parse(uri.query())?;
-    let components = rest
-        .split('/')
-        .map(component)
-        .collect::<Result<Vec<_>, _>>()?;
-    let (name, action) = action(&components, &query)?;
+    let components = path::components(rest)?;
+    let endpoint = path::endpoint(&components, &query)?;
     let namespace = address::namespace(&query, headers)?;
     let addressed = Addressed {
         namespace: namespace.clone(),
         host: vet::host(headers).and_then(|host| routes.by_host(host)),
         prefix: prefix?,
     };
-    let repository = addressed.repository(routes, name)?;
-    if routes.upstream_for(&repository.registry).is_none() {
-        return Err(RouteError::NotConfigured(repository.registry));
-    }
     let here = Here {
-        path: path_of(uri.path(), &components, name),
+        path: uri.path().to_owned(),
         namespace,
     };
-    Ok(Route::Of(Target {
-        repository,
-        action,
-        here,
-    }))
-}
-
-/// Splits a path at the API's version: what stands before it, if anything, and what comes after.
-fn split_at_v2(path: &str) -> Result<(Option<String>, &str), RouteError> {
-    let path = path.strip_prefix('/').ok_or(RouteError::Path)?;
-    let (first, after) = path.split_once('/').unwrap_or((path, ""));
-    if first == "v2" {
-        return Ok((None, after));
+    match endpoint {
+        path::Endpoint::Catalog { before, page } => Ok(Route::Catalog(Catalog {
+            registry: addressed.registry(routes, before)?,
+            page,
+            here,
+        })),
+        path::Endpoint::Of { name, action } => Ok(Route::Of(Target {
+            repository: addressed.repository(routes, name)?,
+            action,
+            name: name.join("/"),
+            here,
+        })),
     }
-    let (second, rest) = after.split_once('/').unwrap_or((after, ""));
-    if second == "v2" {
-        return Ok((Some(component(first)?), rest));
-    }
-    Err(RouteError::Path)
-}
-
-fn component(raw: &str) -> Result<String, RouteError> {
-    let decoded = decode(raw)?;
-    if decoded.contains('/') {
-        return Err(RouteError::Encoding);
-    }
-    Ok(decoded)
-}
-
-/// Reads the path from its end, since a repository's name may hold any of the endpoints' words.
-fn action<'a>(
-    components: &'a [String],
-    query: &Query<'_>,
-) -> Result<(&'a [String], Action), RouteError> {
-    let [name @ .., endpoint, last] = components else {
-        return Err(RouteError::Path);
-    };
-    if name.is_empty() {
-        return Err(RouteError::Path);
-    }
-    let action = match (endpoint.as_str(), last.as_str()) {
-        ("manifests", reference) => Action::Manifest(parse_reference(reference)?),
-        ("blobs", digest) => Action::Blob(digest.parse()?),
-        ("referrers", digest) => Action::Referrers {
-            digest: digest.parse()?,
-            artifact_type: parameter(query, "artifactType")?,
-        },
-        ("tags", "list") => Action::Tags {
-            n: query.get("n")?.map(page_size).transpose()?,
-            last: parameter(query, "last")?,
-        },
-        _ => return Err(RouteError::Path),
-    };
-    Ok((name, action))
-}
-
-fn parse_reference(text: &str) -> Result<Reference, RouteError> {
-    text.parse().map_err(|error| match error {
-        ReferenceError::Tag(error) => RouteError::Tag(error),
-        ReferenceError::Digest(error) => RouteError::Digest(error),
-    })
-}
-
-fn page_size(text: &str) -> Result<u32, RouteError> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(RouteError::Number);
-    }
-    Ok(text.parse().unwrap_or(MAX_PAGE).min(MAX_PAGE))
-}
-
-fn parameter(query: &Query<'_>, name: &'static str) -> Result<Option<String>, RouteError> {
-    match query.get(name)? {
-        None | Some("") => Ok(None),
-        Some(value) if value.len() <= MAX_PARAMETER => Ok(Some(value.to_owned())),
-        Some(_) => Err(RouteError::Parameter(name)),
-    }
-}
-
-/// The repository's path as the client wrote it: all but the two components of the endpoint. Every
-/// component has been parsed by then, so this is plain text but for escapes.
-fn path_of(path: &str, components: &[String], name: &[String]) -> String {
-    let endpoint = components.len() - name.len();
-    let kept = path.split('/').count() - endpoint;
-    path.split('/').take(kept).collect::<Vec<_>>().join("/")
 }
 
 #[cfg(test)]

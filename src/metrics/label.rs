@@ -33,6 +33,8 @@ label! {
         Tags = "tags",
         /// `referrers`.
         Referrers = "referrers",
+        /// `_catalog`.
+        Catalog = "catalog",
         /// A path, method or name that is not served.
         Other = "other",
     }

@@ -360,7 +360,6 @@ impl Ask {
             slice: self.range.is_some().then_some(range),
             age: None,
             filters_applied: None,
-            next_page: None,
             body,
         }
     }

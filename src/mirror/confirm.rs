@@ -104,12 +104,7 @@ impl Mirror {
         let old = known.and_then(KnownTag::into_record);
         let current = self.current(upstream, repository, tag, old.as_ref()).await;
         let troubles = &self.inner.troubles;
-        match &current {
-            Err(MirrorError::Unavailable { .. }) => troubles.note(upstream.registry()),
-            // Of our own making: they say nothing of the upstream.
-            Err(MirrorError::Busy(_) | MirrorError::Internal) => {}
-            _ => troubles.clear(upstream.registry()),
-        }
+        troubles.heard(upstream.registry(), current.as_ref().err());
         match (current, old) {
             (Ok(current), old) => {
                 Ok(self.advance(upstream, repository, tag, current, old.as_ref()))

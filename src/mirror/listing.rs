@@ -1,79 +1,287 @@
-//! Tags and referrers: passed through, never made up.
+//! Lists: the tags of a repository, what refers to a manifest, and what is cached here.
 //!
-//! A referrers API that is absent upstream stays absent: an invented empty index would hide signatures that clients find
-//! by the tag schema.
+//! The first two are their upstream's. They are remembered as long as a tag is trusted, asked for one
+//! question at a time, and served stale as a tag is: while the upstream is in trouble, never after 401, 403
+//! or 404. What the mirror's own login may list in a repository, every client of that repository may, as
+//! with its tags. Only memory holds them.
+//!
+//! - [`tags`]: sorted, and paginated here, whatever the upstream does.
+//! - [`referrers`]: passed through, never made up.
+//! - [`catalog`]: read from the index; asks nobody.
+
+pub mod catalog;
+pub mod referrers;
+pub mod tags;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use moka::sync::Cache;
 
-use crate::oci::{Digest, Repository, media_type};
+use crate::config::TagPolicy;
+use crate::metrics;
+use crate::oci::{Digest, Repository};
+use crate::upstream::Upstream;
 
-use super::Mirror;
 use super::error::MirrorError;
-use super::served::{Body, CacheStatus, Served};
+use super::flight::SingleFlight;
+use super::freshness::{self, CONFIRM_WAIT, Decision};
+use super::manifests::fetched;
+use super::memory::Absent;
+use super::served::{CacheStatus, StaleReason};
+use super::tasks::Tasks;
+use super::{Inner, Mirror};
+use tags::TagList;
+
+/// A part of a sorted list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Most entries; all where it is not given.
+    pub n: Option<u32>,
+    /// The entry to go on after. It need not exist.
+    pub last: Option<String>,
+}
+
+/// A part of a list, for a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// How the cache took part in it.
+    pub cache_status: CacheStatus,
+    /// For how long a stale list has been stale.
+    pub age: Option<Duration>,
+    /// The names, as a JSON array.
+    pub names: Bytes,
+    /// The `last` of the next page, where there is one.
+    pub next: Option<String>,
+}
+
+/// What a remembered list is a list of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Subject {
+    /// A repository's tags.
+    Tags(Repository),
+    /// What refers to a digest, of one type or of all.
+    Referrers(Repository, Digest, Option<String>),
+}
+
+/// A list as its upstream gave it.
+#[derive(Debug)]
+pub(super) struct Known {
+    at: SystemTime,
+    list: List,
+}
+
+#[derive(Debug)]
+enum List {
+    Tags(TagList),
+    /// Too long to be fetched whole: pages are passed through.
+    TooLong,
+    Referrers {
+        index: Bytes,
+        filters_applied: Option<String>,
+        is_empty: bool,
+    },
+}
+
+/// A list on its way up.
+struct Found {
+    known: Arc<Known>,
+    status: CacheStatus,
+    age: Option<Duration>,
+}
+
+type Answer = Result<Arc<Known>, MirrorError>;
+
+/// The lists that are remembered, and the questions under way.
+#[derive(Debug)]
+pub(super) struct Lists {
+    known: Cache<Subject, Arc<Known>>,
+    /// The weight of the largest that is kept.
+    largest: u32,
+    absent: Absent<Subject>,
+    questions: SingleFlight<Subject, Answer>,
+}
+
+impl Lists {
+    /// Keeps at most `bytes` of lists. Questions under way are among `tasks`.
+    pub(super) fn new(bytes: u64, tasks: Tasks) -> Self {
+        let weigh = |_: &Subject, known: &Arc<Known>| known.list.weight();
+        Self {
+            known: Cache::builder().max_capacity(bytes).weigher(weigh).build(),
+            largest: u32::try_from(bytes / 2).unwrap_or(u32::MAX),
+            absent: Absent::default(),
+            questions: SingleFlight::new(tasks),
+        }
+    }
+}
+
+impl List {
+    fn weight(&self) -> u32 {
+        let bytes = match self {
+            Self::Tags(tags) => tags.weight(),
+            Self::TooLong => 0,
+            Self::Referrers { index, .. } => index.len(),
+        };
+        u32::try_from(bytes + 512).unwrap_or(u32::MAX)
+    }
+
+    /// An empty list is an absence, and forgotten as soon as one: what is pushed next changes it.
+    fn policy(&self, policy: TagPolicy) -> TagPolicy {
+        let is_empty = match self {
+            Self::Tags(tags) => tags.is_empty(),
+            Self::TooLong => false,
+            Self::Referrers { is_empty, .. } => *is_empty,
+        };
+        let fresh_for = if is_empty {
+            policy.fresh_for.min(policy.negative_for)
+        } else {
+            policy.fresh_for
+        };
+        TagPolicy {
+            fresh_for,
+            ..policy
+        }
+    }
+}
 
 impl Mirror {
-    /// A page of a repository's tags: `n` at most, those after `last`.
-    pub async fn tags(
+    /// A list that is fresh, or that the upstream gives in time, or a stale one.
+    async fn listed(
         &self,
-        repository: &Repository,
-        n: Option<u32>,
-        last: Option<&str>,
-    ) -> Result<Served, MirrorError> {
-        let upstream = self.upstream(repository)?;
-        let name = &repository.name;
-        let (listed, next) = if n == Some(0) {
-            (Vec::new(), None)
-        } else {
-            let told = upstream.tags(name, n, last).await;
-            let told = told.map_err(|error| MirrorError::from_listing(&error, repository))?;
-            (told.tags, told.next)
+        upstream: &Arc<Upstream>,
+        subject: Subject,
+    ) -> Result<Found, MirrorError> {
+        if let Some(error) = self.inner.lists.absent.get(&subject) {
+            return Err(error);
+        }
+        let Some(known) = self.inner.lists.known.get(&subject) else {
+            return self.ask_for_list(upstream, subject).await;
         };
-        let answer = serde_json::json!({ "name": name.as_str(), "tags": listed });
-        let bytes = Bytes::from(answer.to_string());
-        let mut served = passed_through(media_type::JSON, bytes);
-        served.next_page = next.map(|last| next_page(n, &last));
-        Ok(served)
+        let policy = known.list.policy(upstream.tag_policy());
+        match freshness::decide(SystemTime::now(), known.at, &policy) {
+            Decision::Fresh => Ok(Found {
+                known,
+                status: CacheStatus::Hit,
+                age: None,
+            }),
+            Decision::ServeAndRefresh => {
+                self.refresh_list(upstream, subject);
+                Ok(known.stale(upstream, StaleReason::Revalidating))
+            }
+            Decision::ConfirmOrStale => self.listed_or_stale(upstream, subject, known).await,
+            Decision::ConfirmOnly => self.ask_for_list(upstream, subject).await,
+        }
     }
 
-    /// What refers to `digest`, as its upstream answers it.
-    pub async fn referrers(
+    async fn listed_or_stale(
         &self,
-        repository: &Repository,
-        digest: &Digest,
-        artifact_type: Option<&str>,
-    ) -> Result<Served, MirrorError> {
-        let upstream = self.upstream(repository)?;
-        let answer = upstream
-            .referrers(&repository.name, digest, artifact_type)
-            .await;
-        let answer =
-            answer.map_err(|error| MirrorError::from_referrers(&error, repository, digest))?;
-        let mut served = passed_through(answer.media_type, answer.bytes);
-        served.filters_applied = answer.filters_applied;
-        Ok(served)
+        upstream: &Arc<Upstream>,
+        subject: Subject,
+        known: Arc<Known>,
+    ) -> Result<Found, MirrorError> {
+        let troubles = &self.inner.troubles;
+        if troubles.lasts(upstream.registry(), Instant::now()) {
+            self.refresh_list(upstream, subject);
+            return Ok(known.stale(upstream, StaleReason::Unavailable));
+        }
+        let asked = self.ask_for_list(upstream, subject);
+        match tokio::time::timeout(CONFIRM_WAIT, asked).await {
+            // Not noted as trouble: a list of many pages takes its time.
+            Err(_) => Ok(known.stale(upstream, StaleReason::Unavailable)),
+            Ok(Err(error)) => match error.allows_stale() {
+                Some(reason) => Ok(known.stale(upstream, reason)),
+                None => Err(error),
+            },
+            Ok(found) => found,
+        }
+    }
+
+    /// Asks the upstream, or joins who does. The question goes on when its callers lose interest.
+    async fn ask_for_list(
+        &self,
+        upstream: &Arc<Upstream>,
+        subject: Subject,
+    ) -> Result<Found, MirrorError> {
+        let work = self.list_question(upstream, &subject);
+        let (answer, joined) = self.inner.lists.questions.run(subject, || work).await?;
+        Ok(Found {
+            known: answer?,
+            status: fetched(joined),
+            age: None,
+        })
+    }
+
+    /// Asks without waiting for the answer, unless too many such questions are under way.
+    fn refresh_list(&self, upstream: &Arc<Upstream>, subject: Subject) {
+        let Ok(place) = Arc::clone(&self.inner.refreshes).try_acquire_owned() else {
+            return;
+        };
+        let work = self.list_question(upstream, &subject);
+        let work = async move {
+            let _place = place;
+            work.await
+        };
+        self.inner.lists.questions.start(subject, || work);
+    }
+
+    fn list_question(
+        &self,
+        upstream: &Arc<Upstream>,
+        subject: &Subject,
+    ) -> impl Future<Output = Answer> + Send + use<> {
+        let (mirror, upstream, subject) = (self.clone(), Arc::clone(upstream), subject.clone());
+        async move {
+            let list = match &subject {
+                Subject::Tags(repository) => tags::fetch(&upstream, repository).await,
+                Subject::Referrers(repository, digest, artifact_type) => {
+                    referrers::fetch(&upstream, repository, digest, artifact_type.as_deref()).await
+                }
+            };
+            mirror.apply_list(&upstream, subject, list)
+        }
+    }
+
+    /// Keeps what the upstream said. Questions of one list do not overlap, so it is newer than what is kept.
+    fn apply_list(
+        &self,
+        upstream: &Upstream,
+        subject: Subject,
+        list: Result<List, MirrorError>,
+    ) -> Answer {
+        let Inner {
+            lists, troubles, ..
+        } = &*self.inner;
+        troubles.heard(upstream.registry(), list.as_ref().err());
+        let mut list = list.inspect_err(|error| {
+            if error.is_refusal() {
+                lists.known.invalidate(&subject);
+            }
+            if matches!(error, MirrorError::NotFound { .. }) {
+                let lifetime = upstream.tag_policy().negative_for;
+                lists
+                    .absent
+                    .insert(subject.clone(), error.clone(), lifetime);
+            }
+        })?;
+        // One that can't be kept would be fetched whole for each of its pages.
+        if matches!(list, List::Tags(_)) && list.weight() > lists.largest {
+            list = List::TooLong;
+        }
+        let at = SystemTime::now();
+        let known = Arc::new(Known { at, list });
+        lists.known.insert(subject, Arc::clone(&known));
+        Ok(known)
     }
 }
 
-/// Where the next page is, relative to the repository.
-fn next_page(n: Option<u32>, last: &str) -> String {
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    if let Some(n) = n {
-        query.append_pair("n", &n.to_string());
-    }
-    query.append_pair("last", last);
-    format!("tags/list?{}", query.finish())
-}
-
-fn passed_through(media_type: crate::oci::MediaType, bytes: Bytes) -> Served {
-    Served {
-        cache_status: CacheStatus::Miss,
-        media_type,
-        digest: None,
-        size: bytes.len() as u64,
-        slice: None,
-        age: None,
-        filters_applied: None,
-        next_page: None,
-        body: Body::Bytes(bytes),
+impl Known {
+    fn stale(self: Arc<Self>, upstream: &Upstream, reason: StaleReason) -> Found {
+        metrics::stale_served(upstream.label(), reason.into());
+        Found {
+            age: Some(freshness::stale_age(SystemTime::now(), self.at)),
+            known: self,
+            status: CacheStatus::Stale(reason),
+        }
     }
 }

@@ -207,7 +207,6 @@ pub(super) fn served(
         slice: None,
         age,
         filters_applied: None,
-        next_page: None,
         body: Body::Bytes(manifest.bytes.clone()),
     }
 }

@@ -190,8 +190,18 @@ impl Troubles {
         self.0.insert(registry.clone(), Instant::now());
     }
 
+    /// What came of a question to the upstream.
+    pub fn heard(&self, registry: &Registry, error: Option<&MirrorError>) {
+        match error {
+            Some(MirrorError::Unavailable { .. }) => self.note(registry),
+            // Of our own making: they say nothing of the upstream.
+            Some(MirrorError::Busy(_) | MirrorError::Internal) => {}
+            _ => self.clear(registry),
+        }
+    }
+
     /// The upstream has answered.
-    pub fn clear(&self, registry: &Registry) {
+    fn clear(&self, registry: &Registry) {
         self.0.invalidate(registry);
     }
 

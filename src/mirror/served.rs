@@ -27,8 +27,6 @@ pub struct Served {
     pub age: Option<Duration>,
     /// `OCI-Filters-Applied`, as upstream gave it.
     pub filters_applied: Option<String>,
-    /// The path and query of the next page, for `Link`, below `/v2/<name>/`.
-    pub next_page: Option<String>,
     /// The bytes.
     pub body: Body,
 }

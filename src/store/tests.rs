@@ -1,6 +1,7 @@
 //! Tests of the store as a whole.
 
 mod basics;
+mod catalog;
 mod crash;
 mod eviction;
 mod limit;

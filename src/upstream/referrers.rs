@@ -3,54 +3,71 @@
 use bytes::Bytes;
 use http::Method;
 use http::header::CONTENT_TYPE;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::client::Upstream;
-use super::credentials::Access;
-use super::error::UpstreamError;
+use super::error::{ErrorKind, UpstreamError};
 use super::exchange::{Answer, Ask, Redirects};
 use super::link::next_page;
+use super::transport::host_of;
 use crate::metrics::UpstreamKind;
 use crate::oci::{Digest, ErrorCode, MAX_MANIFEST_BYTES, MediaType, RepositoryName, media_type};
 
 /// A list of more pages is refused: cut short, it could hide the signature that a client looks for.
 const MAX_PAGES: usize = 32;
 
-/// The referrers of a manifest: as they came, or joined where they came in pages.
+/// The filter that clients ask for.
+const ARTIFACT_TYPE: &str = "artifactType";
+
+/// The referrers of a manifest: as they came, unless they came in pages or unfiltered.
 #[derive(Debug, Clone)]
 pub struct Referrers {
     /// An image index.
     pub bytes: Bytes,
-    /// Its type.
-    pub media_type: MediaType,
     /// `OCI-Filters-Applied`.
     pub filters_applied: Option<String>,
-    /// Whether it took credentials to get it.
-    pub access: Access,
+    /// Whether there are none.
+    pub is_empty: bool,
+}
+
+/// As much of an index as has to be understood.
+#[derive(Deserialize)]
+struct Index {
+    manifests: Vec<IgnoredAny>,
 }
 
 impl Upstream {
     /// The referrers of a manifest, all pages of them. Where the registry has no such API it answers
     /// 404, which stays an error: clients then look for the tag that stands in for it.
+    ///
+    /// Filtering is the registry's choice. Where it does not, the list is filtered here: descriptors
+    /// carry their artifact's type, and every client would do the same with a longer answer.
     pub async fn referrers(
         &self,
         name: &RepositoryName,
         digest: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Referrers, UpstreamError> {
-        let filter = artifact_type.map(|kind| ("artifactType".to_owned(), kind.to_owned()));
+        let filter = artifact_type.map(|kind| (ARTIFACT_TYPE.to_owned(), kind.to_owned()));
         let first = self
             .page(name, digest, filter.into_iter().collect())
             .await?;
-        let headers = first.response.headers();
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        is_of_the_api(&first)?;
+        let mut applied = filters_applied(&first);
+        let mut bytes = self.all_pages(name, digest, &first).await?;
+        if let Some(kind) = artifact_type
+            && !applied.iter().any(|filter| filter == ARTIFACT_TYPE)
+        {
+            bytes = only_of(kind, &bytes).ok_or_else(|| first.invalid(UNREADABLE))?;
+            applied.push(ARTIFACT_TYPE.to_owned());
+        }
+        let index: Index = serde_json::from_slice(&bytes).map_err(|_| first.invalid(UNREADABLE))?;
         Ok(Referrers {
-            media_type: text(CONTENT_TYPE.as_str())
-                .and_then(|field| MediaType::from_content_type(field).ok())
-                .unwrap_or(media_type::OCI_INDEX),
-            filters_applied: text("oci-filters-applied").map(str::to_owned),
-            access: first.access,
-            bytes: self.all_pages(name, digest, first).await?,
+            bytes,
+            filters_applied: (!applied.is_empty()).then(|| applied.join(",")),
+            is_empty: index.manifests.is_empty(),
         })
     }
 
@@ -59,12 +76,12 @@ impl Upstream {
         &self,
         name: &RepositoryName,
         digest: &Digest,
-        first: Answer,
+        first: &Answer,
     ) -> Result<Bytes, UpstreamError> {
-        let Some(mut query) = next_of(&first) else {
-            return Ok(first.body);
+        let Some(mut query) = next_of(first) else {
+            return Ok(first.body.clone());
         };
-        let mut index = parse(&first)?;
+        let mut index = parse(first)?;
         let mut size = first.body.len();
         for _ in 1..MAX_PAGES {
             let page = self.page(name, digest, query).await?;
@@ -73,7 +90,7 @@ impl Upstream {
                 return Err(page.invalid("a list of referrers that is too long"));
             }
             let mut more = parse(&page)?;
-            manifests(&mut index, &first)?.append(manifests(&mut more, &page)?);
+            manifests(&mut index, first)?.append(manifests(&mut more, &page)?);
             match next_of(&page) {
                 Some(next) => query = next,
                 None => return Ok(index.to_string().into()),
@@ -103,6 +120,42 @@ impl Upstream {
         };
         self.ask(&ask).await
     }
+}
+
+/// A registry without the API may answer with anything at all, such as its web page. Clients take any type
+/// but an index's for the API's absence.
+fn is_of_the_api(page: &Answer) -> Result<(), UpstreamError> {
+    let field = page.response.headers().get(CONTENT_TYPE);
+    let stated = field.and_then(|field| MediaType::from_content_type(field.to_str().ok()?).ok());
+    let is_index = match stated {
+        Some(stated) if stated == media_type::OCI_INDEX => true,
+        Some(stated) if !stated.is_generic() => false,
+        _ => serde_json::from_slice::<Index>(&page.body).is_ok(),
+    };
+    if is_index {
+        return Ok(());
+    }
+    let host = host_of(page.response.url());
+    let message = "answers a question for referrers with something else";
+    Err(UpstreamError::new(ErrorKind::Unsupported, host, message))
+}
+
+fn filters_applied(page: &Answer) -> Vec<String> {
+    let field = page.response.headers().get("oci-filters-applied");
+    let text = field.and_then(|field| field.to_str().ok());
+    text.into_iter()
+        .flat_map(|text| text.split(','))
+        .map(|filter| filter.trim().to_owned())
+        .filter(|filter| !filter.is_empty())
+        .collect()
+}
+
+/// An index with only those of its manifests that are of one artifact type.
+fn only_of(kind: &str, index: &[u8]) -> Option<Bytes> {
+    let mut index: Value = serde_json::from_slice(index).ok()?;
+    let manifests = index.get_mut("manifests")?.as_array_mut()?;
+    manifests.retain(|manifest| manifest.get(ARTIFACT_TYPE).and_then(Value::as_str) == Some(kind));
+    Some(index.to_string().into())
 }
 
 fn next_of(page: &Answer) -> Option<Vec<(String, String)>> {

@@ -1,11 +1,14 @@
 //! The tags of a repository (distribution-spec, "Listing tags").
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use http::Method;
 use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
 
 use super::client::Upstream;
-use super::credentials::Access;
-use super::error::UpstreamError;
+use super::error::{ErrorKind, UpstreamError};
 use super::exchange::{Ask, Redirects};
 use super::link::next_page;
 use crate::metrics::UpstreamKind;
@@ -13,6 +16,15 @@ use crate::oci::{ErrorCode, RepositoryName, Tag};
 
 /// Some registries list all tags at once, however many were asked for.
 const MAX_TAGS_BYTES: usize = 16 << 20;
+/// The largest page that every registry grants; some refuse to be asked for more.
+const PAGE: usize = 1000;
+/// Most pages of a list that is fetched whole.
+const MAX_PAGES: usize = 100;
+/// How long the pages of a list may take together. A client waits for them.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// A query, decoded.
+type Query = Vec<(String, String)>;
 
 /// One page of a repository's tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +33,14 @@ pub struct TagPage {
     pub tags: Vec<Tag>,
     /// Where the next page begins, to be given as `last`; `None` on the last page.
     pub next: Option<String>,
-    /// Whether it took credentials to get it.
-    pub access: Access,
+}
+
+/// A page as it came.
+struct RawPage {
+    tags: Vec<String>,
+    /// The next page's query, with whatever marks the registry puts into it.
+    next: Option<Query>,
+    bytes: usize,
 }
 
 #[derive(Deserialize)]
@@ -32,21 +50,86 @@ struct TagList {
 }
 
 impl Upstream {
-    /// One page of tags: at most `n`, beginning after `last`.
+    /// One page of tags as the registry gives it: at most `n`, beginning after `last`.
     pub async fn tags(
         &self,
         name: &RepositoryName,
         n: Option<u32>,
         last: Option<&str>,
     ) -> Result<TagPage, UpstreamError> {
-        let n = n.map(|n| ("n".to_owned(), n.to_string()));
-        let last = last.map(|last| ("last".to_owned(), last.to_owned()));
+        let n = n.map(|n| pair("n", n.to_string()));
+        let last = last.map(|last| pair("last", last));
+        let page = self
+            .tag_page(name, n.into_iter().chain(last).collect())
+            .await?;
+        Ok(TagPage {
+            // A registry with page marks of its own still knows the specification's `last`.
+            next: page.next.and_then(|query| {
+                let last = query.into_iter().find(|(key, _)| key == "last");
+                last.map(|(_, last)| last)
+                    .or_else(|| page.tags.last().cloned())
+            }),
+            tags: page
+                .tags
+                .iter()
+                .filter_map(|tag| tag.parse().ok())
+                .collect(),
+        })
+    }
+
+    /// All tags, whatever pages and order the registry gives them in; `None` for a list of more pages
+    /// or bytes, or that takes longer, than is fetched whole.
+    pub async fn all_tags(
+        &self,
+        name: &RepositoryName,
+    ) -> Result<Option<BTreeSet<Tag>>, UpstreamError> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut page = self.first_page(name).await?;
+        let mut bytes = page.bytes;
+        let mut all = BTreeSet::new();
+        for _ in 1..MAX_PAGES {
+            let known = all.len();
+            all.extend(page.tags.iter().filter_map(|tag| tag.parse::<Tag>().ok()));
+            let next = match page.next {
+                Some(next) => next,
+                // `Link` is not mandatory, so a full page may have another one behind it.
+                None if page.tags.len() >= PAGE && all.len() > known => after(&page.tags),
+                None => return Ok(Some(all)),
+            };
+            page = match timeout_at(deadline, self.tag_page(name, next)).await {
+                Ok(page) => page?,
+                Err(_) => return Ok(None),
+            };
+            bytes += page.bytes;
+            if bytes > MAX_TAGS_BYTES {
+                return Ok(None);
+            }
+        }
+        Ok(None)
+    }
+
+    async fn first_page(&self, name: &RepositoryName) -> Result<RawPage, UpstreamError> {
+        let page = self.tag_page(name, vec![pair("n", PAGE.to_string())]).await;
+        match page {
+            // Its own largest page is smaller.
+            Err(error) if error.kind() == ErrorKind::Invalid => {
+                self.tag_page(name, Query::new()).await
+            }
+            page => page,
+        }
+    }
+
+    async fn tag_page(
+        &self,
+        name: &RepositoryName,
+        query: Query,
+    ) -> Result<RawPage, UpstreamError> {
         let ask = Ask {
             kind: UpstreamKind::Tags,
             method: Method::GET,
             name,
             tail: "tags/list".to_owned(),
-            query: n.into_iter().chain(last).collect(),
+            query,
             accept: None,
             range: None,
             absent: ErrorCode::NameUnknown,
@@ -57,16 +140,21 @@ impl Upstream {
         let answer = self.ask(&ask).await?;
         let listed: TagList = serde_json::from_slice(&answer.body)
             .map_err(|_| answer.invalid("a list of tags that can't be read"))?;
-        let tags = listed.tags.unwrap_or_default();
-        let next = next_page(answer.response.headers(), answer.response.url());
-        Ok(TagPage {
-            // A registry with page marks of its own still knows the specification's `last`.
-            next: next.and_then(|query| {
-                let last = query.into_iter().find(|(key, _)| key == "last");
-                last.map(|(_, last)| last).or_else(|| tags.last().cloned())
-            }),
-            tags: tags.iter().filter_map(|tag| tag.parse().ok()).collect(),
-            access: answer.access,
+        Ok(RawPage {
+            tags: listed.tags.unwrap_or_default(),
+            next: next_page(answer.response.headers(), answer.response.url()),
+            bytes: answer.body.len(),
         })
     }
+}
+
+/// The query of what follows a page, by the specification's own means.
+fn after(page: &[String]) -> Query {
+    let last = page.last().map(|last| pair("last", last.as_str()));
+    let n = pair("n", PAGE.to_string());
+    [n].into_iter().chain(last).collect()
+}
+
+fn pair(key: &str, value: impl Into<String>) -> (String, String) {
+    (key.to_owned(), value.into())
 }

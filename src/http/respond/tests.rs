@@ -7,6 +7,7 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 
 use super::*;
+use crate::mirror::{Listing, Page};
 use crate::oci::{Algorithm, Digest, media_type};
 
 fn digest() -> Digest {
@@ -30,7 +31,6 @@ fn served(body: Body) -> Served {
         slice: None,
         age: None,
         filters_applied: None,
-        next_page: None,
         body,
     }
 }
@@ -156,28 +156,39 @@ async fn content_that_the_client_has_is_not_sent() {
 
 #[test]
 fn what_upstreams_write_cannot_add_headers() {
-    let tags = target(Action::Tags {
-        n: None,
-        last: None,
-    });
-    for (next, link) in [
+    let tags = target(Action::Tags(Page::default()));
+    for (last, link) in [
+        ("b", "</v2/org/app/tags/list?n=2&last=b>; rel=\"next\""),
         (
-            "tags/list?n=2&last=b",
-            "</v2/org/app/tags/list?n=2&last=b>; rel=\"next\"",
+            "b>; rel=\"evil\"",
+            "</v2/org/app/tags/list?n=2&last=b%3E%3B%20rel%3D%22evil%22>; rel=\"next\"",
         ),
-        ("tags/list?last=b>; rel=\"evil\"", ""),
-        ("tags/list?last=b\r\nX-Evil: 1", ""),
+        (
+            "b\r\nX-Evil: 1&n=9",
+            "</v2/org/app/tags/list?n=2&last=b%0D%0AX-Evil%3A%201%26n%3D9>; rel=\"next\"",
+        ),
     ] {
-        let page = Served {
-            next_page: Some(next.to_owned()),
-            filters_applied: Some("artifactType\r\nX-Evil: 1".to_owned()),
-            ..served(Body::Bytes("hello".into()))
+        let listing = Listing {
+            cache_status: CacheStatus::Hit,
+            age: None,
+            names: "[]".into(),
+            next: Some(last.to_owned()),
         };
-        let response = get(page, &tags);
-        assert_eq!(header(&response, "link"), link);
-        assert!(response.headers().get("oci-filters-applied").is_none());
-        assert!(response.headers().get("x-evil").is_none());
+        let page = Page {
+            n: Some(2),
+            last: None,
+        };
+        let answer = Answer::tags(&listing, &tags, &page);
+        assert_eq!(answer.headers["link"], link);
+        assert!(!answer.headers.contains_key("x-evil"));
     }
+    let filtered = Served {
+        filters_applied: Some("artifactType\r\nX-Evil: 1".to_owned()),
+        ..served(Body::Bytes("hello".into()))
+    };
+    let response = get(filtered, &tags);
+    assert!(response.headers().get("oci-filters-applied").is_none());
+    assert!(response.headers().get("x-evil").is_none());
 }
 
 #[test]

@@ -1,10 +1,9 @@
-//! Requests and the routes they have, or why they have none.
-
 //! What requests mean: the table of paths, hosts and parameters, and that no input breaks it.
 
 use http::Request;
 use proptest::prelude::*;
 
+use super::path::MAX_PAGE;
 use super::*;
 use crate::config::Config;
 use crate::http::errors;
@@ -36,6 +35,11 @@ fn ask(method: &str, target: &str, headers: &[(&str, &str)]) -> Result<Route, Ro
     route(&routes(), &request.method, &request.uri, &request.headers)
 }
 
+fn page(n: Option<u32>, last: Option<&str>) -> Page {
+    let last = last.map(str::to_owned);
+    Page { n, last }
+}
+
 fn get(target: &str) -> Result<Route, RouteError> {
     ask("GET", target, &[])
 }
@@ -43,7 +47,7 @@ fn get(target: &str) -> Result<Route, RouteError> {
 fn target(route: Result<Route, RouteError>) -> Target {
     match route.unwrap() {
         Route::Of(target) => target,
-        Route::Ping => panic!("a ping"),
+        route => panic!("{route:?}"),
     }
 }
 
@@ -95,33 +99,18 @@ fn every_endpoint_has_its_action() {
             format!("blobs/{}", digest.to_string().replace(':', "%3A")),
             Action::Blob(digest),
         ),
-        (
-            "tags/list".to_owned(),
-            Action::Tags {
-                n: None,
-                last: None,
-            },
-        ),
+        ("tags/list".to_owned(), Action::Tags(page(None, None))),
         (
             "tags/list?n=20&last=v%31".to_owned(),
-            Action::Tags {
-                n: Some(20),
-                last: Some("v1".into()),
-            },
+            Action::Tags(page(Some(20), Some("v1"))),
         ),
         (
             "tags/list?n=0".to_owned(),
-            Action::Tags {
-                n: Some(0),
-                last: None,
-            },
+            Action::Tags(page(Some(0), None)),
         ),
         (
             "tags/list?n=99999999999".to_owned(),
-            Action::Tags {
-                n: Some(MAX_PAGE),
-                last: None,
-            },
+            Action::Tags(page(Some(MAX_PAGE), None)),
         ),
         (
             format!("referrers/{digest}?artifactType=application%2Fvnd.x+json"),
@@ -150,6 +139,30 @@ fn all_ways_to_name_a_registry_are_known() {
         ("/ghcr.io/v2/org/app", &[], "ghcr.io/org/app"),
         ("/v2/ghcr/org/app", &[], "ghcr.io/org/app"),
         ("/ghcr/v2/org/app", &[], "ghcr.io/org/app"),
+        ("/ghcr/v2/app", &[], "ghcr.io/app"),
+        ("/v2/_/ghcr/app", &[], "ghcr.io/app"),
+        ("/v2/_/ghcr.io/org/app", &[], "ghcr.io/org/app"),
+        ("/v2/_/dockerhub/nginx", &[], "docker.io/library/nginx"),
+        (
+            "/v2/_/dockerhub/library/nginx",
+            &[],
+            "docker.io/library/nginx",
+        ),
+        (
+            "/v2/dockerhub/library/nginx",
+            &[],
+            "docker.io/library/nginx",
+        ),
+        (
+            "/v2/_/123456789012.dkr.ecr.eu-west-1.amazonaws.com/app",
+            &[],
+            "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app",
+        ),
+        (
+            "/v2/_/ghcr.io/app",
+            &[("host", "quay.mirror.example.com")],
+            "ghcr.io/app",
+        ),
         ("/v2/localhost:5005/app", &[], "localhost:5005/app"),
         (
             "/v2/europe-docker.pkg.dev/p/r/i",
@@ -216,6 +229,14 @@ fn the_namespace_wins_over_all_else() {
             "docker.io",
             "docker.io/library/nginx",
         ),
+        // So does containerd with `override_path`.
+        ("/v2/ghcr.io/org/app", "ghcr.io", "ghcr.io/org/app"),
+        (
+            "/v2/dockerhub/library/nginx",
+            "docker.io",
+            "docker.io/library/nginx",
+        ),
+        ("/v2/_/quay/app", "quay.io", "quay.io/app"),
         ("/v2/quay.io/app", "ghcr.io", "ghcr.io/quay.io/app"),
         // An organisation may be called as an alias is.
         ("/v2/quay/app", "quay.io", "quay.io/quay/app"),
@@ -247,7 +268,22 @@ fn bad_input_gets_the_specs_error() {
     for (path, status, code) in [
         ("/", 404, "UNSUPPORTED"),
         ("/v1/x", 404, "UNSUPPORTED"),
-        ("/v2/_catalog", 404, "UNSUPPORTED"),
+        ("/v2/a/b/_catalog", 404, "UNSUPPORTED"),
+        ("/v2/nobody/_catalog", 404, "NAME_UNKNOWN"),
+        ("/v2/_catalog?ns=unknown.example", 404, "NAME_UNKNOWN"),
+        ("/v2/_catalog?n=x", 400, "PAGINATION_NUMBER_INVALID"),
+        ("/v2/_/nobody/x/manifests/v1", 404, "NAME_UNKNOWN"),
+        ("/v2/_/unknown.example/x/manifests/v1", 404, "NAME_UNKNOWN"),
+        ("/v2/_/ghcr.io/manifests/v1", 400, "NAME_INVALID"),
+        ("/v2/_/x/manifests/v1", 404, "NAME_UNKNOWN"),
+        ("/v2/_/_/x/manifests/v1", 404, "NAME_UNKNOWN"),
+        ("/v2/_/manifests/v1", 400, "NAME_INVALID"),
+        ("/v2/x/_/y/manifests/v1", 400, "NAME_INVALID"),
+        (
+            "/v2/_/ghcr.io/x/manifests/v1?ns=quay.io",
+            400,
+            "NAME_INVALID",
+        ),
         ("/v2/library/nginx", 404, "UNSUPPORTED"),
         ("/v2/manifests/latest", 404, "UNSUPPORTED"),
         ("/v2/x/tags/list/", 404, "UNSUPPORTED"),
@@ -334,7 +370,7 @@ fn disagreeing_namespaces_are_refused() {
 fn links_lead_back_the_way_the_client_came() {
     for (path, next) in [
         (
-            "/v2/library/nginx/tags/list?n=2",
+            "/v2/library/nginx/tags/list?n=9",
             "/v2/library/nginx/tags/list?n=2&last=b",
         ),
         ("/v2/nginx/tags/list", "/v2/nginx/tags/list?n=2&last=b"),
@@ -343,15 +379,81 @@ fn links_lead_back_the_way_the_client_came() {
             "/ghcr.io/v2/a/b/tags/list?n=2&last=b",
         ),
         (
+            "/v2/_/ghcr/a/tags/list",
+            "/v2/_/ghcr/a/tags/list?n=2&last=b",
+        ),
+        (
             "/v2/a/b/tags/list?ns=ghcr.io",
             "/v2/a/b/tags/list?n=2&last=b&ns=ghcr.io",
         ),
     ] {
         let here = target(get(path)).here;
-        assert_eq!(here.next_page("tags/list?n=2&last=b"), next);
+        assert_eq!(here.with_query("n=2&last=b"), next);
     }
-    let here = target(get("/v2/a/tags/list?ns=ghcr.io")).here;
-    assert_eq!(here.next_page("tags/list"), "/v2/a/tags/list?ns=ghcr.io");
+}
+
+/// dockerd names no registry, so `docker pull quay/app` was served from quay.io: another image than the one
+/// asked for, by whoever has that name there.
+#[test]
+fn no_image_of_docker_hub_is_taken_for_one_of_an_alias() {
+    let digest = digest();
+    for name in ["quay/app", "ghcr/app", "k8s/pause", "dockerhub/app", "quay"] {
+        let found = target(get(&format!("/v2/{name}/blobs/{digest}")));
+        let meant: Repository = format!("docker.io/{name}").parse().unwrap();
+        assert_eq!(found.repository, meant);
+    }
+}
+
+#[test]
+fn where_names_may_be_longer_than_docker_hubs_only_a_marked_alias_is_one() {
+    let config = format!("default_registry = \"quay.io\"\n{CONFIG}");
+    let routes = Routes::new(&Config::from_toml(&config).unwrap());
+    for (path, repository) in [
+        ("/v2/ghcr/org/app/tags/list", "quay.io/ghcr/org/app"),
+        ("/v2/_/ghcr/org/app/tags/list", "ghcr.io/org/app"),
+        ("/v2/ghcr.io/org/app/tags/list", "ghcr.io/org/app"),
+        ("/ghcr/v2/org/app/tags/list", "ghcr.io/org/app"),
+    ] {
+        let found = route(
+            &routes,
+            &Method::GET,
+            &path.parse().unwrap(),
+            &HeaderMap::new(),
+        );
+        assert_eq!(target(found).repository.to_string(), repository, "{path}");
+    }
+}
+
+#[test]
+fn the_catalog_is_of_one_registry_or_of_all() {
+    let quay = ("host", "quay.mirror.example.com");
+    for (path, headers, registry) in [
+        ("/v2/_catalog", &[][..], None),
+        ("/v2/_catalog?ns=ghcr.io", &[], Some("ghcr.io")),
+        (
+            "/v2/_catalog",
+            &[("oci-namespace", "ghcr.io")],
+            Some("ghcr.io"),
+        ),
+        ("/v2/_catalog", &[quay], Some("quay.io")),
+        ("/ghcr/v2/_catalog", &[], Some("ghcr.io")),
+        ("/v2/ghcr.io/_catalog", &[], Some("ghcr.io")),
+        ("/v2/ghcr/_catalog", &[quay], Some("ghcr.io")),
+        ("/v2/_/ghcr/_catalog", &[], Some("ghcr.io")),
+    ] {
+        let path = format!(
+            "{path}{}n=3&last=b",
+            if path.contains('?') { '&' } else { '?' }
+        );
+        match ask("GET", &path, headers).unwrap() {
+            Route::Catalog(catalog) => {
+                let found = catalog.registry.as_ref().map(Registry::as_str);
+                assert_eq!(found, registry, "{path}");
+                assert_eq!(catalog.page, page(Some(3), Some("b")));
+            }
+            route => panic!("{route:?}"),
+        }
+    }
 }
 
 proptest! {
@@ -370,10 +472,10 @@ proptest! {
         }
         let Ok(uri) = format!("{path}?{query}").parse::<Uri>() else { return Ok(()) };
         match route(&routes(), &Method::GET, &uri, &headers) {
-            Ok(Route::Ping) => {}
+            Ok(Route::Ping | Route::Catalog(_)) => {}
             Ok(Route::Of(target)) => {
                 prop_assert!(routes().upstream_for(&target.repository.registry).is_some());
-                let link = target.here.next_page("tags/list");
+                let link = target.here.with_query("n=1");
                 prop_assert!(!link.contains(['<', '>', '"', ' ', '\r', '\n']), "{link}");
             }
             Err(error) => {

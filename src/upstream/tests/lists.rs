@@ -35,6 +35,89 @@ async fn tags_come_in_pages() {
     assert_eq!(paged, all.tags);
 }
 
+/// Answers the next question for tags.
+fn tags_answer(origin: &Origin, tags: &[String], link: Option<&str>) {
+    let reply = Reply::status(200).json(&serde_json::json!({"name": "x", "tags": tags}));
+    let reply = match link {
+        Some(link) => reply.header("link", format!("<{link}>; rel=\"next\"")),
+        None => reply,
+    };
+    origin.on(Kind::Tags).once(Fault::Answer(reply));
+}
+
+fn numbered(range: std::ops::Range<u32>) -> Vec<String> {
+    range.map(|n| format!("t{n:04}")).collect()
+}
+
+fn queries(origin: &Origin) -> Vec<String> {
+    let asked = origin.requests_for(Kind::Tags);
+    let query = |target: &str| {
+        target
+            .split_once('?')
+            .map_or("", |(_, query)| query)
+            .to_owned()
+    };
+    asked.iter().map(|request| query(&request.target)).collect()
+}
+
+async fn all_tags(origin: &Origin) -> Option<Vec<String>> {
+    let all = upstream_of(origin).all_tags(&name()).await.unwrap()?;
+    Some(all.iter().map(ToString::to_string).collect())
+}
+
+#[tokio::test]
+async fn all_tags_are_collected_whatever_order_and_page_marks_they_come_with() {
+    let origin = origin(Origin::builder()).await;
+    let tags = |tags: &[&str]| tags.iter().map(|&tag| tag.to_owned()).collect::<Vec<_>>();
+    tags_answer(
+        &origin,
+        &tags(&["v2", "V1", "a"]),
+        Some("/v2/x/tags/list?page=abc%3D&n=3"),
+    );
+    tags_answer(&origin, &tags(&["b", "a", "../bad"]), Some("?page=def"));
+    tags_answer(&origin, &tags(&["0"]), None);
+    let all = all_tags(&origin).await.unwrap();
+    assert_eq!(all, ["0", "V1", "a", "b", "v2"]);
+    assert_eq!(queries(&origin), ["n=1000", "page=abc%3D&n=3", "page=def"]);
+}
+
+/// `Link` may be left out, so that the first full page looked like all there was.
+#[tokio::test]
+async fn behind_a_full_page_without_a_link_more_is_looked_for() {
+    let origin = origin(Origin::builder()).await;
+    tags_answer(&origin, &numbered(0..1000), None);
+    tags_answer(&origin, &numbered(1000..1005), None);
+    assert_eq!(all_tags(&origin).await.unwrap().len(), 1005);
+    assert_eq!(queries(&origin), ["n=1000", "n=1000&last=t0999"]);
+
+    // One that lists everything, whatever it is asked, is done when it repeats itself.
+    tags_answer(&origin, &numbered(0..2000), None);
+    tags_answer(&origin, &numbered(0..2000), None);
+    assert_eq!(all_tags(&origin).await.unwrap().len(), 2000);
+    assert_eq!(queries(&origin).len(), 4);
+}
+
+#[tokio::test]
+async fn a_registry_that_refuses_large_pages_is_asked_for_its_own() {
+    let origin = origin(Origin::builder()).await;
+    let refusal = r#"{"errors":[{"code":"PAGINATION_NUMBER_INVALID"}]}"#;
+    let refusal = Fault::Answer(Reply::status(400).body(refusal));
+    origin.on(Kind::Tags).once(refusal);
+    assert_eq!(all_tags(&origin).await.unwrap(), ["latest"]);
+    assert_eq!(queries(&origin), ["n=1000", ""]);
+}
+
+#[tokio::test]
+async fn a_list_without_end_is_given_up_and_not_cut_short() {
+    let origin = origin(Origin::builder()).await;
+    let endless = Reply::status(200)
+        .json(&serde_json::json!({"tags": ["a"]}))
+        .header("link", "<?more>; rel=next");
+    origin.on(Kind::Tags).always(Fault::Answer(endless));
+    assert_eq!(all_tags(&origin).await, None);
+    assert_eq!(origin.counts().requests(Kind::Tags), 100);
+}
+
 #[tokio::test]
 async fn lists_of_strangers_are_read_with_care() {
     let origin = origin(Origin::builder()).await;
@@ -104,6 +187,68 @@ async fn referrers_are_passed_on_with_their_filters() {
         .unwrap();
     assert!(!String::from_utf8_lossy(&none.bytes).contains(artifact.digest.as_str()));
     assert_eq!(none.filters_applied.as_deref(), Some("artifactType"));
+}
+
+/// Some registries list everything, whatever was asked for.
+#[tokio::test]
+async fn what_a_registry_does_not_filter_is_filtered_here() {
+    let origin = origin(Origin::builder()).await;
+    let upstream = upstream_of(&origin);
+    let digest = Digest::of(crate::oci::Algorithm::Sha256, b"x");
+    let all = serde_json::json!({
+        "schemaVersion": 2,
+        "manifests": [{"artifactType": "a", "x": 1}, {"artifactType": "b"}, {"x": 2}],
+        "annotations": {"k": "v"},
+    });
+    for (applied, expected, manifests) in [
+        (None, "artifactType", 1),
+        (Some("other"), "other,artifactType", 1),
+        // It says that it has; that is its own affair.
+        (Some("other, artifactType"), "other,artifactType", 3),
+    ] {
+        let reply = Reply::status(200).json(&all);
+        let reply = match applied {
+            Some(applied) => reply.header("oci-filters-applied", applied),
+            None => reply,
+        };
+        origin.on(Kind::Referrers).once(Fault::Answer(reply));
+        let some = upstream
+            .referrers(&name(), &digest, Some("a"))
+            .await
+            .unwrap();
+        assert_eq!(some.filters_applied.as_deref(), Some(expected));
+        let index: serde_json::Value = serde_json::from_slice(&some.bytes).unwrap();
+        assert_eq!(index["manifests"].as_array().unwrap().len(), manifests);
+        assert_eq!(index["manifests"][0]["x"], 1, "the rest of it stays");
+        assert_eq!(index["annotations"]["k"], "v");
+    }
+}
+
+/// Clients take any type but an index's for the absence of the API, and then look for a tag.
+#[tokio::test]
+async fn a_web_page_in_place_of_referrers_means_that_there_is_no_such_api() {
+    let origin = origin(Origin::builder()).await;
+    let upstream = upstream_of(&origin);
+    let digest = Digest::of(crate::oci::Algorithm::Sha256, b"x");
+    for (content_type, body, kind) in [
+        ("text/html", "<html>", ErrorKind::Unsupported),
+        ("application/json", "{}", ErrorKind::Unsupported),
+        (
+            "application/vnd.oci.image.index.v1+json",
+            "{}",
+            ErrorKind::Invalid,
+        ),
+    ] {
+        let reply = Reply::status(200)
+            .body(body)
+            .header("content-type", content_type);
+        origin.on(Kind::Referrers).once(Fault::Answer(reply));
+        let error = upstream
+            .referrers(&name(), &digest, None)
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), kind, "{content_type}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,70 @@
+//! Lists as responses: the JSON around the names, and the link to the next page.
+
+use http::header::{AGE, CONTENT_TYPE, LINK};
+use http::{HeaderValue, StatusCode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::body::ResponseBody;
+use super::respond::{Answer, CACHE_STATUS, cache_status};
+use super::route::{Catalog, Here, Target};
+use crate::mirror::{Listing, Page};
+
+/// All but what stands for itself in a query.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
+
+impl Answer {
+    /// A page of a repository's tags.
+    pub(super) fn tags(listing: &Listing, target: &Target, page: &Page) -> Self {
+        // A name has no character that JSON escapes.
+        let before = format!("{{\"name\":\"{}\",\"tags\":", target.name);
+        let mut answer = Self::list(&before, listing, page, &target.here);
+        answer.of_registry(&target.repository.registry);
+        answer
+    }
+
+    /// A page of what is cached.
+    pub(super) fn catalog(listing: &Listing, catalog: &Catalog) -> Self {
+        let before = "{\"repositories\":";
+        let mut answer = Self::list(before, listing, &catalog.page, &catalog.here);
+        if let Some(registry) = &catalog.registry {
+            answer.of_registry(registry);
+        }
+        answer
+    }
+
+    fn list(before: &str, listing: &Listing, page: &Page, here: &Here) -> Self {
+        let body = [before.as_bytes(), &listing.names, b"}"].concat();
+        let mut answer = Self::new(StatusCode::OK, ResponseBody::whole(body));
+        answer.cache = Some(listing.cache_status);
+        answer.set(CONTENT_TYPE, "application/json");
+        answer
+            .headers
+            .insert(CACHE_STATUS, cache_status(listing.cache_status));
+        if let Some(age) = listing.age {
+            answer.set(AGE, age.as_secs());
+        }
+        if let Some(last) = &listing.next {
+            answer.link(&here.with_query(&next_page(page, last)));
+        }
+        answer
+    }
+
+    fn link(&mut self, next: &str) {
+        if let Ok(link) = HeaderValue::from_str(&format!("<{next}>; rel=\"next\"")) {
+            self.headers.insert(LINK, link);
+        }
+    }
+}
+
+fn next_page(page: &Page, last: &str) -> String {
+    let last = utf8_percent_encode(last, ESCAPED);
+    match page.n {
+        Some(n) => format!("n={n}&last={last}"),
+        None => format!("last={last}"),
+    }
+}

@@ -1,0 +1,125 @@
+//! What is cached here: the repositories that have a tag record on disk, as a client of this mirror writes
+//! them. No upstream is asked.
+//!
+//! A repository that was only ever pulled by digest is not among them: its content may be everybody's, and
+//! what is everybody's is not written down for each repository that it was read in.
+
+use crate::oci::{Registry, RepositoryName};
+use crate::store::StoreError;
+
+use super::super::Mirror;
+use super::super::error::MirrorError;
+use super::super::served::CacheStatus;
+use super::{Listing, Page};
+
+/// Entries of a page where the client leaves the number open.
+const PAGE: u32 = 1000;
+/// Most registries that are looked at.
+const REGISTRIES: usize = 10_000;
+
+impl Mirror {
+    /// A part of the repositories that are cached: of one registry, by their bare names, or of all, where the
+    /// names of all but the default registry's begin with their host.
+    pub async fn catalog(
+        &self,
+        registry: Option<&Registry>,
+        page: &Page,
+    ) -> Result<Listing, MirrorError> {
+        let count = page.n.unwrap_or(PAGE) as usize;
+        let last = page.last.as_deref().unwrap_or_default();
+        // One more, to know whether there is more.
+        let names = match registry {
+            Some(registry) => self.bare(registry, last, count + 1).await,
+            None => self.of_all(last, count + 1).await,
+        };
+        let mut names = names.map_err(|error| {
+            tracing::warn!(%error, "the index can't be read for the catalog");
+            MirrorError::Busy("the cache's index can't be read".to_owned())
+        })?;
+        let more = names.len() > count;
+        names.truncate(count);
+        let array = serde_json::to_vec(&names).map_err(|_| MirrorError::Internal)?;
+        Ok(Listing {
+            cache_status: CacheStatus::Hit,
+            age: None,
+            names: array.into(),
+            next: names.pop().filter(|_| more),
+        })
+    }
+
+    async fn bare(
+        &self,
+        registry: &Registry,
+        after: &str,
+        count: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        let names = self.inner.store.repositories(registry, after, count);
+        Ok(names.await?.iter().map(ToString::to_string).collect())
+    }
+
+    async fn of_all(&self, after: &str, count: usize) -> Result<Vec<String>, StoreError> {
+        let default = self.inner.routes.default_registry();
+        let mut names = self.those(default, after, count, is_bare).await?;
+        let registries = self.inner.store.registries(REGISTRIES).await?;
+        let mut prefixes: Vec<_> = registries.iter().map(|r| (format!("{r}/"), r)).collect();
+        // No prefix is another's beginning, so that what follows one sorts before what follows the next.
+        prefixes.sort_unstable();
+        let mut full = Vec::new();
+        for (prefix, registry) in prefixes {
+            let rest = match after.strip_prefix(&prefix) {
+                Some(rest) => rest,
+                None if prefix.as_str() > after => "",
+                None => continue,
+            };
+            let wanted = |name: &RepositoryName| registry != default || !is_bare(name);
+            let found = self
+                .those(registry, rest, count - full.len(), wanted)
+                .await?;
+            full.extend(found.into_iter().map(|name| format!("{prefix}{name}")));
+            if full.len() >= count {
+                break;
+            }
+        }
+        names.append(&mut full);
+        names.sort_unstable();
+        names.truncate(count);
+        Ok(names)
+    }
+
+    /// The first `count` names of a registry after `after` that are `wanted`.
+    async fn those(
+        &self,
+        registry: &Registry,
+        after: &str,
+        count: usize,
+        wanted: impl Fn(&RepositoryName) -> bool,
+    ) -> Result<Vec<String>, StoreError> {
+        let mut after = after.to_owned();
+        let mut found = Vec::new();
+        while found.len() < count {
+            let names = self.inner.store.repositories(registry, &after, count);
+            let names = names.await?;
+            let is_last = names.len() < count;
+            if let Some(last) = names.last() {
+                after = last.to_string();
+            }
+            found.extend(
+                names
+                    .iter()
+                    .filter(|name| wanted(name))
+                    .map(ToString::to_string),
+            );
+            if is_last {
+                break;
+            }
+        }
+        found.truncate(count);
+        Ok(found)
+    }
+}
+
+/// Whether a name of the default registry means it without its host before it.
+fn is_bare(name: &RepositoryName) -> bool {
+    let first = name.as_str().split_once('/').map_or("", |(first, _)| first);
+    !Registry::looks_like_host(first)
+}

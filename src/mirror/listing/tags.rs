@@ -1,0 +1,199 @@
+//! A repository's tags, in the order of their bytes, page by page as clients ask.
+//!
+//! Upstreams differ in order, in page sizes and in what they make of `last`, so the whole list is fetched and
+//! cut up here. One that is too long for that is passed through page by page, as it is.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use crate::oci::{Repository, Tag};
+use crate::upstream::Upstream;
+
+use super::super::Mirror;
+use super::super::error::MirrorError;
+use super::super::served::CacheStatus;
+use super::{Found, List, Listing, Page, Subject};
+
+/// All tags of a repository, sorted, as the inside of a JSON array: a page is a slice of it.
+#[derive(Debug)]
+pub(super) struct TagList {
+    /// `"a","b","c",`; no tag has a character that JSON escapes.
+    text: Bytes,
+    /// Where each tag's opening quote is.
+    starts: Box<[u32]>,
+}
+
+impl TagList {
+    fn new(tags: &BTreeSet<Tag>) -> Option<Self> {
+        let mut text = String::new();
+        let mut starts = Vec::with_capacity(tags.len());
+        for tag in tags {
+            starts.push(u32::try_from(text.len()).ok()?);
+            text.extend(["\"", tag.as_str(), "\","]);
+        }
+        Some(Self {
+            text: text.into(),
+            starts: starts.into(),
+        })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        self.text.len() + self.starts.len() * size_of::<u32>()
+    }
+
+    /// Where the tag at `index` begins; of one beyond the end, where that is.
+    fn start(&self, index: usize) -> usize {
+        self.starts
+            .get(index)
+            .map_or(self.text.len(), |start| *start as usize)
+    }
+
+    fn tag(&self, index: usize) -> &[u8] {
+        &self.text[self.start(index) + 1..self.start(index + 1) - 2]
+    }
+
+    /// The index of the first tag after `last`.
+    fn after(&self, last: &str) -> usize {
+        let (mut low, mut high) = (0, self.starts.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.tag(middle) <= last.as_bytes() {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// A page as a JSON array, and its last tag where more follow.
+    fn page(&self, page: &Page) -> (Bytes, Option<String>) {
+        let first = page.last.as_deref().map_or(0, |last| self.after(last));
+        let rest = self.starts.len() - first;
+        let count = page.n.map_or(rest, |n| rest.min(n as usize));
+        let end = first + count;
+        let inside = &self.text[self.start(first)..self.start(end)];
+        let inside = inside.strip_suffix(b",").unwrap_or(inside);
+        let next = (0 < count && count < rest)
+            .then(|| String::from_utf8_lossy(self.tag(end - 1)).into_owned());
+        ([b"[", inside, b"]"].concat().into(), next)
+    }
+}
+
+impl Mirror {
+    /// A part of a repository's tags.
+    pub async fn tags(&self, repository: &Repository, page: &Page) -> Result<Listing, MirrorError> {
+        let upstream = self.upstream(repository)?;
+        let subject = Subject::Tags(repository.clone());
+        let Found { known, status, age } = self.listed(&upstream, subject).await?;
+        let (cache_status, (names, next)) = match &known.list {
+            List::Tags(tags) => (status, tags.page(page)),
+            _ => (
+                CacheStatus::Bypass,
+                passed_through(&upstream, repository, page).await?,
+            ),
+        };
+        Ok(Listing {
+            cache_status,
+            age,
+            names,
+            next,
+        })
+    }
+}
+
+/// The list as the upstream has it.
+pub(super) async fn fetch(
+    upstream: &Upstream,
+    repository: &Repository,
+) -> Result<List, MirrorError> {
+    let tags = upstream.all_tags(&repository.name).await;
+    let tags = tags.map_err(|error| MirrorError::from_listing(&error, repository))?;
+    let list = tags.as_ref().and_then(TagList::new);
+    if list.is_none() {
+        tracing::info!(%repository, "too many tags to sort them here; they are passed through in pages");
+    }
+    Ok(list.map_or(List::TooLong, List::Tags))
+}
+
+/// One page, in the upstream's own order.
+async fn passed_through(
+    upstream: &Upstream,
+    repository: &Repository,
+    page: &Page,
+) -> Result<(Bytes, Option<String>), MirrorError> {
+    if page.n == Some(0) {
+        return Ok((Bytes::from_static(b"[]"), None));
+    }
+    let told = upstream.tags(&repository.name, page.n, page.last.as_deref());
+    let told = told
+        .await
+        .map_err(|error| MirrorError::from_listing(&error, repository))?;
+    let names = serde_json::to_vec(&told.tags).map_err(|_| MirrorError::Internal)?;
+    Ok((names.into(), told.next))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn list(tags: &[&str]) -> TagList {
+        let tags = tags.iter().map(|tag| tag.parse().unwrap()).collect();
+        TagList::new(&tags).unwrap()
+    }
+
+    fn page(n: Option<u32>, last: Option<&str>) -> Page {
+        let last = last.map(str::to_owned);
+        Page { n, last }
+    }
+
+    #[test]
+    fn a_page_is_what_follows_last_and_says_whether_there_is_more() {
+        let tags = list(&["b", "a", "c", "B", "a.1"]);
+        for (n, last, names, next) in [
+            (None, None, r#"["B","a","a.1","b","c"]"#, None),
+            (Some(2), None, r#"["B","a"]"#, Some("a")),
+            (Some(2), Some("a"), r#"["a.1","b"]"#, Some("b")),
+            (Some(2), Some("b"), r#"["c"]"#, None),
+            (Some(5), None, r#"["B","a","a.1","b","c"]"#, None),
+            (None, Some("a.0"), r#"["a.1","b","c"]"#, None),
+            (None, Some("c"), "[]", None),
+            (Some(3), Some("zzz"), "[]", None),
+            (Some(0), None, "[]", None),
+            (Some(0), Some("a"), "[]", None),
+        ] {
+            let (found, more) = tags.page(&page(n, last));
+            assert_eq!(found, names, "{n:?} {last:?}");
+            assert_eq!(more.as_deref(), next, "{n:?} {last:?}");
+        }
+        assert_eq!(list(&[]).page(&page(None, None)), ("[]".into(), None));
+    }
+
+    proptest! {
+        #[test]
+        fn pages_put_together_are_the_sorted_list(
+            tags in prop::collection::btree_set("[a-zA-Z0-9_][a-zA-Z0-9._-]{0,5}", 0..40),
+            n in 1_u32..7,
+        ) {
+            let parsed: BTreeSet<Tag> = tags.iter().map(|tag| tag.parse().unwrap()).collect();
+            let list = TagList::new(&parsed).unwrap();
+            let (mut all, mut last) = (Vec::<String>::new(), None);
+            loop {
+                let (names, next) = list.page(&Page { n: Some(n), last });
+                all.extend(serde_json::from_slice::<Vec<String>>(&names).unwrap());
+                last = next;
+                if last.is_none() {
+                    break;
+                }
+            }
+            prop_assert_eq!(all, tags.into_iter().collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Which repositories have tag records, without reading every tag.
+
+use super::support::*;
+use crate::oci::{Descriptor, Registry, Repository};
+use crate::store::{Store, TagRecord};
+
+async fn tagged(store: &Store, registry: &str, name: &str, tags: &[&str]) {
+    let digest = put_manifest(store, 1).await;
+    let (bytes, media_type) = manifest(1);
+    let record = TagRecord {
+        descriptor: Descriptor::new(media_type, digest, bytes.len() as u64),
+        confirmed_at: std::time::UNIX_EPOCH,
+    };
+    let repository = Repository::new(registry.parse().unwrap(), name.parse().unwrap());
+    for text in tags {
+        let tag = tag(text);
+        let put = store.put_tag(&repository, &tag, record.clone());
+        put.await.unwrap();
+    }
+}
+
+async fn names(store: &Store, registry: &str, after: &str, count: usize) -> Vec<String> {
+    let registry: Registry = registry.parse().unwrap();
+    let names = store.repositories(&registry, after, count).await.unwrap();
+    names.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn repositories_with_tags_are_listed_in_order_and_survive_a_restart() {
+    let dir = Dir::new();
+    let store = dir.open(64 * MIB).await;
+    assert_eq!(store.registries(9).await.unwrap(), []);
+    assert!(names(&store, "a.io", "", 9).await.is_empty());
+    for (registry, name, tags) in [
+        ("a.io", "x/y", &["v1", "v2", "v3"][..]),
+        ("a.io", "x", &["v1"]),
+        ("a.io", "x-y", &["0", "_", "z"]),
+        ("a.io:5000", "far", &["v1"]),
+        ("a.io.example", "near", &["v1"]),
+    ] {
+        tagged(&store, registry, name, tags).await;
+    }
+    store.close().await;
+    let store = dir.open(64 * MIB).await;
+    let registries = store.registries(9).await.unwrap();
+    let registries: Vec<_> = registries.iter().map(Registry::as_str).collect();
+    assert_eq!(registries, ["a.io", "a.io.example", "a.io:5000"]);
+    assert_eq!(store.registries(2).await.unwrap().len(), 2);
+    for (after, count, expected) in [
+        ("", 9, &["x", "x-y", "x/y"][..]),
+        ("", 2, &["x", "x-y"]),
+        ("x", 9, &["x-y", "x/y"]),
+        ("x-", 1, &["x-y"]),
+        ("x-y", 9, &["x/y"]),
+        ("x/y", 9, &[]),
+        ("zzz", 9, &[]),
+        ("a", 0, &[]),
+    ] {
+        let found = names(&store, "a.io", after, count).await;
+        assert_eq!(found, expected, "{after:?} {count}");
+    }
+    let gone = repository("x");
+    let gone = Repository::new("a.io".parse().unwrap(), gone.name);
+    store.remove_tag(&gone, &tag("v1")).await.unwrap();
+    assert_eq!(names(&store, "a.io", "", 9).await, ["x-y", "x/y"]);
+}
