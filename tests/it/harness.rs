@@ -3,7 +3,7 @@
 mod client;
 mod process;
 
-pub(crate) use client::{Answer, Client, blob_path, sha256};
+pub(crate) use client::{Answer, Client, blob_path, manifest_path, sha256};
 pub(crate) use process::{Forebay, Setup, bytes_below, committed, wait_for_exit};
 
 use forebay_loadtest::origin::{Blobs, Builder, Descriptor, Origin};

@@ -16,5 +16,6 @@ mod inputs;
 mod limit;
 mod restart;
 mod rights;
+mod spec;
 mod startup;
 mod tags;
