@@ -1,6 +1,7 @@
 //! The command line: one file a command. Parses, runs the command, and says how it ended.
 
 mod check;
+mod client;
 mod options;
 mod serve;
 
@@ -22,13 +23,17 @@ enum Command {
     Serve(serve::Serve),
     /// Print the configuration that applies, or everything that is wrong with it.
     Check(check::Check),
+    /// Show what points a client at the mirror; --write puts it in place, --undo takes it back.
+    Client(client::Client),
 }
 
-/// How a command ended. Usage errors end in clap, with 2.
+/// How a command ended. Most usage errors end in clap already, with 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exit {
     Success,
     Failure,
+    /// What was asked for can't be done, whatever is on the machine.
+    Usage,
     /// `EX_CONFIG` of sysexits.h.
     BadConfig,
 }
@@ -38,6 +43,7 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Success => Self::SUCCESS,
             Exit::Failure => Self::FAILURE,
+            Exit::Usage => Self::from(2),
             Exit::BadConfig => Self::from(78),
         }
     }
@@ -48,6 +54,7 @@ pub fn run() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
+        Command::Client(client) => client.run(),
     };
     exit.into()
 }

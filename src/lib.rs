@@ -16,7 +16,8 @@
 //! | [`admin`] | the operators' listener: health and metrics | `mirror` |
 //! | [`server`] | accept loops, timeouts, the connection cap, the drain | `http`, `admin` |
 //! | [`app`] | the one place that knows all concrete types | all above |
-//! | [`cli`] | one file a command | `app`, `config` |
+//! | [`client`] | what clients are told so that they pull through the mirror: files, merging, undoing | `oci`, `config` |
+//! | [`cli`] | one file a command | `app`, `config`, `client` |
 //!
 //! `tests/it/architecture.rs` fails on a `crate::` path that this table does not allow.
 //!
@@ -87,6 +88,7 @@
 pub mod admin;
 pub mod app;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod http;
 pub mod metrics;

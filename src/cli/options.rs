@@ -41,16 +41,11 @@ fn path(text: &str) -> Result<PathBuf, Infallible> {
 impl Options {
     /// Everything that the configuration is made of.
     pub(super) fn sources(self) -> Sources {
-        let variable = || {
-            env::var_os(CONFIG_FILE)
-                .filter(|name| !name.is_empty())
-                .map(PathBuf::from)
-        };
         let overrides = Overrides {
             listen: self.listen,
             cache_dir: self.cache_dir,
         };
-        Sources::of_process(self.config.or_else(variable), overrides)
+        sources(self.config, overrides)
     }
 
     /// Loads the configuration; says on stderr what is wrong with it.
@@ -59,7 +54,18 @@ impl Options {
     }
 }
 
-fn report(errors: &ConfigErrors) -> Exit {
+/// What the configuration is made of, where a flag may name its file.
+pub(super) fn sources(file: Option<PathBuf>, overrides: Overrides) -> Sources {
+    let variable = || {
+        env::var_os(CONFIG_FILE)
+            .filter(|name| !name.is_empty())
+            .map(PathBuf::from)
+    };
+    Sources::of_process(file.or_else(variable), overrides)
+}
+
+/// Says on stderr what is wrong with the configuration.
+pub(super) fn report(errors: &ConfigErrors) -> Exit {
     for error in errors.iter() {
         eprintln!("error: {error}");
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What each module may name by a `crate::` path.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 12] = [
     ("oci", &[]),
     ("metrics", &[]),
     ("config", &["oci"]),
@@ -21,7 +21,8 @@ const EDGES: [(&str, &[&str]); 11] = [
             "oci", "metrics", "config", "store", "upstream", "mirror", "http", "admin", "server",
         ],
     ),
-    ("cli", &["app", "config", "server"]),
+    ("client", &["oci", "config"]),
+    ("cli", &["app", "config", "server", "client"]),
 ];
 
 /// Source files of the package, with the module that each belongs to.

@@ -6,6 +6,7 @@
 mod harness;
 
 mod architecture;
+mod client;
 mod clients;
 mod crash;
 mod disk;

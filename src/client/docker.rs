@@ -1,0 +1,198 @@
+//! dockerd: `registry-mirrors` of `daemon.json`, or the flag of the same name. Docker Hub only.
+
+use super::edit::{Edit, Refusal, is_blank};
+use super::json::{self, JsonError};
+use super::{File, Plan, Request};
+
+const PATH: &str = "/etc/docker/daemon.json";
+const MIRRORS: &str = "registry-mirrors";
+const INSECURE: &str = "insecure-registries";
+
+pub(super) fn plan(request: &Request) -> Plan {
+    let edit = Daemon {
+        mirror: request.mirror.url(),
+        insecure: insecure(request),
+    };
+    let mut notes = vec![
+        "dockerd asks its mirrors for Docker Hub's images only; for others name the mirror in the reference: \
+         docker pull "
+            .to_owned()
+            + &request.mirror.reference_host()
+            + "/ghcr.io/OWNER/IMAGE",
+        "dockerd does not start where a flag sets what the file sets too: take --registry-mirror out of its command \
+         line, if it is there"
+            .into(),
+        "a rootless dockerd reads ~/.config/docker/daemon.json instead".into(),
+    ];
+    if !request.mirror.is_plain() {
+        let authority = request.mirror.authority();
+        notes.push(format!(
+            "a mirror with a private CA: put it in /etc/docker/certs.d/{authority}/ca.crt"
+        ));
+    }
+    Plan {
+        files: vec![File {
+            path: PATH.into(),
+            edit: Box::new(edit),
+            own_directory: false,
+        }],
+        reload: vec!["systemctl reload docker".into()],
+        notes,
+        ..Plan::default()
+    }
+}
+
+/// Docker in Docker has no file that outlives it.
+pub(super) fn dind(request: &Request) -> Plan {
+    let mut lines = vec![format!("--registry-mirror={}", request.mirror.url())];
+    lines.extend(insecure(request).map(|host| format!("--insecure-registry={host}")));
+    let mut notes = vec![
+        "put them after the image's name, as in `docker run --privileged docker:dind FLAGS`; in GitLab CI they are the \
+         `command` of the service"
+            .into(),
+    ];
+    if request.mirror.is_loopback() {
+        notes.push(
+            "127.0.0.1 is the container itself there: give --mirror an address that it can reach"
+                .into(),
+        );
+    }
+    Plan {
+        lines,
+        notes,
+        ..Plan::default()
+    }
+}
+
+/// What dockerd has to be told to reach without TLS. It needs no telling for its own machine.
+fn insecure(request: &Request) -> Option<String> {
+    let mirror = &request.mirror;
+    (mirror.is_plain() && !mirror.is_loopback()).then(|| mirror.authority())
+}
+
+/// Our part of `daemon.json`.
+#[derive(Debug)]
+struct Daemon {
+    mirror: String,
+    insecure: Option<String>,
+}
+
+impl Daemon {
+    fn wanted(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let insecure = self.insecure.iter().map(|host| (INSECURE, host.as_str()));
+        std::iter::once((MIRRORS, self.mirror.as_str())).chain(insecure)
+    }
+
+    fn refuse(&self, trouble: Trouble) -> Refusal {
+        let error = match trouble {
+            Trouble::Json(error) => error,
+            Trouble::NotFirst => {
+                return Refusal::new(
+                    format!("has {} in `{MIRRORS}` after another mirror", self.mirror),
+                    "move it to the front: mirrors are asked in the order of the list",
+                );
+            }
+        };
+        let (problem, advice) = match error {
+            JsonError::Syntax(message) => (
+                format!("is not JSON, which has no comments and no trailing commas ({message})"),
+                "correct it first; this is to go into it",
+            ),
+            JsonError::NotAnObject => (
+                "is not a JSON object".into(),
+                "make it one; this is to go into it",
+            ),
+            JsonError::Twice(name) => (
+                format!("has `{name}` twice"),
+                "leave one of them; this is to go into it",
+            ),
+            JsonError::NotStrings(name) => (
+                format!("has a `{name}` that is not a list of strings"),
+                "correct it first; this is to go into it",
+            ),
+        };
+        Refusal::new(problem, advice).add(self.fresh())
+    }
+
+    fn merged(&self, existing: &str) -> Result<String, Trouble> {
+        let mut text = existing.to_owned();
+        for (name, value) in self.wanted() {
+            let list = json::list(&text, name)?.unwrap_or_default();
+            match list.iter().position(|item| same(item, value)) {
+                // Mirrors are asked in the order of the list; the other list has none.
+                Some(index) if index > 0 && name == MIRRORS => return Err(Trouble::NotFirst),
+                Some(_) => {}
+                None => text = json::prepend(&text, name, value)?,
+            }
+        }
+        Ok(text)
+    }
+
+    fn removed(&self, current: &str, original: Option<&str>) -> Result<String, JsonError> {
+        let mut text = current.to_owned();
+        for (name, value) in self.wanted() {
+            let before = original
+                .filter(|original| !is_blank(original))
+                .map(|original| json::list(original, name))
+                .transpose()?
+                .flatten();
+            let is_ours = |item: &String| same(item, value);
+            if before.iter().flatten().any(is_ours) {
+                continue;
+            }
+            let list = json::list(&text, name)?.unwrap_or_default();
+            let Some(index) = list.iter().position(is_ours) else {
+                continue;
+            };
+            text = json::remove_item(&text, name, index)?;
+            if list.len() == 1 && before.is_none() {
+                text = json::remove_member(&text, name)?;
+            }
+        }
+        if json::is_empty(&text)? && original.is_none_or(is_blank) {
+            return Ok(String::new());
+        }
+        Ok(text)
+    }
+}
+
+/// dockerd adds the slash itself.
+fn same(item: &str, value: &str) -> bool {
+    item.trim_end_matches('/') == value
+}
+
+impl Edit for Daemon {
+    fn fresh(&self) -> String {
+        let members = self
+            .wanted()
+            .map(|(name, value)| format!("  \"{name}\": [\"{value}\"]"));
+        format!("{{\n{}\n}}\n", members.collect::<Vec<_>>().join(",\n"))
+    }
+
+    fn merge(&self, existing: &str) -> Result<String, Refusal> {
+        if is_blank(existing) {
+            return Ok(self.fresh());
+        }
+        self.merged(existing).map_err(|error| self.refuse(error))
+    }
+
+    fn remove(&self, current: &str, original: Option<&str>) -> Result<String, Refusal> {
+        if is_blank(current) {
+            return Ok(current.into());
+        }
+        self.removed(current, original)
+            .map_err(|error| self.refuse(error.into()))
+    }
+}
+
+/// What is wrong with a `daemon.json`.
+enum Trouble {
+    Json(JsonError),
+    NotFirst,
+}
+
+impl From<JsonError> for Trouble {
+    fn from(error: JsonError) -> Self {
+        Self::Json(error)
+    }
+}

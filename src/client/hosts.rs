@@ -1,0 +1,160 @@
+//! containerd's `hosts.toml`: one registry's hosts, asked in the order of the file.
+
+use toml::de::{DeTable, DeValue};
+use toml::{Table, Value};
+
+use super::block::{self, line_starts};
+use super::edit::{Edit, Refusal, parse_toml};
+
+/// Our host in a `hosts.toml`.
+#[derive(Debug)]
+pub(super) struct Hosts {
+    /// The mirror's URL.
+    pub(super) mirror: String,
+    /// Where containerd goes after all hosts; `None` leaves it to the image's name.
+    pub(super) server: Option<String>,
+    /// Whether it is to go nowhere but to the mirror.
+    pub(super) only: bool,
+}
+
+impl Hosts {
+    fn host(&self) -> String {
+        format!(
+            "[host.\"{}\"]\n  capabilities = [\"pull\", \"resolve\"]\n",
+            self.mirror
+        )
+    }
+
+    fn server(&self) -> String {
+        let line = |server: &String| format!("server = \"{server}\"\n");
+        self.server.as_ref().map(line).unwrap_or_default()
+    }
+
+    fn body(&self) -> String {
+        self.server() + &self.host()
+    }
+
+    /// Our lines beside those of somebody else.
+    fn body_beside(&self, others: &Table) -> Result<String, Refusal> {
+        let Some(server) = others.get("server") else {
+            return Ok(self.body());
+        };
+        if self.only
+            && !server
+                .as_str()
+                .is_some_and(|server| same(server, &self.mirror))
+        {
+            let refusal = Refusal::new(
+                "has a `server` that is not the mirror, and --no-fallback leaves containerd nowhere else to go",
+                "put this line in its place",
+            );
+            return Err(refusal.add(self.server()));
+        }
+        Ok(self.host())
+    }
+
+    /// Whether `text` says what `others` says, and our host before its hosts.
+    fn holds(&self, text: &str, others: &Table, body: &str) -> bool {
+        let (Ok(found), Ok(mut wanted)) = (text.parse::<Table>(), body.parse::<Table>()) else {
+            return false;
+        };
+        for (key, value) in others {
+            match (wanted.get_mut(key), value) {
+                (Some(Value::Table(ours)), Value::Table(theirs)) => ours.extend(theirs.clone()),
+                _ => drop(wanted.insert(key.clone(), value.clone())),
+            }
+        }
+        found == wanted && order(text).first() == Some(&self.mirror)
+    }
+}
+
+impl Edit for Hosts {
+    fn fresh(&self) -> String {
+        block::wrap(&self.body())
+    }
+
+    fn merge(&self, existing: &str) -> Result<String, Refusal> {
+        let split = block::split(existing)?;
+        let rest = split.rest();
+        let others = parse_toml(&rest)?;
+        if others.is_empty() {
+            return Ok(split.with(&self.fresh()));
+        }
+        let body = self.body_beside(&others)?;
+        let hosts = others.get("host").and_then(Value::as_table);
+        if hosts.is_some_and(|hosts| hosts.keys().any(|host| same(host, &self.mirror))) {
+            if order(&rest)
+                .first()
+                .is_some_and(|host| same(host, &self.mirror))
+            {
+                return Ok(rest);
+            }
+            return Err(Refusal::new(
+                format!("has [host.\"{}\"] after another host", self.mirror),
+                "move it before the others, which are asked in the order of the file",
+            ));
+        }
+        let block = block::wrap(&body);
+        let in_place = split.body.is_some().then(|| split.with(&block));
+        let mut places = in_place.into_iter().chain(before_tables(&rest, &block));
+        places
+            .find(|text| self.holds(text, &others, &body))
+            .ok_or_else(|| {
+                let refusal = Refusal::new(
+                    "is written in a way that forebay does not change",
+                    "add this to it yourself, before all other tables",
+                );
+                refusal.add(body)
+            })
+    }
+
+    fn remove(&self, current: &str, _: Option<&str>) -> Result<String, Refusal> {
+        block::split(current).map(|split| split.rest())
+    }
+}
+
+/// URLs of hosts are the same with and without a slash at their end.
+fn same(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/') == other.trim_end_matches('/')
+}
+
+/// The hosts of a file, in its order.
+fn order(text: &str) -> Vec<String> {
+    let Ok(table) = DeTable::parse(text) else {
+        return Vec::new();
+    };
+    let Some(DeValue::Table(hosts)) = table.get_ref().get("host").map(toml::Spanned::get_ref)
+    else {
+        return Vec::new();
+    };
+    let mut hosts: Vec<_> = hosts
+        .keys()
+        .map(|host| (host.span().start, host.get_ref().to_string()))
+        .collect();
+    hosts.sort();
+    hosts.into_iter().map(|(_, host)| host).collect()
+}
+
+/// A text with `block` before the first line that looks like a table's header, with the comment above it; and so on for
+/// each further such line, and at last at the end. Whoever asks checks what it means: a line in a string looks the same.
+fn before_tables<'a>(text: &'a str, block: &'a str) -> impl Iterator<Item = String> + 'a {
+    let headers = line_starts(text).filter(|at| text[*at..].trim_start().starts_with('['));
+    let places = headers.map(|at| above_comments(text, at));
+    let gap = if text.is_empty() || text.ends_with('\n') {
+        ""
+    } else {
+        "\n"
+    };
+    let at_end = std::iter::once_with(move || format!("{text}{gap}{block}"));
+    places
+        .map(move |at| format!("{}{block}{}", &text[..at], &text[at..]))
+        .chain(at_end)
+}
+
+/// Where the comment lines begin that stand directly before the line at `at`.
+fn above_comments(text: &str, at: usize) -> usize {
+    let before = &text[..at];
+    let lines = before.split_inclusive('\n').rev();
+    let comments = lines.take_while(|line| line.trim_start().starts_with('#'));
+    at - comments.map(str::len).sum::<usize>()
+}

@@ -1,0 +1,79 @@
+//! k3s and RKE2: `registries.yaml`, from which they write containerd's hosts files at their start.
+
+use std::fmt::Write as _;
+
+use super::owned::Owned;
+use super::{File, Plan, Request};
+
+/// One of the two.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Distribution {
+    name: &'static str,
+    server: &'static str,
+    agent: &'static str,
+}
+
+pub(super) const K3S: Distribution = Distribution {
+    name: "k3s",
+    server: "k3s",
+    agent: "k3s-agent",
+};
+
+pub(super) const RKE2: Distribution = Distribution {
+    name: "rke2",
+    server: "rke2-server",
+    agent: "rke2-agent",
+};
+
+pub(super) fn plan(distribution: Distribution, request: &Request) -> Plan {
+    let Distribution {
+        name,
+        server,
+        agent,
+    } = distribution;
+    let mut files = vec![owned(
+        format!("/etc/rancher/{name}/registries.yaml"),
+        mirrors(request),
+        "add this to it yourself, under the `mirrors:` that it has",
+    )];
+    if !request.fallback {
+        files.push(owned(
+            format!("/etc/rancher/{name}/config.yaml.d/50-forebay.yaml"),
+            "disable-default-registry-endpoint: true\n".into(),
+            "move it away, or add this to it yourself",
+        ));
+    }
+    let mut plan = Plan {
+        files,
+        reload: vec![
+            format!("systemctl restart {server}    # on a server"),
+            format!("systemctl restart {agent}    # on an agent"),
+        ],
+        ..Plan::default()
+    };
+    if !request.mirror.is_plain() {
+        plan.notes.push(format!(
+            "a mirror with a private CA: name it under `configs: {{\"{}\": {{tls: {{ca_file: FILE}}}}}}` in registries.yaml",
+            request.mirror.authority()
+        ));
+    }
+    plan
+}
+
+fn owned(path: String, body: String, advice: &'static str) -> File {
+    File {
+        path: path.into(),
+        edit: Box::new(Owned { body, advice }),
+        own_directory: false,
+    }
+}
+
+fn mirrors(request: &Request) -> String {
+    let mut body = String::from("mirrors:\n");
+    for scope in &request.scopes {
+        let url = request.mirror.url();
+        write!(body, "  \"{scope}\":\n    endpoint:\n      - \"{url}\"\n")
+            .expect("writing to a string");
+    }
+    body
+}
