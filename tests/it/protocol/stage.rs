@@ -1,0 +1,204 @@
+//! An origin with known content, a mirror before it, and what the mirror cost its upstream.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use forebay_loadtest::origin::{Content, Descriptor, Flavour, ImageSpec, Kind, Origin};
+
+use crate::harness::{Forebay, Setup};
+
+/// The repository that everything is in.
+const REPOSITORY: &str = "library/app";
+
+/// A mirror of an origin whose content has names.
+pub(super) struct Stage {
+    pub(super) origin: Origin,
+    pub(super) forebay: Forebay,
+    /// What `{name}` stands for in a transcript.
+    pub(super) names: Vec<(String, String)>,
+    /// What a body may be.
+    pub(super) contents: HashMap<&'static str, Bytes>,
+    blobs: Vec<(&'static str, Descriptor)>,
+}
+
+/// What an upstream was asked for. A request that was only told to log in, or where to go, gave nothing and is not in it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Cost {
+    pub(super) manifest_heads: u64,
+    pub(super) manifest_gets: u64,
+    pub(super) blob_heads: u64,
+    /// Bodies of blobs, or parts of them.
+    pub(super) bodies: u64,
+}
+
+impl Cost {
+    /// One platform of an image of two: index and manifest, and each of three blobs once. No HEAD: one of a tag that was
+    /// never seen fetches what it is, which its client asks for next.
+    pub(super) fn of_a_pull() -> Self {
+        Self {
+            manifest_gets: 2,
+            bodies: 3,
+            ..Self::default()
+        }
+    }
+}
+
+impl Stage {
+    /// Docker Hub, as it is in the tests of real clients: a token service, signed redirects to a CDN, a quota. Its image
+    /// `library/app:v1` has two platforms; `index`, `manifest`, `config`, `layer` and `second` name what a client of
+    /// amd64 pulls of it.
+    pub(super) async fn image(flavour: Flavour) -> Self {
+        Self::image_with(flavour, |setup, _| setup).await
+    }
+
+    /// As [`Self::image`], with more of a configuration.
+    pub(super) async fn image_with(
+        flavour: Flavour,
+        configure: impl FnOnce(Setup, &Origin) -> Setup,
+    ) -> Self {
+        let spec = ImageSpec {
+            flavour,
+            layer_size: 300_000,
+            content: Content::Opaque,
+            ..ImageSpec::default()
+        };
+        let builder = Origin::docker_hub().repository(REPOSITORY, |repository| {
+            drop(repository.multi_arch_image("v1", &spec));
+        });
+        let origin = builder.start().await.expect("the origin starts");
+        let image = origin.image(REPOSITORY, "v1");
+        let ours = image.linux("amd64");
+        let manifests = vec![
+            ("index", image.root.clone()),
+            ("manifest", ours.descriptor.clone()),
+        ];
+        let blobs = vec![
+            ("config", ours.config.clone()),
+            ("layer", ours.layers[0].clone()),
+            ("second", ours.layers[1].clone()),
+        ];
+        let setup = configure(Setup::new(&origin), &origin);
+        Self::of(origin, setup, manifests, blobs).await
+    }
+
+    /// Docker Hub with one blob, `layer`, of `size` random bytes.
+    pub(super) async fn layer(size: u64) -> Self {
+        Self::layer_with(size, |setup| setup).await
+    }
+
+    /// As [`Self::layer`], with more of a configuration.
+    pub(super) async fn layer_with(size: u64, configure: impl FnOnce(Setup) -> Setup) -> Self {
+        let mut layer = None;
+        let builder = Origin::docker_hub().repository(REPOSITORY, |repository| {
+            layer = Some(repository.random_blob(size, size));
+        });
+        let origin = builder.start().await.expect("the origin starts");
+        let setup = configure(Setup::new(&origin));
+        let layer = layer.expect("just made");
+        Self::of(origin, setup, Vec::new(), vec![("layer", layer)]).await
+    }
+
+    async fn of(
+        origin: Origin,
+        setup: Setup,
+        manifests: Vec<(&'static str, Descriptor)>,
+        blobs: Vec<(&'static str, Descriptor)>,
+    ) -> Self {
+        // However long the replay takes, a tag is asked for once.
+        let forebay = setup.config("[tags]\nfresh_for = \"1h\"").start().await;
+        let mut names = Vec::new();
+        let mut contents = HashMap::new();
+        for (name, descriptor) in manifests.iter().chain(&blobs) {
+            let digest = descriptor.digest.as_str();
+            names.push(((*name).to_owned(), digest.to_owned()));
+            names.push((format!("{name}.size"), descriptor.size.to_string()));
+            names.push((format!("{name}.last"), (descriptor.size - 1).to_string()));
+            contents.insert(*name, origin.content(REPOSITORY, digest));
+        }
+        Self {
+            origin,
+            forebay,
+            names,
+            contents,
+            blobs,
+        }
+        .at_its_address()
+    }
+
+    fn at_its_address(mut self) -> Self {
+        self.names.retain(|(name, _)| name != "mirror");
+        let address = self.forebay.address.to_string();
+        self.names.push(("mirror".to_owned(), address));
+        self
+    }
+
+    /// The same with the mirror stopped and started again.
+    pub(super) async fn restarted(mut self) -> Self {
+        let (status, setup) = self.forebay.stop().await;
+        assert!(status.success(), "{status}");
+        self.forebay = setup.start().await;
+        self.at_its_address()
+    }
+
+    /// A blob's descriptor, by its name.
+    pub(super) fn blob(&self, name: &str) -> &Descriptor {
+        let blob = self.blobs.iter().find(|(known, _)| *known == name);
+        &blob.expect("the stage has that blob").1
+    }
+
+    /// What it has cost so far.
+    pub(super) fn cost(&self) -> Cost {
+        let counts = self.origin.counts();
+        let ok = |kind| counts.of(kind).ok;
+        let bodies = self.origin.requests();
+        Cost {
+            manifest_heads: ok(Kind::ManifestHead),
+            manifest_gets: ok(Kind::ManifestGet),
+            blob_heads: ok(Kind::BlobHead) + ok(Kind::CdnHead),
+            bodies: bodies.iter().filter(|request| request.is_body()).count() as u64,
+        }
+    }
+
+    /// Holds the upstream's bytes against what was needed of it: each of these blobs once, and nothing of any other.
+    fn sent_once(&self, needed: &[&str]) {
+        let mut sent = 0;
+        for (name, blob) in &self.blobs {
+            let asked = self.origin.ranges_requested(&blob.digest);
+            // A size that HEAD does not tell is asked for with the first byte. That fetches nothing.
+            let questions = asked.iter().filter(|range| **range == (0..1)).count() as u64;
+            let repeated = self.origin.repeated_bytes_requested(&blob.digest);
+            assert!(repeated <= questions, "{name} was asked for as {asked:?}");
+            sent += self.origin.body_bytes(&blob.digest);
+        }
+        let needed: u64 = needed.iter().map(|name| self.blob(name).size).sum();
+        assert!(
+            sent >= needed && sent * 100 <= needed * 101,
+            "{sent} bytes were sent for {needed}"
+        );
+    }
+
+    /// Waits until what was begun is in the cache, holds it against what was needed, and forgets it.
+    pub(super) async fn settle(&self, needed: &[&str]) {
+        self.until_filled().await;
+        self.sent_once(needed);
+        self.origin.reset();
+    }
+
+    /// Waits until what was begun is in the cache, and forgets what it cost.
+    pub(super) async fn forget(&self) {
+        self.until_filled().await;
+        self.origin.reset();
+    }
+
+    async fn until_filled(&self) {
+        self.forebay
+            .until_metric("forebay_fills_running", "", |running| running < 0.5)
+            .await;
+    }
+
+    /// Nothing was asked of the upstream at all, not even to log in.
+    pub(super) fn cost_nothing(&self) {
+        let asked = self.origin.requests();
+        assert!(asked.is_empty(), "a warm replay asked upstream: {asked:?}");
+    }
+}
