@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::oci::{Digest, Repository, Verifier, media_type};
 use crate::store::{BlobFile, StoreError};
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, UpstreamError};
 
 use super::Mirror;
 use super::body::{BlobBody, StoredBody};
@@ -179,19 +179,24 @@ impl Mirror {
     /// A HEAD of what is not here costs a question upstream, not a fetch.
     async fn head_upstream(&self, ask: &Ask) -> Result<Served, MirrorError> {
         let told = self.prove(ask).await?.1;
-        let size = self.size_or_ask(ask, told).await?;
+        let size = self.size_after_proof(ask, told).await?;
         ask.serve_head(size, CacheStatus::Miss)
     }
 
     /// The size that was told, else the one that the upstream tells when asked for it.
     async fn size_or_ask(&self, ask: &Ask, told: Option<u64>) -> Result<u64, MirrorError> {
-        if let Some(size) = told {
-            return Ok(size);
+        match told {
+            Some(size) => Ok(size),
+            None => ask.told(fetch::size(&self.source(ask), &ask.digest).await),
         }
-        let size = fetch::size(&self.source(ask), &ask.digest).await;
-        let size =
-            size.map_err(|error| MirrorError::from_blob(&error, &ask.repository, &ask.digest))?;
-        size.ok_or_else(|| MirrorError::no_size(&ask.repository, &ask.digest))
+    }
+
+    /// The same where a proof has just been asked for: what its HEAD did not tell, another would not.
+    async fn size_after_proof(&self, ask: &Ask, told: Option<u64>) -> Result<u64, MirrorError> {
+        match told {
+            Some(size) => Ok(size),
+            None => ask.told(fetch::size_by_first_byte(&self.source(ask), &ask.digest).await),
+        }
     }
 
     fn source(&self, ask: &Ask) -> Source {
@@ -290,11 +295,11 @@ impl Mirror {
         if let Some(refusal) = refusal.filter(MirrorError::is_refusal) {
             return Err(refusal);
         }
-        let (granted, size) = match remembered {
-            Some(granted) => (granted, None),
-            None => self.prove(ask).await?,
-        };
-        let total = self.size_or_ask(ask, total.or(size)).await?;
+        if let Some(granted) = remembered {
+            return Ok(Ok((self.size_or_ask(ask, total).await?, granted)));
+        }
+        let (granted, size) = self.prove(ask).await?;
+        let total = self.size_after_proof(ask, total.or(size)).await?;
         Ok(Ok((total, granted)))
     }
 }
@@ -307,6 +312,13 @@ impl Ask {
                 .resolve(size)
                 .map_err(|refused| MirrorError::RangeNotSatisfiable { size: refused.size }),
         }
+    }
+
+    /// The upstream's answer to the question for the blob's size.
+    fn told(&self, size: Result<Option<u64>, UpstreamError>) -> Result<u64, MirrorError> {
+        let size =
+            size.map_err(|error| MirrorError::from_blob(&error, &self.repository, &self.digest))?;
+        size.ok_or_else(|| MirrorError::no_size(&self.repository, &self.digest))
     }
 
     fn release(&self, range: &Range<u64>, total: u64, strict: bool) -> Release {

@@ -23,7 +23,7 @@ impl ByteRange {
     };
 
     /// The first byte, the cheapest way to ask for a size.
-    pub(crate) const FIRST: ByteRange = ByteRange {
+    pub const FIRST: ByteRange = ByteRange {
         start: 0,
         end: Some(1),
     };

@@ -112,15 +112,20 @@ pub async fn open(
 /// The size of a blob as its upstream tells it: by HEAD, or where that is a redirect, which proves the blob and tells
 /// nothing more, by GET of its first byte.
 pub async fn size(source: &Source, digest: &Digest) -> Result<Option<u64>, UpstreamError> {
-    let (upstream, name) = (&source.upstream, &source.name);
-    if let Some(size) = upstream.confirm_blob(name, digest).await?.size {
-        return Ok(Some(size));
+    let confirmed = source.upstream.confirm_blob(&source.name, digest).await?;
+    match confirmed.size {
+        Some(size) => Ok(Some(size)),
+        None => size_by_first_byte(source, digest).await,
     }
-    let first = ByteRange {
-        start: 0,
-        end: Some(1),
-    };
-    match upstream.get_blob(name, digest, Some(first)).await {
+}
+
+/// The size of a blob as a GET of its first byte tells it, for those who know already that HEAD does not.
+pub async fn size_by_first_byte(
+    source: &Source,
+    digest: &Digest,
+) -> Result<Option<u64>, UpstreamError> {
+    let first = Some(ByteRange::FIRST);
+    match source.upstream.get_blob(&source.name, digest, first).await {
         Ok(response) => Ok(response.total),
         Err(error) => match error.kind() {
             // An empty blob has no first byte.

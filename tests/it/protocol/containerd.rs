@@ -291,3 +291,56 @@ async fn a_registry_that_is_not_configured_is_a_404_that_costs_nothing() {
     stage.play(Cache::Cold, ELSEWHERE).await;
     stage.cost_nothing();
 }
+
+/// What the content store's `FetchByDigest` does: HEAD for the size, then GET.
+const BY_DIGEST: &str = "
+    > HEAD /v2/library/app/blobs/{layer}?ns=docker.io HTTP/1.1
+    > Host: {mirror}
+    > User-Agent: containerd/v2.2.1
+    > Accept: */*
+    < HTTP/1.1 200 OK
+    < content-type: application/octet-stream
+    < cache-status: forebay; fwd=miss
+    < oci-namespace: docker.io
+    < docker-content-digest: {layer}
+    < etag: \"{layer}\"
+    < accept-ranges: bytes
+    < x-content-type-options: nosniff
+    < docker-distribution-api-version: registry/2.0
+    < content-length: {layer.size}
+    < date: {date}
+";
+
+/// A redirected HEAD tells no size. The mirror asked the same HEAD once more before it asked for the first byte.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_by_digest_asks_for_the_size_first() {
+    let stage = Stage::image(Flavour::Oci).await;
+    for cache in [Cache::Cold, Cache::Warm] {
+        stage.play(cache, BY_DIGEST).await;
+        stage
+            .play(
+                cache,
+                blob(BLOB, "layer", "").replace("Accept: , */*", "Accept: */*"),
+            )
+            .await;
+        if cache == Cache::Cold {
+            for r in stage.origin.requests() {
+                println!(
+                    "{:?} {} {} {:?} {:?} {:?}",
+                    r.kind, r.method, r.target, r.range, r.status, r.span
+                );
+            }
+            // Docker Hub redirects a HEAD too, so the size is asked for with the first byte.
+            assert_eq!(
+                stage.cost(),
+                Cost {
+                    blob_heads: 1,
+                    bodies: 2,
+                    ..Cost::default()
+                }
+            );
+            stage.settle(&["layer"]).await;
+        }
+    }
+    stage.cost_nothing();
+}
