@@ -4,8 +4,15 @@
 //! real process. Compared are the whole head of each response, the bytes of each body, and what the upstream was asked
 //! for. What a client makes of an answer stands where it decides something.
 
+mod buildkit;
 mod containerd;
+mod crane;
 mod dockerd;
+mod hostile;
+mod k3s;
+mod kaniko;
+mod lazy;
+mod oras;
 mod stage;
 mod transcript;
 mod wire;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use forebay_loadtest::origin::{Content, Descriptor, Flavour, ImageSpec, Kind, Origin};
+use forebay_loadtest::origin::{Builder, Content, Descriptor, Flavour, ImageSpec, Kind, Origin};
 
 use crate::harness::{Forebay, Setup};
 
@@ -56,13 +56,27 @@ impl Stage {
         flavour: Flavour,
         configure: impl FnOnce(Setup, &Origin) -> Setup,
     ) -> Self {
+        Self::image_at(Origin::docker_hub(), flavour, configure).await
+    }
+
+    /// As [`Self::image`], at a registry that has no referrers API.
+    pub(super) async fn without_referrers() -> Self {
+        let builder = Origin::docker_hub().without_referrers();
+        Self::image_at(builder, Flavour::Oci, |setup, _| setup).await
+    }
+
+    async fn image_at(
+        builder: Builder,
+        flavour: Flavour,
+        configure: impl FnOnce(Setup, &Origin) -> Setup,
+    ) -> Self {
         let spec = ImageSpec {
             flavour,
             layer_size: 300_000,
             content: Content::Opaque,
             ..ImageSpec::default()
         };
-        let builder = Origin::docker_hub().repository(REPOSITORY, |repository| {
+        let builder = builder.repository(REPOSITORY, |repository| {
             drop(repository.multi_arch_image("v1", &spec));
         });
         let origin = builder.start().await.expect("the origin starts");
@@ -88,14 +102,30 @@ impl Stage {
 
     /// As [`Self::layer`], with more of a configuration.
     pub(super) async fn layer_with(size: u64, configure: impl FnOnce(Setup) -> Setup) -> Self {
-        let mut layer = None;
+        let spec = ImageSpec {
+            layers: 1,
+            layer_size: size,
+            content: Content::Opaque,
+            ..ImageSpec::default()
+        };
         let builder = Origin::docker_hub().repository(REPOSITORY, |repository| {
-            layer = Some(repository.random_blob(size, size));
+            repository.image("v1", &spec);
         });
         let origin = builder.start().await.expect("the origin starts");
+        let image = origin.image(REPOSITORY, "v1").manifests.remove(0);
         let setup = configure(Setup::new(&origin));
-        let layer = layer.expect("just made");
-        Self::of(origin, setup, Vec::new(), vec![("layer", layer)]).await
+        let manifests = vec![("manifest", image.descriptor)];
+        let blobs = vec![("layer", image.layers[0].clone())];
+        Self::of(origin, setup, manifests, blobs).await
+    }
+
+    /// As [`Self::layer`], its manifest already pulled: what a snapshotter finds when its containerd hands it a layer.
+    pub(super) async fn pulled_layer(size: u64) -> Self {
+        let stage = Self::layer(size).await;
+        let manifest = stage.forebay.client().manifest(REPOSITORY, "v1").await;
+        assert_eq!(manifest.status, 200);
+        stage.origin.reset();
+        stage
     }
 
     async fn of(
@@ -111,6 +141,7 @@ impl Stage {
         for (name, descriptor) in manifests.iter().chain(&blobs) {
             let digest = descriptor.digest.as_str();
             names.push(((*name).to_owned(), digest.to_owned()));
+            names.push((format!("{name}.tag"), digest.replace(':', "-")));
             names.push((format!("{name}.size"), descriptor.size.to_string()));
             names.push((format!("{name}.last"), (descriptor.size - 1).to_string()));
             contents.insert(*name, origin.content(REPOSITORY, digest));

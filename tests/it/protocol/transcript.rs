@@ -2,7 +2,7 @@
 //!
 //! A transcript is text as a capture shows it. Lines that begin with `>` go out, each ended by CRLF, in their order; those
 //! with `<` are the whole head that has to come back, to the letter; `=` says what the body is: a content of the stage by
-//! its name, a part of one (`layer 0-499`), or plain text. `{name}` stands for what is known at run time only. A response
+//! its name, a part of one (`layer 0-499`), plain text, or `@` and a word that is in it. `{name}` stands for what is known at run time only. A response
 //! that says `connection: close` ends the connection; the next exchange opens another one, as its client does.
 //!
 //! Played warm, a transcript is the same but for one line: every `cache-status` is a hit.
@@ -58,14 +58,21 @@ impl Stage {
         };
         let body = wire.body(length).await;
         if let Some(described) = &exchange.body {
-            let wanted = self.content(described);
-            // Megabytes say nothing to a reader of a failure.
-            assert!(
-                body == wanted,
-                "the body is not {described} after\n{request}"
-            );
+            self.compare(&body, described, &request);
         }
         head.header("connection") != "close"
+    }
+
+    /// Holds a body against what a transcript says of it.
+    fn compare(&self, body: &[u8], described: &str, request: &str) {
+        if let Some(word) = described.strip_prefix('@') {
+            let text = String::from_utf8_lossy(body);
+            assert!(text.contains(word), "{word} is not in {text}");
+            return;
+        }
+        // Megabytes say nothing to a reader of a failure.
+        let same = body == self.content(described);
+        assert!(same, "the body is not {described} after\n{request}");
     }
 
     /// `text` with every `{name}` replaced by what it stands for.

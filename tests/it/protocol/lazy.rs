@@ -1,0 +1,307 @@
+//! Lazy snapshotters: what they read of a layer, before and instead of the whole.
+//!
+//! Every one of them asks for parts of a blob that is not here yet. Parts are answered as their bytes come; the blob is
+//! filled whole beside them, so that all of it costs one body.
+
+use std::ops::Range;
+
+use forebay_loadtest::origin::{Fault, Gate};
+
+use super::stage::Stage;
+use super::transcript::Cache;
+
+/// More than two of the mirror's pieces, so that the tail is asked for before the rest has come.
+const LARGE: u64 = 40_000_000;
+
+/// stargz: a probe of two bytes that follows redirects, HEAD for the size, then the footer.
+const STARGZ: &str = r#"
+    > GET /v2/library/app/blobs/{layer}?ns=docker.io HTTP/1.1
+    > Host: {mirror}
+    > User-Agent: Go-http-client/1.1
+    > Range: bytes=0-1
+    < HTTP/1.1 206 Partial Content
+    < content-type: application/octet-stream
+    < cache-status: forebay; fwd=miss; detail=unverified
+    < oci-namespace: docker.io
+    < docker-content-digest: {layer}
+    < etag: "{layer}"
+    < accept-ranges: bytes
+    < x-content-type-options: nosniff
+    < content-range: bytes 0-1/{layer.size}
+    < docker-distribution-api-version: registry/2.0
+    < content-length: 2
+    < date: {date}
+    = layer 0-1
+
+    > HEAD /v2/library/app/blobs/{layer}?ns=docker.io HTTP/1.1
+    > Host: {mirror}
+    > User-Agent: Go-http-client/1.1
+    < HTTP/1.1 200 OK
+    < content-type: application/octet-stream
+    < cache-status: forebay; fwd=miss; collapsed
+    < oci-namespace: docker.io
+    < docker-content-digest: {layer}
+    < etag: "{layer}"
+    < accept-ranges: bytes
+    < x-content-type-options: nosniff
+    < docker-distribution-api-version: registry/2.0
+    < content-length: {layer.size}
+    < date: {date}
+
+    > GET /v2/library/app/blobs/{layer}?ns=docker.io HTTP/1.1
+    > Host: {mirror}
+    > User-Agent: Go-http-client/1.1
+    > Accept-Encoding: identity
+    > Range: bytes=39950000-39999999
+    < HTTP/1.1 206 Partial Content
+    < content-type: application/octet-stream
+    < cache-status: forebay; fwd=miss; detail=unverified
+    < oci-namespace: docker.io
+    < docker-content-digest: {layer}
+    < etag: "{layer}"
+    < accept-ranges: bytes
+    < x-content-type-options: nosniff
+    < content-range: bytes 39950000-39999999/{layer.size}
+    < docker-distribution-api-version: registry/2.0
+    < content-length: 50000
+    < date: {date}
+    = layer 39950000-39999999
+"#;
+
+/// stargz again, which asks for all that it lacks at once. A 200 is the whole layer, which it takes as one part.
+const SEVERAL: &str = r#"
+    > GET /v2/library/app/blobs/{layer}?ns=docker.io HTTP/1.1
+    > Host: {mirror}
+    > User-Agent: Go-http-client/1.1
+    > Accept-Encoding: identity
+    > Range: bytes=0-49999,100000-149999
+    < HTTP/1.1 200 OK
+    < content-type: application/octet-stream
+    < cache-status: forebay; fwd=miss
+    < oci-namespace: docker.io
+    < docker-content-digest: {layer}
+    < etag: "{layer}"
+    < accept-ranges: bytes
+    < x-content-type-options: nosniff
+    < docker-distribution-api-version: registry/2.0
+    < content-length: {layer.size}
+    < date: {date}
+    = layer
+"#;
+
+/// SOCI: HEAD for the size and for `Accept-Ranges`, a probe, then spans, several at once.
+const SOCI: &str = r#"
+    > HEAD /v2/library/app/blobs/{layer} HTTP/1.1
+    > Host: {mirror}
+    > User-Agent: soci-snapshotter/v0.11.1
+    < HTTP/1.1 200 OK
+    < content-type: application/octet-stream
+    < cache-status: forebay; fwd=miss
+    < oci-namespace: docker.io
+    < docker-content-digest: {layer}
+    < etag: "{layer}"
+    < accept-ranges: bytes
+    < x-content-type-options: nosniff
+    < docker-distribution-api-version: registry/2.0
+    < content-length: {layer.size}
+    < date: {date}
+
+    > GET /v2/library/app/blobs/{layer} HTTP/1.1
+    > Host: {mirror}
+    > User-Agent: soci-snapshotter/v0.11.1
+    > Range: bytes=0-1
+    < HTTP/1.1 206 Partial Content
+    < content-type: application/octet-stream
+    < cache-status: forebay; fwd=miss; detail=unverified
+    < oci-namespace: docker.io
+    < docker-content-digest: {layer}
+    < etag: "{layer}"
+    < accept-ranges: bytes
+    < x-content-type-options: nosniff
+    < content-range: bytes 0-1/{layer.size}
+    < docker-distribution-api-version: registry/2.0
+    < content-length: 2
+    < date: {date}
+    = layer 0-1
+"#;
+
+/// A bounded part, as SOCI asks for a span.
+const SPAN: &str = r#"
+    > GET /v2/library/app/blobs/{layer} HTTP/1.1
+    > Host: {mirror}
+    > User-Agent: soci-snapshotter/v0.11.1
+    > Accept-Encoding: identity
+    > Range: bytes=FIRST-LAST
+    < HTTP/1.1 206 Partial Content
+    < content-type: application/octet-stream
+    < cache-status: forebay; fwd=miss; detail=unverified
+    < oci-namespace: docker.io
+    < docker-content-digest: {layer}
+    < etag: "{layer}"
+    < accept-ranges: bytes
+    < x-content-type-options: nosniff
+    < content-range: bytes FIRST-LAST/{layer.size}
+    < docker-distribution-api-version: registry/2.0
+    < content-length: LENGTH
+    < date: {date}
+    = layer FIRST-LAST
+"#;
+
+/// nydus: HEAD for the size, then bounded parts, which it assumes to be just that. Its headers are in lower case.
+const NYDUS: &str = r#"
+    > HEAD /v2/library/app/blobs/{layer} HTTP/1.1
+    > accept: */*
+    > host: {mirror}
+    < HTTP/1.1 200 OK
+    < content-type: application/octet-stream
+    < cache-status: forebay; fwd=miss
+    < oci-namespace: docker.io
+    < docker-content-digest: {layer}
+    < etag: "{layer}"
+    < accept-ranges: bytes
+    < x-content-type-options: nosniff
+    < docker-distribution-api-version: registry/2.0
+    < content-length: {layer.size}
+    < date: {date}
+
+    > GET /v2/library/app/blobs/{layer} HTTP/1.1
+    > range: bytes=39000000-39999999
+    > accept: */*
+    > host: {mirror}
+    < HTTP/1.1 206 Partial Content
+    < content-type: application/octet-stream
+    < cache-status: forebay; fwd=miss; detail=unverified
+    < oci-namespace: docker.io
+    < docker-content-digest: {layer}
+    < etag: "{layer}"
+    < accept-ranges: bytes
+    < x-content-type-options: nosniff
+    < content-range: bytes 39000000-39999999/{layer.size}
+    < docker-distribution-api-version: registry/2.0
+    < content-length: 1000000
+    < date: {date}
+    = layer 39000000-39999999
+"#;
+
+/// overlaybd: one byte to see whether it has to log in, again one byte for the size (the number after the slash), then
+/// bounded parts. Its keep-alive is said aloud.
+const OVERLAYBD: &str = r#"
+    > GET /v2/library/app/blobs/{layer} HTTP/1.1
+    > Host: {mirror}
+    > Range: bytes=0-0
+    > User-Agent: overlaybd/1.0.15
+    > Connection: keep-alive
+    < HTTP/1.1 206 Partial Content
+    < content-type: application/octet-stream
+    < cache-status: forebay; fwd=miss; detail=unverified
+    < oci-namespace: docker.io
+    < docker-content-digest: {layer}
+    < etag: "{layer}"
+    < accept-ranges: bytes
+    < x-content-type-options: nosniff
+    < content-range: bytes 0-0/{layer.size}
+    < docker-distribution-api-version: registry/2.0
+    < content-length: 1
+    < date: {date}
+    = layer 0-0
+
+    > GET /v2/library/app/blobs/{layer} HTTP/1.1
+    > Host: {mirror}
+    > Range: bytes=39999488-39999999
+    > User-Agent: overlaybd/1.0.15
+    > Connection: keep-alive
+    < HTTP/1.1 206 Partial Content
+    < content-type: application/octet-stream
+    < cache-status: forebay; fwd=miss; detail=unverified
+    < oci-namespace: docker.io
+    < docker-content-digest: {layer}
+    < etag: "{layer}"
+    < accept-ranges: bytes
+    < x-content-type-options: nosniff
+    < content-range: bytes 39999488-39999999/{layer.size}
+    < docker-distribution-api-version: registry/2.0
+    < content-length: 512
+    < date: {date}
+    = layer 39999488-39999999
+"#;
+
+/// Has the upstream hold the layer's first piece after two bytes: whatever is answered then, the layer has not come. The
+/// first response gets there before another can begin, since others are asked for once its head has come.
+fn hold(stage: &Stage) -> Gate {
+    let gate = Gate::new();
+    let digest = &stage.blob("layer").digest;
+    let fault = Fault::HoldAt(2, gate.clone());
+    stage.origin.on_body(digest).once(fault);
+    gate
+}
+
+/// Lets the upstream go on, once it is seen to have been held all the time.
+fn let_go(gate: &Gate) {
+    assert_eq!(gate.waiting(), 1, "the first piece was not held");
+    gate.release();
+}
+
+/// Plays `script` while the upstream holds the layer back; lets it go, and plays it warm.
+async fn lazily(stage: &Stage, script: &str) {
+    let gate = hold(stage);
+    stage.play(Cache::Cold, script).await;
+    let_go(&gate);
+    stage.settle(&["layer"]).await;
+    stage.play(Cache::Warm, script).await;
+    stage.cost_nothing();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stargz_has_the_footer_of_a_large_layer_before_the_layer() {
+    lazily(&Stage::pulled_layer(LARGE).await, STARGZ).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stargz_is_given_the_whole_layer_for_several_parts_of_it() {
+    let stage = Stage::pulled_layer(300_000).await;
+    stage.play(Cache::Cold, SEVERAL).await;
+    stage.settle(&["layer"]).await;
+    stage.play(Cache::Warm, SEVERAL).await;
+    stage.cost_nothing();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn soci_reads_spans_of_a_large_layer_at_once_and_before_the_layer() {
+    let stage = Stage::pulled_layer(LARGE).await;
+    let spans = [
+        20_000_000..24_000_000,
+        25_000_000..26_000_000,
+        36_000_000..LARGE,
+    ]
+    .map(span);
+    let gate = hold(&stage);
+    for cache in [Cache::Cold, Cache::Warm] {
+        stage.play(cache, SOCI).await;
+        tokio::join!(
+            stage.play(cache, &spans[0]),
+            stage.play(cache, &spans[1]),
+            stage.play(cache, &spans[2]),
+        );
+        if cache == Cache::Cold {
+            let_go(&gate);
+            stage.settle(&["layer"]).await;
+        }
+    }
+    stage.cost_nothing();
+}
+
+fn span(part: Range<u64>) -> String {
+    SPAN.replace("FIRST", &part.start.to_string())
+        .replace("LAST", &(part.end - 1).to_string())
+        .replace("LENGTH", &(part.end - part.start).to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nydus_has_the_tail_of_a_large_layer_before_the_layer() {
+    lazily(&Stage::pulled_layer(LARGE).await, NYDUS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overlaybd_learns_the_size_from_one_byte_and_has_the_tail_before_the_layer() {
+    lazily(&Stage::pulled_layer(LARGE).await, OVERLAYBD).await;
+}
