@@ -1,4 +1,4 @@
-//! BuildKit: containerd's resolver with a mirror's path after `/v2` (`mirrors = ["M:5000/docker.io"]`), and with `ns` too.
+//! `BuildKit`: containerd's resolver with a mirror's path after `/v2` (`mirrors = ["M:5000/docker.io"]`), and with `ns` too.
 //!
 //! The registry is then named twice, and the second name is no part of the repository's.
 

@@ -263,7 +263,7 @@ async fn a_resume_joins_what_the_cut_request_began() {
     let before = wire.body(1_000_000).await;
     assert!(before == stage.contents["layer"].slice(..1_000_000));
     wire.reset();
-    let (_, ()) = tokio::join!(stage.play(Cache::Cold, RESUME), async {
+    let ((), ()) = tokio::join!(stage.play(Cache::Cold, RESUME), async {
         gate.reached(1).await;
         gate.release();
     });

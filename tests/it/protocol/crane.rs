@@ -9,7 +9,7 @@ use forebay_loadtest::origin::Flavour;
 use super::stage::{Cost, Stage};
 use super::transcript::Cache;
 
-const PING: &str = r#"
+const PING: &str = r"
     > GET /v2/ HTTP/1.1
     > Host: {mirror}
     > User-Agent: crane/v0.20.6 go-containerregistry/v0.20.6
@@ -20,7 +20,7 @@ const PING: &str = r#"
     < content-length: 2
     < date: {date}
     = {}
-"#;
+";
 
 const DIGEST: &str = r#"
     > HEAD /v2/library/app/manifests/v1 HTTP/1.1
@@ -107,7 +107,7 @@ async fn a_pull_over_one_connection_costs_one_body_of_everything() {
 }
 
 /// cosign looks for a signature under a tag made of the digest. Its absence has to stay absence.
-const SIGNATURE: &str = r#"
+const SIGNATURE: &str = r"
     > GET /v2/library/app/manifests/sha256-0000000000000000000000000000000000000000000000000000000000000000.sig HTTP/1.1
     > Host: {mirror}
     > User-Agent: cosign/v3.0.2 (linux; amd64) go-containerregistry/v0.20.6
@@ -115,11 +115,12 @@ const SIGNATURE: &str = r#"
     > Accept-Encoding: gzip
     < HTTP/1.1 404 Not Found
     < content-type: application/json
+    < oci-namespace: docker.io
     < docker-distribution-api-version: registry/2.0
     < content-length: 181
     < date: {date}
     = @MANIFEST_UNKNOWN
-"#;
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signature_that_is_not_there_is_a_404_that_is_asked_for_once() {

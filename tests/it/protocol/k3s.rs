@@ -92,7 +92,7 @@ async fn a_bootstrap_image_comes_with_ns_on_every_request() {
 
 /// The ping is of the mirror, not of the registry behind it: an `ns` that is not configured is for the image's own
 /// request to refuse, and wharfie then goes on to the next endpoint.
-const ELSEWHERE: &str = r#"
+const ELSEWHERE: &str = r"
     > GET /v2/?ns=unknown.example HTTP/1.1
     > Host: {mirror}
     > User-Agent: go-containerregistry/v0.20.6
@@ -115,7 +115,7 @@ const ELSEWHERE: &str = r#"
     < content-length: 311
     < date: {date}
     = @unknown.example
-"#;
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_is_not_configured_answers_the_ping_and_refuses_the_image() {

@@ -114,13 +114,14 @@ async fn a_pull_and_a_seek_cost_one_body_of_everything() {
 
 /// A registry without the referrers API: 404, and no code that would keep oras-go from the tag schema, whose tag is then
 /// absent in its turn.
-const REFERRERS: &str = r#"
+const REFERRERS: &str = r"
     > GET /v2/library/app/referrers/{index} HTTP/1.1
     > Host: {mirror}
     > User-Agent: oras/1.3.0
     > Accept-Encoding: gzip
     < HTTP/1.1 404 Not Found
     < content-type: application/json
+    < oci-namespace: docker.io
     < docker-distribution-api-version: registry/2.0
     < content-length: 181
     < date: {date}
@@ -133,11 +134,12 @@ const REFERRERS: &str = r#"
     > Accept-Encoding: gzip
     < HTTP/1.1 404 Not Found
     < content-type: application/json
+    < oci-namespace: docker.io
     < docker-distribution-api-version: registry/2.0
     < content-length: 177
     < date: {date}
     = @MANIFEST_UNKNOWN
-"#;
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn absent_referrers_send_oras_to_the_tag_schema() {

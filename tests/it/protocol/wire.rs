@@ -12,7 +12,7 @@ use crate::harness::Forebay;
 
 /// How long the next bytes may take on a busy machine. Less than what the mirror gives a client to finish a head in
 /// would be a wait for that time; more would hide one.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A response's head: its status line and its header lines, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,21 +114,15 @@ impl Wire {
 
     /// Reads once; whether anything came.
     async fn fill(&mut self) -> Result<bool, ErrorKind> {
-        let mut buffer = [0; 64 << 10];
-        let read = tokio::time::timeout(PATIENCE, self.stream.read(&mut buffer)).await;
+        self.unread.reserve(64 << 10);
+        let read = self.stream.read_buf(&mut self.unread);
+        let read = tokio::time::timeout(PATIENCE, read).await;
         let read = read.expect("the mirror answers or closes, and does not leave a client waiting");
-        let read = read.map_err(|error| error.kind())?;
-        self.unread.extend_from_slice(&buffer[..read]);
-        Ok(read > 0)
+        read.map(|read| read > 0).map_err(|error| error.kind())
     }
 }
 
 impl Head {
-    /// The three digits of the status line.
-    pub(super) fn status(&self) -> &str {
-        self.lines[0].split(' ').nth(1).unwrap_or_default()
-    }
-
     /// A header's value, by its name in lower case; empty where there is none.
     pub(super) fn header(&self, name: &str) -> &str {
         let field = |line: &&String| {
