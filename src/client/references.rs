@@ -2,7 +2,8 @@
 
 use super::{Plan, Request, Unsupported};
 
-/// kaniko takes a path before the image's name, but breaks on dots in it: aliases.
+/// kaniko takes a path before the image's name, but breaks on dots in it: aliases. `_` before them makes sure that
+/// they are taken for one, whatever the image is called: `k8s/pause` could be Docker Hub's.
 pub(super) fn kaniko(request: &Request) -> Result<Plan, Unsupported> {
     let host = request.mirror.reference_host();
     let mut lines = Vec::new();
@@ -14,9 +15,9 @@ pub(super) fn kaniko(request: &Request) -> Result<Plan, Unsupported> {
             )));
         };
         lines.push(if registry.is_docker_hub() {
-            format!("--registry-mirror={host}/{alias}")
+            format!("--registry-mirror={host}/_/{alias}")
         } else {
-            format!("--registry-map={registry}={host}/{alias}")
+            format!("--registry-map={registry}={host}/_/{alias}")
         });
     }
     if request.mirror.is_plain() {
@@ -27,7 +28,7 @@ pub(super) fn kaniko(request: &Request) -> Result<Plan, Unsupported> {
     }
     Ok(Plan {
         lines,
-        notes: vec!["the names after the mirror are the `alias` of each upstream in the mirror's configuration".into()],
+        notes: vec!["the names after the mirror and `_` are the `alias` of each upstream in the mirror's configuration".into()],
         ..Plan::default()
     })
 }

@@ -122,8 +122,8 @@ fn kaniko_gets_names_without_dots() {
     assert_eq!(
         planned(Kind::Kaniko, &request).unwrap().lines,
         [
-            "--registry-mirror=mirror.lan:5000/dockerhub",
-            "--registry-map=quay.io=mirror.lan:5000/quay",
+            "--registry-mirror=mirror.lan:5000/_/dockerhub",
+            "--registry-map=quay.io=mirror.lan:5000/_/quay",
             "--insecure-registry=mirror.lan:5000",
             "--skip-default-registry-fallback",
         ]

@@ -83,7 +83,7 @@ fn the_address_and_the_registries_come_from_the_configuration() {
     );
     let printed = prints(&["kaniko", "--config", config.to_str().unwrap()]);
     assert!(
-        printed.contains("--registry-map=registry.lan:5000=10.1.2.3:5005/lan"),
+        printed.contains("--registry-map=registry.lan:5000=10.1.2.3:5005/_/lan"),
         "{printed}"
     );
 

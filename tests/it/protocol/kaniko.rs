@@ -8,7 +8,7 @@ use forebay_loadtest::origin::Flavour;
 use super::stage::{Cost, Stage};
 use super::transcript::Cache;
 
-/// `--registry-map=quay.io=M:5000/quay`. `ALIAS` and `HOST` are filled in.
+/// `--registry-map=quay.io=M:5000/_/quay`. `ALIAS` and `HOST` are filled in.
 const PULL: &str = r#"
     > GET /v2/ HTTP/1.1
     > Host: {mirror}
@@ -90,7 +90,7 @@ async fn pull_through(stage: &Stage, alias: &str, host: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_base_image_comes_through_docker_hubs_alias() {
     let stage = Stage::image(Flavour::Docker).await;
-    pull_through(&stage, "dockerhub", "docker.io").await;
+    pull_through(&stage, "_/dockerhub", "docker.io").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,5 +99,5 @@ async fn a_base_image_of_another_registry_comes_through_its_alias() {
         setup.also("quay.io", origin, "alias = \"quay\"")
     })
     .await;
-    pull_through(&stage, "quay", "quay.io").await;
+    pull_through(&stage, "_/quay", "quay.io").await;
 }
