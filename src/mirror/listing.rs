@@ -156,7 +156,7 @@ impl Mirror {
             return Err(error);
         }
         let Some(known) = self.inner.lists.known.get(&subject) else {
-            return self.ask_for_list(upstream, subject).await;
+            return self.ask_for_list(upstream, subject, None).await;
         };
         let policy = known.list.policy(upstream.tag_policy());
         match freshness::decide(SystemTime::now(), known.at, &policy) {
@@ -166,11 +166,11 @@ impl Mirror {
                 age: None,
             }),
             Decision::ServeAndRefresh => {
-                self.refresh_list(upstream, subject);
+                self.refresh_list(upstream, subject, &known);
                 Ok(known.stale(upstream, StaleReason::Revalidating))
             }
             Decision::ConfirmOrStale => self.listed_or_stale(upstream, subject, known).await,
-            Decision::ConfirmOnly => self.ask_for_list(upstream, subject).await,
+            Decision::ConfirmOnly => self.ask_for_list(upstream, subject, Some(&known)).await,
         }
     }
 
@@ -182,10 +182,10 @@ impl Mirror {
     ) -> Result<Found, MirrorError> {
         let troubles = &self.inner.troubles;
         if troubles.lasts(upstream.registry(), Instant::now()) {
-            self.refresh_list(upstream, subject);
+            self.refresh_list(upstream, subject, &known);
             return Ok(known.stale(upstream, StaleReason::Unavailable));
         }
-        let asked = self.ask_for_list(upstream, subject);
+        let asked = self.ask_for_list(upstream, subject, Some(&known));
         match tokio::time::timeout(CONFIRM_WAIT, asked).await {
             // Not noted as trouble: a list of many pages takes its time.
             Err(_) => Ok(known.stale(upstream, StaleReason::Unavailable)),
@@ -197,13 +197,15 @@ impl Mirror {
         }
     }
 
-    /// Asks the upstream, or joins who does. The question goes on when its callers lose interest.
+    /// Asks the upstream for something newer than what was `seen`, or joins who does. The question goes on
+    /// when its callers lose interest.
     async fn ask_for_list(
         &self,
         upstream: &Arc<Upstream>,
         subject: Subject,
+        seen: Option<&Arc<Known>>,
     ) -> Result<Found, MirrorError> {
-        let work = self.list_question(upstream, &subject);
+        let work = self.list_question(upstream, &subject, seen);
         let (answer, joined) = self.inner.lists.questions.run(subject, || work).await?;
         Ok(Found {
             known: answer?,
@@ -213,11 +215,11 @@ impl Mirror {
     }
 
     /// Asks without waiting for the answer, unless too many such questions are under way.
-    fn refresh_list(&self, upstream: &Arc<Upstream>, subject: Subject) {
+    fn refresh_list(&self, upstream: &Arc<Upstream>, subject: Subject, seen: &Arc<Known>) {
         let Ok(place) = Arc::clone(&self.inner.refreshes).try_acquire_owned() else {
             return;
         };
-        let work = self.list_question(upstream, &subject);
+        let work = self.list_question(upstream, &subject, Some(seen));
         let work = async move {
             let _place = place;
             work.await
@@ -229,9 +231,17 @@ impl Mirror {
         &self,
         upstream: &Arc<Upstream>,
         subject: &Subject,
+        seen: Option<&Arc<Known>>,
     ) -> impl Future<Output = Answer> + Send + use<> {
         let (mirror, upstream, subject) = (self.clone(), Arc::clone(upstream), subject.clone());
+        let seen = seen.cloned();
         async move {
+            // Who looked before an earlier question ended, and came here after, finds its answer.
+            if let Some(known) = mirror.inner.lists.known.get(&subject)
+                && seen.is_none_or(|seen| !Arc::ptr_eq(&seen, &known))
+            {
+                return Ok(known);
+            }
             let list = match &subject {
                 Subject::Tags(repository) => tags::fetch(&upstream, repository).await,
                 Subject::Referrers(repository, digest, artifact_type) => {

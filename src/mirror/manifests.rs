@@ -111,7 +111,7 @@ impl Mirror {
             || matches!(inner.store.stat(digest).await, Ok(Some(_)))
     }
 
-    async fn fetch_by_digest(
+    pub(super) async fn fetch_by_digest(
         &self,
         upstream: &Arc<Upstream>,
         repository: &Repository,
@@ -120,8 +120,17 @@ impl Mirror {
         let key = (repository.clone(), Reference::Digest(*digest));
         let (mirror, upstream, repository) =
             (self.clone(), Arc::clone(upstream), repository.clone());
-        let reference = key.1.clone();
-        let work = move || async move { mirror.fetch(&upstream, &repository, &reference).await };
+        let (reference, digest) = (key.1.clone(), *digest);
+        let work = move || async move {
+            // Who looked before an earlier question ended, and came here after, finds its answer.
+            let granted = mirror.inner.rights.remembered(&repository, &digest);
+            if let Some(granted) = granted
+                && let Some(manifest) = mirror.open(&repository, &granted).await
+            {
+                return Ok(manifest);
+            }
+            mirror.fetch(&upstream, &repository, &reference).await
+        };
         let (manifest, joined) = self.inner.manifests.run(key, work).await?;
         Ok((manifest?, fetched(joined)))
     }

@@ -262,3 +262,19 @@ async fn only_the_tags_own_404_removes_its_record() {
     bench.mirror.shutdown().await;
     assert_eq!(bench.tag_on_disk().await, None);
 }
+
+/// A request that looked for a manifest just before the question for it ended, and asked just after, had it
+/// fetched again: a second pull of the upstream's quota.
+#[tokio::test]
+async fn who_asks_just_after_a_manifest_came_does_not_have_it_fetched_again() {
+    let origin = origin_with_image().await;
+    let bench = Bench::start(&origin, ["", ""], Faults::none()).await;
+    let (repository, digest) = (app(), root(&origin));
+    for _ in 0..2 {
+        let late = bench
+            .mirror
+            .fetch_by_digest(&bench.upstream, &repository, &digest);
+        assert_eq!(late.await.unwrap().0.digest, digest);
+    }
+    assert_eq!(origin.counts().requests(Kind::ManifestGet), 1);
+}
