@@ -1,7 +1,7 @@
 //! Bad input gets a clear answer and costs nothing.
 
-use forebay_loadtest::origin::{Fault, Gate, ImageSpec, Kind};
-use http::{HeaderMap, Method, StatusCode};
+use forebay_loadtest::origin::{Fault, Kind};
+use http::{Method, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -76,22 +76,6 @@ async fn malformed_requests_are_refused_by_the_spec_and_never_reach_an_upstream(
         assert_eq!(answer.code(), "UNSUPPORTED");
     }
     assert_eq!(origin.counts().total(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_unconfigured_registry_is_told_what_to_configure() {
-    let (origin, blob) = origin_with_blob(2, 1000).await;
-    let forebay = mirror_of(&origin).await;
-    let answer = forebay
-        .client()
-        .blob("unknown.example/app", &blob.digest)
-        .await;
-    assert!(
-        answer.text().contains("unknown.example"),
-        "{}",
-        answer.text()
-    );
-    assert!(answer.text().contains("upstreams"), "{}", answer.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,54 +201,6 @@ async fn the_ping_is_answered_without_any_upstream() {
     assert!(miss.status.is_server_error(), "{}", miss.status);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_way_to_name_a_registry_reaches_the_same_blob() {
-    let (origin, blob) = origin_with_blob(5, 1000).await;
-    let (other, theirs) = origin_with_blob(6, 1000).await;
-    let forebay = Setup::new(&origin)
-        .also(
-            "other.example",
-            &other,
-            "alias = \"other\"\nhosts = [\"other.mirror.example\"]",
-        )
-        .start()
-        .await;
-    let client = forebay.client();
-    let digest = blob.digest.as_str();
-    for path in [
-        format!("/v2/library/app/blobs/{digest}"),
-        format!("/v2/app/blobs/{digest}"),
-        format!("/v2/docker.io/library/app/blobs/{digest}"),
-        format!("/docker.io/v2/library/app/blobs/{digest}"),
-        format!("/v2/dockerhub/library/app/blobs/{digest}"),
-        format!("/v2/library/app/blobs/{digest}?ns=docker.io"),
-        format!("/v2/library/app/blobs/{digest}?ns=registry-1.docker.io"),
-    ] {
-        assert!(client.get(&path).await.is_exactly(digest), "{path}");
-    }
-    let digest = theirs.digest.as_str();
-    for path in [
-        format!("/v2/other.example/library/app/blobs/{digest}"),
-        format!("/v2/other/library/app/blobs/{digest}"),
-        format!("/v2/library/app/blobs/{digest}?ns=other.example"),
-    ] {
-        assert!(client.get(&path).await.is_exactly(digest), "{path}");
-    }
-    let path = format!("/v2/library/app/blobs/{digest}");
-    for header in [
-        ("host", "other.mirror.example"),
-        ("oci-namespace", "other.example"),
-    ] {
-        assert!(
-            client
-                .ask(Method::GET, &path, &[header])
-                .await
-                .is_exactly(digest),
-            "{header:?}"
-        );
-    }
-}
-
 /// A GET of a path exactly as it is written here, and the whole answer.
 async fn raw(forebay: &Forebay, path: &str) -> String {
     let mut stream = TcpStream::connect(forebay.address).await.unwrap();
@@ -273,56 +209,4 @@ async fn raw(forebay: &Forebay, path: &str) -> String {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     String::from_utf8_lossy(&answer).into_owned()
-}
-
-/// HEAD tells what GET would send, to the letter, wherever the answer comes from.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_head_has_exactly_the_headers_of_a_get_in_every_state() {
-    let mut blob = None;
-    let builder = plain_origin().repository("library/app", |repository| {
-        blob = Some(repository.random_blob(20, 3_000_000));
-        repository.image("v1", &ImageSpec::default());
-    });
-    let origin = builder.start().await.unwrap();
-    let (blob, image) = (blob.unwrap(), origin.image("library/app", "v1").root);
-    let gate = Gate::new();
-    origin
-        .on_body(&blob.digest)
-        .once(Fault::HoldAt(1_500_000, gate.clone()));
-    let forebay = mirror_of(&origin).await;
-    let client = forebay.client();
-    let path = crate::harness::blob_path("library/app", &blob.digest);
-
-    let cold = client.head(&path).await;
-    let running = client.open(Method::GET, &path, &[]).await;
-    let (during_head, during_get) = (client.head(&path).await, running.headers().clone());
-    gate.release();
-    assert_eq!(running.bytes().await.unwrap().len(), 3_000_000);
-    let (warm_head, warm_get) = (client.head(&path).await, client.get(&path).await);
-    for (state, head, get) in [
-        ("cold", &cold.headers, &during_get),
-        ("running", &during_head.headers, &during_get),
-        ("warm", &warm_head.headers, &warm_get.headers),
-    ] {
-        assert_eq!(lasting(head), lasting(get), "a {state} blob");
-    }
-    for path in [
-        "/v2/library/app/manifests/v1".to_owned(),
-        format!("/v2/library/app/manifests/{}", image.digest.as_str()),
-        "/v2/".to_owned(),
-        "/v2/library/app/manifests/none".to_owned(),
-    ] {
-        let (head, get) = (client.head(&path).await, client.get(&path).await);
-        assert_eq!(head.status, get.status, "{path}");
-        assert_eq!(lasting(&head.headers), lasting(&get.headers), "{path}");
-    }
-}
-
-/// Headers without those that tell of the moment.
-fn lasting(headers: &HeaderMap) -> HeaderMap {
-    let mut headers = headers.clone();
-    for name in ["date", "cache-status", "age"] {
-        headers.remove(name);
-    }
-    headers
 }

@@ -3,3 +3,6 @@
 
 mod conformance;
 mod content;
+mod heads;
+mod listing;
+mod routing;
