@@ -15,7 +15,7 @@ use super::error::MirrorError;
 use super::fill::reader::{FillReader, Release};
 use super::fill::solo::Solo;
 use super::fill::sources::Source;
-use super::fill::table::Lease;
+use super::fill::table::{Lease, NotStarted};
 use super::fill::{Failure, Progress, fetch};
 use super::range::RangeSpec;
 use super::rights::{Granted, Kind};
@@ -215,7 +215,10 @@ impl Mirror {
         }
         let source = self.source(ask);
         let joined = fills.join(ask.digest, source.clone());
-        let (lease, collapsed) = joined.ok_or_else(MirrorError::too_many_fills)?;
+        let (lease, collapsed) = joined.map_err(|reason| match reason {
+            NotStarted::Quarantined => MirrorError::wrong_bytes(&ask.digest),
+            NotStarted::TooMany => MirrorError::too_many_fills(),
+        })?;
         if !lease.sources().contains(&ask.repository) {
             // Another repository's fill. The right comes first; then this one's upstream can help it along.
             if self

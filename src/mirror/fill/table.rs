@@ -89,21 +89,29 @@ impl Env {
 
     /// Joins the running fill of `digest`, or starts one that asks `source`. `true` comes with it where it was running.
     ///
-    /// `None` where too many fills wait for their turn already.
-    pub fn join(self: &Arc<Self>, digest: Digest, source: Source) -> Option<(Lease, bool)> {
+    /// A source in quarantine starts none. It is looked up with the table held: the quarantine is written before the fill
+    /// that proved it leaves the table, so that whoever misses the one finds the other.
+    pub fn join(
+        self: &Arc<Self>,
+        digest: Digest,
+        source: Source,
+    ) -> Result<(Lease, bool), NotStarted> {
         let mut table = self.table();
         if let Some(fill) = table.get(&digest) {
-            return Some((Lease::new(fill), true));
+            return Ok((Lease::new(fill), true));
+        }
+        if self.is_quarantined(&source.repository(), &digest, Instant::now()) {
+            return Err(NotStarted::Quarantined);
         }
         if table.len() >= self.settings.running.saturating_mul(QUEUED_PER_PLACE) {
-            return None;
+            return Err(NotStarted::TooMany);
         }
         let fill = Arc::new(Fill::new(digest, 0, Sources::new(source)));
         let lease = Lease::new(&fill);
         table.insert(digest, Arc::clone(&fill));
         drop(table);
         self.start(fill);
-        Some((lease, false))
+        Ok((lease, false))
     }
 
     /// Whether `repository` gave wrong bytes for `digest` twice in a row a moment ago.
@@ -147,6 +155,15 @@ impl Env {
     fn table(&self) -> MutexGuard<'_, HashMap<Digest, Arc<Fill>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Why a fill does not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotStarted {
+    /// Its source gave wrong bytes twice in a row a moment ago.
+    Quarantined,
+    /// Too many wait for their turn already.
+    TooMany,
 }
 
 /// A reader's hold on a fill: while one lives, the fill goes on.
