@@ -1,15 +1,37 @@
-//! Real clients and a registry that we did not write: skopeo, containerd, Debian's `docker-registry`.
+//! Real clients and a registry that we did not write: dockerd, containerd, podman, buildah, skopeo, and Debian's
+//! `docker-registry`.
 //!
-//! Each runs with directories of its own and is stopped by its process id.
+//! `story` is what every client does through both kinds of upstream, each step with its cost; `sharing` is two at once,
+//! `around` is who leaves the mirror aside and who must not. What only one client does is in its own file. Each process
+//! runs with directories of its own and is stopped by its id; each client is configured by the program itself.
 
+mod around;
+mod buildah;
 mod containerd;
+mod containers;
+mod daemon;
 mod docker_registry;
+mod dockerd;
+mod hosts;
+mod node;
+mod podman;
+mod sharing;
 mod skopeo;
+mod story;
+mod tripwire;
+mod upstream;
 
 use std::process::Stdio;
 
-use forebay_loadtest::origin::{ImageSpec, Kind, Origin};
+use forebay_loadtest::origin::{Builder, ImageSpec};
 use tokio::process::Command;
+
+/// Two repositories of the upstream, each with an image `v1` for two platforms.
+const APP: &str = "library/app";
+const TOOL: &str = "library/tool";
+const AMD64: &str = "linux/amd64";
+const ARM64: &str = "linux/arm64";
+const LAYER: u64 = 256 << 10;
 
 /// Whether the client tests run. A missing program fails them, unless the one who runs them says to skip.
 fn wanted(programs: &[&str]) -> bool {
@@ -29,8 +51,8 @@ fn wanted(programs: &[&str]) -> bool {
     true
 }
 
-/// Runs a command to its end and returns what it printed.
-async fn run(command: &mut Command) -> String {
+/// Runs a command to its end: what it printed, as an error if it failed.
+async fn attempt(command: &mut Command) -> Result<String, String> {
     let output = command
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -42,29 +64,34 @@ async fn run(command: &mut Command) -> String {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(
-        output.status.success(),
-        "{:?} failed:\n{printed}",
-        command.as_std()
-    );
-    printed
+    if output.status.success() {
+        Ok(printed)
+    } else {
+        Err(format!("{:?} failed:\n{printed}", command.as_std()))
+    }
 }
 
-/// Docker Hub as it is: a token service, signed redirects to a CDN, a quota. `library/app:v1` has two platforms.
-async fn docker_hub() -> Origin {
+/// Runs a command that has to succeed, and returns what it printed.
+async fn run(command: &mut Command) -> String {
+    attempt(command)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// `PATH` with the administrators' directories, where dockerd is.
+fn path() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{path}:/usr/sbin:/sbin")
+}
+
+/// Adds what the tests pull: of each repository two platforms of a config and three layers.
+fn with_images(builder: Builder) -> Builder {
     let spec = ImageSpec {
         layers: 3,
-        layer_size: 2 << 20,
+        layer_size: LAYER,
         ..ImageSpec::default()
     };
-    let builder = Origin::docker_hub().repository("library/app", |repository| {
-        drop(repository.multi_arch_image("v1", &spec));
-    });
-    builder.start().await.expect("the origin starts")
-}
-
-/// What an upstream gave of an image: manifests and blobs. A GET that was only told to log in gives nothing.
-fn cost(origin: &Origin) -> (u64, u64) {
-    let counts = origin.counts();
-    (counts.of(Kind::ManifestGet).ok, counts.of(Kind::BlobGet).ok)
+    [APP, TOOL].into_iter().fold(builder, |builder, name| {
+        builder.repository(name, |repository| repository.multi_arch_image("v1", &spec))
+    })
 }

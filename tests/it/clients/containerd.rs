@@ -1,159 +1,154 @@
 //! containerd, through a `hosts.toml`: every request carries `ns=`.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
+use forebay_loadtest::origin::ImageManifest;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
-use super::{cost, docker_hub, run, wanted};
-use crate::harness::{mirror_of, wait_for_exit};
+use super::daemon::Daemon;
+use super::node::{Node, Site};
+use super::tripwire::Tripwire;
+use super::upstream::Upstream;
+use super::{around, attempt, docker_registry, path, sharing, story, wanted};
 
-/// A containerd with an empty store: a node that has never pulled anything.
-pub(super) struct Node {
-    child: Child,
+/// A containerd with an empty store.
+pub(super) struct Containerd {
+    daemon: Daemon,
+    tripwire: Tripwire,
     root: TempDir,
 }
 
-impl Node {
-    pub(super) async fn start(mirror: SocketAddr) -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let path = |name: &str| root.path().join(name);
-        let config = format!(
-            "version = 2\nroot = \"{}\"\nstate = \"{}\"\n\
-             disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.internal.v1.opt\"]\n\
-             [grpc]\naddress = \"{}\"\n[ttrpc]\naddress = \"{}\"\n",
-            path("root").display(),
-            path("state").display(),
-            path("containerd.sock").display(),
-            path("containerd.sock.ttrpc").display(),
-        );
-        std::fs::write(path("config.toml"), config).unwrap();
-        let hosts = path("certs.d").join("docker.io");
-        std::fs::create_dir_all(&hosts).unwrap();
-        // The server line points at the mirror too, which forbids going around it.
-        let text = format!(
-            "server = \"http://{mirror}\"\n[host.\"http://{mirror}\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
-        );
-        std::fs::write(hosts.join("hosts.toml"), text).unwrap();
-        let child = Command::new("containerd")
-            .arg("--config")
-            .arg(path("config.toml"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(path("log")).unwrap())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let node = Self { child, root };
-        node.ready().await;
-        node
+/// Where its configuration is.
+fn config(root: &Path) -> PathBuf {
+    root.join("etc/containerd/config.toml")
+}
+
+/// Writes a configuration that keeps all its files below `root`.
+pub(super) fn write_config(root: &Path) {
+    let config = config(root);
+    std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+    let at = |name: &str| root.join(name).display().to_string();
+    let text = format!(
+        "version = 2\nroot = {:?}\nstate = {:?}\n\
+         disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.internal.v1.opt\"]\n\
+         [grpc]\naddress = {:?}\n[ttrpc]\naddress = {:?}\n",
+        at("root"),
+        at("state"),
+        at("containerd.sock"),
+        at("containerd.sock.ttrpc"),
+    );
+    std::fs::write(config, text).unwrap();
+}
+
+/// Starts one with the configuration that is below `root`.
+pub(super) async fn daemon(root: &Path, tripwire: &Tripwire) -> Daemon {
+    let mut command = Command::new("containerd");
+    command
+        .arg("--config")
+        .arg(config(root))
+        .env("PATH", path());
+    tripwire.before(&mut command);
+    let probe = || {
+        let mut ctr = ctr(root);
+        ctr.arg("version");
+        ctr
+    };
+    Daemon::start(&mut command, &root.join("containerd.log"), probe).await
+}
+
+fn ctr(root: &Path) -> Command {
+    let mut command = Command::new("ctr");
+    command.arg("--address").arg(root.join("containerd.sock"));
+    command
+}
+
+impl Containerd {
+    /// Where its `hosts.toml` files are.
+    pub(super) fn certs(&self) -> PathBuf {
+        self.root.path().join("etc/containerd/certs.d")
     }
 
-    /// Returns once it answers.
-    async fn ready(&self) {
-        let answers = async {
-            loop {
-                let version = self
-                    .ctr(&["version"])
-                    .stdout(Stdio::null())
-                    .stderr(Stdio::null())
-                    .status()
-                    .await;
-                if version.is_ok_and(|status| status.success()) {
-                    return;
-                }
-            }
-        };
-        let answered = tokio::time::timeout(Duration::from_mins(1), answers).await;
-        let log = std::fs::read_to_string(self.path("log")).unwrap_or_default();
-        assert!(answered.is_ok(), "containerd does not answer:\n{log}");
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.root.path().join(name)
-    }
-
-    fn ctr(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("ctr");
+    /// Pulls and unpacks, with more options.
+    pub(super) async fn pull_with(&self, image: &str, more: &[&str]) -> Result<String, String> {
+        // The resolver is the client's in 1.x, the daemon's in 2.x: both know of the tripwire.
+        let mut command = ctr(self.root.path());
+        self.tripwire.before(&mut command);
         command
-            .arg("--address")
-            .arg(self.path("containerd.sock"))
-            .args(arguments)
-            .kill_on_drop(true);
-        command
+            .args(["images", "pull", "--snapshotter", "native", "--hosts-dir"])
+            .arg(self.certs())
+            .args(more)
+            .arg(image);
+        attempt(&mut command).await
     }
 
-    /// Pulls and unpacks.
-    pub(super) async fn pull(&self, image: &str, more: &[&str]) {
-        let certs = self.path("certs.d");
-        let mut command = self.ctr(&["images", "pull", "--snapshotter", "native", "--hosts-dir"]);
-        command.arg(&certs).args(more).arg(image);
-        run(&mut command).await;
-    }
-
-    fn has(&self, digest: &str) -> bool {
+    fn holds(&self, digest: &str) -> bool {
         let hex = digest.strip_prefix("sha256:").unwrap();
-        let blobs = self
-            .path("root")
-            .join("io.containerd.content.v1.content/blobs/sha256");
-        Path::new(&blobs).join(hex).is_file()
+        let blobs = "root/io.containerd.content.v1.content/blobs/sha256";
+        self.root.path().join(blobs).join(hex).is_file()
+    }
+}
+
+impl Node for Containerd {
+    const PROGRAMS: &[&str] = &["containerd", "ctr"];
+
+    async fn start(site: &Site) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        // The program adds to what is there.
+        write_config(root.path());
+        site.configure("containerd", root.path()).await;
+        Self {
+            daemon: daemon(root.path(), &site.tripwire).await,
+            tripwire: site.tripwire.clone(),
+            root,
+        }
     }
 
-    pub(super) async fn stop(mut self) {
-        let pid = self.child.id().unwrap().to_string();
-        run(Command::new("kill").arg(pid)).await;
-        wait_for_exit(&mut self.child).await;
+    async fn pull(&self, image: &str, platform: &str) -> Result<String, String> {
+        self.pull_with(image, &["--platform", platform]).await
+    }
+
+    async fn has(&self, image: &ImageManifest) -> bool {
+        self.holds(image.descriptor.digest.as_str())
+            && image.blobs().all(|blob| self.holds(blob.digest.as_str()))
+    }
+
+    async fn stop(self) {
+        self.daemon.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn containerd_pulls_cold_warm_by_digest_and_with_the_upstream_off() {
-    if !wanted(&["containerd", "ctr"]) {
-        return;
+async fn containerd_pulls_everything_once_from_docker_hub() {
+    if wanted(Containerd::PROGRAMS) {
+        story::tell::<Containerd>(Upstream::docker_hub().await).await;
     }
-    let origin = docker_hub().await;
-    let image = origin.image("library/app", "v1");
-    let amd64 = image.linux("amd64").clone();
-    let forebay = mirror_of(&origin).await;
+}
 
-    let first = Node::start(forebay.address).await;
-    first
-        .pull("docker.io/library/app:v1", &["--platform", "linux/amd64"])
-        .await;
-    assert!(
-        amd64
-            .layers
-            .iter()
-            .all(|layer| first.has(layer.digest.as_str()))
-    );
-    let (manifests, blobs) = cost(&origin);
-    assert_eq!((manifests, blobs), (2, 4));
-    first.stop().await;
+#[tokio::test(flavor = "multi_thread")]
+async fn containerd_pulls_everything_once_from_a_registry_with_a_login() {
+    if wanted(Containerd::PROGRAMS) && wanted(docker_registry::PROGRAMS) {
+        story::tell::<Containerd>(Upstream::registry().await).await;
+    }
+}
 
-    origin.reset();
-    let second = Node::start(forebay.address).await;
-    second
-        .pull("docker.io/library/app:v1", &["--platform", "linux/amd64"])
-        .await;
-    assert_eq!(cost(&origin), (0, 0), "a second node's pull costs nothing");
-    second.stop().await;
+#[tokio::test(flavor = "multi_thread")]
+async fn two_containerds_at_once_cost_one_body_a_blob() {
+    if wanted(Containerd::PROGRAMS) {
+        sharing::pull_at_once::<Containerd>().await;
+    }
+}
 
-    let third = Node::start(forebay.address).await;
-    third
-        .pull("docker.io/library/app:v1", &["--all-platforms"])
-        .await;
-    assert_eq!(cost(&origin), (1, 4), "the other platform is fetched once");
-    third.stop().await;
+#[tokio::test(flavor = "multi_thread")]
+async fn containerd_asks_docker_hub_itself_while_the_mirror_is_away() {
+    if wanted(Containerd::PROGRAMS) {
+        around::falls_back::<Containerd>().await;
+    }
+}
 
-    origin.stop().await;
-    let last = Node::start(forebay.address).await;
-    last.pull("docker.io/library/app:v1", &["--all-platforms"])
-        .await;
-    let by_digest = format!("docker.io/library/app@{}", amd64.descriptor.digest.as_str());
-    last.pull(&by_digest, &["--platform", "linux/amd64"]).await;
-    last.stop().await;
-    assert!(forebay.log().contains("docker.io"), "requests are logged");
+#[tokio::test(flavor = "multi_thread")]
+async fn containerd_asks_nobody_else_where_it_was_told_not_to() {
+    if wanted(Containerd::PROGRAMS) {
+        around::never_falls_back::<Containerd>().await;
+    }
 }

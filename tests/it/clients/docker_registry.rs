@@ -3,24 +3,34 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use forebay_loadtest::origin::ImageSpec;
+use forebay_loadtest::origin::Origin;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 
-use super::containerd::Node;
-use super::{run, wanted};
-use crate::harness::{Forebay, Setup, plain_origin, wait_for_exit};
+use super::skopeo::copy_all;
+use super::{APP, TOOL, run};
+use crate::harness::{Setup, plain_origin, wait_for_exit};
+
+/// How long it may take to start, and to write down what it has answered.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The programs that it takes.
+pub(super) const PROGRAMS: &[&str] = &["docker-registry", "htpasswd", "skopeo"];
 
 /// A running registry.
-struct Registry {
+pub(super) struct Registry {
     child: Child,
     address: String,
+    /// Its access log, a line a request in the Combined Log Format.
+    access: watch::Receiver<String>,
     _root: TempDir,
 }
 
 impl Registry {
-    async fn start() -> Self {
+    /// Starts one, and pushes all of `library/app:v1` and `library/tool:v1` to it.
+    pub(super) async fn start(content: &Origin) -> Self {
         let root = tempfile::tempdir().unwrap();
         let users = root.path().join("htpasswd");
         let line = run(Command::new("htpasswd").args(["-Bbn", "ci", "secret"])).await;
@@ -37,112 +47,94 @@ impl Registry {
             .arg("serve")
             .arg(&config)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let stderr = child.stderr.take().unwrap();
-        let address = tokio::time::timeout(Duration::from_mins(1), listening(stderr)).await;
-        Self {
+        let mut log = kept(child.stderr.take().unwrap());
+        let access = kept(child.stdout.take().unwrap());
+        let listening = log.wait_for(|log| log.contains("listening on "));
+        let listening = tokio::time::timeout(PATIENCE, listening).await;
+        let address = address(&listening.expect("it starts").expect("it goes on"));
+        let registry = Self {
             child,
-            address: address.expect("the registry starts"),
+            address,
+            access,
             _root: root,
+        };
+        for name in [APP, TOOL] {
+            registry.push(content, name).await;
         }
+        registry
     }
 
-    async fn stop(&mut self) {
+    async fn push(&self, content: &Origin, name: &str) {
+        let source = format!("docker://{}/{name}:v1", content.host());
+        let target = format!("docker://{}/{name}:v1", self.address);
+        run(copy_all(&source, &target).args(["--dest-creds", "ci:secret"])).await;
+    }
+
+    /// A mirror whose Docker Hub it is.
+    pub(super) fn mirror(&self) -> Setup {
+        Setup::with_endpoint(&format!("http://{}", self.address))
+            .upstream("username = \"ci\"\npassword = \"secret\"")
+    }
+
+    /// Waits until it has written down as many answers as `expected`, manifests and blobs, and returns how many there
+    /// are: it writes after it answers.
+    pub(super) async fn given(&self, expected: (u64, u64)) -> (u64, u64) {
+        let mut access = self.access.clone();
+        let reached = access.wait_for(|log| {
+            let given = given(log);
+            given.0 >= expected.0 && given.1 >= expected.1
+        });
+        // In vain or not, what there is now is what counts.
+        let _ = tokio::time::timeout(PATIENCE, reached).await;
+        given(&self.access.borrow())
+    }
+
+    pub(super) async fn stop(&mut self) {
         let pid = self.child.id().unwrap().to_string();
         run(Command::new("kill").arg(pid)).await;
         wait_for_exit(&mut self.child).await;
     }
 }
 
-/// Where it listens, from its log; what it logs later is read and dropped.
-async fn listening(stderr: tokio::process::ChildStderr) -> String {
-    let mut lines = BufReader::new(stderr).lines();
-    let address = loop {
-        let line = lines
-            .next_line()
-            .await
-            .unwrap()
-            .expect("it logs where it listens");
-        if let Some((_, rest)) = line.split_once("listening on ") {
-            break rest.split(['"', ' ']).next().unwrap_or_default().to_owned();
-        }
+/// Where it says that it listens.
+fn address(log: &str) -> String {
+    let (_, rest) = log.split_once("listening on ").expect("just seen");
+    rest.split(['"', ' ']).next().unwrap_or_default().to_owned()
+}
+
+/// The manifests and blobs that it gave: pushes are made of other requests than GET, and an answer that only
+/// asks for a login gives nothing.
+fn given(access: &str) -> (u64, u64) {
+    let gave = |line: &&str| line.contains("\"GET ") && line.contains(" HTTP/1.1\" 20");
+    let count = |what: &str| {
+        let lines = access.lines().filter(gave);
+        lines.filter(|line| line.contains(what)).count() as u64
     };
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    address
+    (count("/manifests/"), count("/blobs/"))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn images_of_a_registry_with_basic_authentication_pull_cold_warm_and_with_it_off() {
-    if !wanted(&["skopeo", "containerd", "ctr", "docker-registry", "htpasswd"]) {
-        return;
-    }
-    let mut registry = Registry::start().await;
-    let builder = plain_origin().repository("library/app", |repository| {
-        drop(repository.multi_arch_image("v1", &ImageSpec::default()));
+/// What is written to a pipe, kept as it comes, whole lines.
+fn kept(pipe: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<String> {
+    let (text, kept) = watch::channel(String::new());
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(pipe).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            text.send_modify(|text| {
+                text.push_str(&line);
+                text.push('\n');
+            });
+        }
     });
-    let origin = builder.start().await.unwrap();
-    let mut push = Command::new("skopeo");
-    push.args([
-        "--insecure-policy",
-        "copy",
-        "--all",
-        "--src-tls-verify=false",
-        "--dest-tls-verify=false",
-    ])
-    .args(["--dest-creds", "ci:secret"])
-    .arg(format!("docker://{}/library/app:v1", origin.host()))
-    .arg(format!("docker://{}/library/app:v1", registry.address));
-    run(&mut push).await;
-
-    let forebay = Setup::with_endpoint(&format!("http://{}", registry.address))
-        .upstream("username = \"ci\"\npassword = \"secret\"")
-        .start()
-        .await;
-    let by_tag = format!("docker://{}/library/app:v1", forebay.address);
-    let image = origin.image("library/app", "v1");
-    let amd64 = image.linux("amd64").descriptor.digest.as_str();
-    let by_digest = format!("docker://{}/library/app@{amd64}", forebay.address);
-    pull(&by_tag).await;
-    let asked = forebay.metric(ASKED, "").await;
-    pull(&by_tag).await;
-    pull(&by_digest).await;
-    pull_with_containerd(&forebay).await;
-    assert_eq!(
-        forebay.metric(ASKED, "").await.to_bits(),
-        asked.to_bits(),
-        "it was all cached"
-    );
-    registry.stop().await;
-    pull(&by_tag).await;
-    pull(&by_digest).await;
-    pull_with_containerd(&forebay).await;
+    kept
 }
 
-/// Counts every request that goes upstream.
-const ASKED: &str = "forebay_upstream_requests_total";
-
-async fn pull_with_containerd(forebay: &Forebay) {
-    let node = Node::start(forebay.address).await;
-    node.pull("docker.io/library/app:v1", &["--all-platforms"])
-        .await;
-    node.stop().await;
-}
-
-async fn pull(image: &str) {
-    let target = tempfile::tempdir().unwrap();
-    let mut command = Command::new("skopeo");
-    command
-        .args([
-            "--insecure-policy",
-            "copy",
-            "--all",
-            "--src-tls-verify=false",
-        ])
-        .arg(image)
-        .arg(format!("dir:{}", target.path().display()));
-    run(&mut command).await;
+/// Where its content comes from.
+pub(super) async fn source() -> Origin {
+    let builder = super::with_images(plain_origin());
+    builder.start().await.expect("the origin starts")
 }

@@ -1,104 +1,150 @@
-//! skopeo, straight at the mirror and through a `registries.conf`.
+//! skopeo, through a `registries.conf`, and straight at the mirror.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use forebay_loadtest::origin::ImageManifest;
 use tokio::process::Command;
 
-use super::{cost, docker_hub, run, wanted};
-use crate::harness::{Forebay, mirror_of};
+use super::containers::Home;
+use super::node::{Node, Site};
+use super::upstream::{Upstream, docker_hub, given};
+use super::{around, attempt, docker_registry, run, sharing, story, wanted};
+use crate::harness::mirror_of;
 
-/// Copies what `source` names into a fresh directory, which verifies every digest.
-async fn copy(source: &str, more: &[&str]) -> tempfile::TempDir {
-    let target = tempfile::tempdir().unwrap();
+/// A skopeo that copies to directories of its own, for which it verifies every digest.
+pub(super) struct Skopeo {
+    home: Home,
+    copies: AtomicUsize,
+}
+
+impl Skopeo {
+    fn command(&self) -> Command {
+        let mut command = self.home.command("skopeo");
+        // The others are told by the environment, which this one does not ask.
+        command
+            .args(["--insecure-policy", "--registries-conf"])
+            .arg(self.home.conf());
+        command
+    }
+
+    fn copy(&self, number: usize) -> PathBuf {
+        self.home.path().join(format!("copy-{number}"))
+    }
+}
+
+impl Node for Skopeo {
+    const PROGRAMS: &[&str] = &["skopeo"];
+    /// Into a directory.
+    const AT_ONCE: u32 = 1;
+
+    async fn start(site: &Site) -> Self {
+        Self {
+            home: Home::new("skopeo", site).await,
+            copies: AtomicUsize::new(0),
+        }
+    }
+
+    async fn pull(&self, image: &str, platform: &str) -> Result<String, String> {
+        let (os, architecture) = platform.split_once('/').unwrap();
+        let target = self.copy(self.copies.fetch_add(1, Ordering::Relaxed));
+        let mut command = self.command();
+        command
+            .args(["--override-os", os, "--override-arch", architecture])
+            .arg("copy")
+            .arg(format!("docker://{image}"))
+            .arg(format!("dir:{}", target.display()));
+        attempt(&mut command).await
+    }
+
+    async fn has(&self, image: &ImageManifest) -> bool {
+        let copies = 0..self.copies.load(Ordering::Relaxed);
+        copies
+            .map(|number| self.copy(number))
+            .any(|copy| image.blobs().all(|blob| holds(&copy, blob.digest.as_str())))
+    }
+
+    async fn stop(self) {}
+}
+
+fn holds(copy: &Path, digest: &str) -> bool {
+    copy.join(digest.strip_prefix("sha256:").unwrap()).is_file()
+}
+
+/// A command that copies all platforms of an image, asking for it without TLS.
+pub(super) fn copy_all(source: &str, target: &str) -> Command {
     let mut command = Command::new("skopeo");
     command
-        .args([
-            "--insecure-policy",
-            "--override-arch",
-            "amd64",
-            "--override-os",
-            "linux",
-            "copy",
-            "--src-tls-verify=false",
-        ])
-        .args(more)
-        .arg(source)
-        .arg(format!("dir:{}", target.path().display()));
-    run(&mut command).await;
-    target
-}
-
-fn files(directory: &Path) -> usize {
-    std::fs::read_dir(directory).unwrap().count()
-}
-
-fn at(forebay: &Forebay, reference: &str) -> String {
-    format!("docker://{}/{reference}", forebay.address)
+        .args(["--insecure-policy", "copy", "--all"])
+        .args(["--src-tls-verify=false", "--dest-tls-verify=false"])
+        .args([source, target]);
+    command
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn skopeo_pulls_cold_warm_by_tag_by_digest_and_with_the_upstream_off() {
-    if !wanted(&["skopeo"]) {
-        return;
+async fn skopeo_pulls_everything_once_from_docker_hub() {
+    if wanted(Skopeo::PROGRAMS) {
+        story::tell::<Skopeo>(Upstream::docker_hub().await).await;
     }
-    let origin = docker_hub().await;
-    let image = origin.image("library/app", "v1");
-    let forebay = mirror_of(&origin).await;
-
-    let cold = copy(&at(&forebay, "library/app:v1"), &[]).await;
-    assert_eq!(
-        cost(&origin),
-        (2, 4),
-        "an index and a manifest, a config and three layers"
-    );
-    origin.reset();
-    let warm = copy(&at(&forebay, "library/app:v1"), &[]).await;
-    assert_eq!(files(warm.path()), files(cold.path()));
-    let digest = image.linux("amd64").descriptor.digest.as_str();
-    copy(&at(&forebay, &format!("library/app@{digest}")), &[]).await;
-    assert_eq!(
-        cost(&origin),
-        (0, 0),
-        "a second client's pull costs nothing"
-    );
-
-    copy(&at(&forebay, "library/app:v1"), &["--all"]).await;
-    assert_eq!(cost(&origin), (1, 4), "the other platform is fetched once");
-    origin.stop().await;
-    let everything = copy(&at(&forebay, "library/app:v1"), &["--all"]).await;
-    assert!(files(everything.path()) > files(cold.path()));
-    copy(&at(&forebay, &format!("library/app@{digest}")), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn skopeo_pulls_through_a_registries_conf() {
-    if !wanted(&["skopeo"]) {
+async fn skopeo_pulls_everything_once_from_a_registry_with_a_login() {
+    if wanted(Skopeo::PROGRAMS) && wanted(docker_registry::PROGRAMS) {
+        story::tell::<Skopeo>(Upstream::registry().await).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_skopeos_at_once_cost_one_body_a_blob() {
+    if wanted(Skopeo::PROGRAMS) {
+        sharing::pull_at_once::<Skopeo>().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn skopeo_asks_docker_hub_itself_while_the_mirror_is_away() {
+    if wanted(Skopeo::PROGRAMS) {
+        around::falls_back::<Skopeo>().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn skopeo_asks_nobody_else_where_it_was_told_not_to() {
+    if wanted(Skopeo::PROGRAMS) {
+        around::never_falls_back::<Skopeo>().await;
+    }
+}
+
+/// Every way to name a repository to the mirror itself, where there is no file to configure.
+#[tokio::test(flavor = "multi_thread")]
+async fn skopeo_copies_all_platforms_straight_from_the_mirror_by_each_of_its_names() {
+    if !wanted(Skopeo::PROGRAMS) {
         return;
     }
     let origin = docker_hub().await;
     let forebay = mirror_of(&origin).await;
-    let config = tempfile::NamedTempFile::new().unwrap();
-    let text = format!(
-        "[[registry]]\nprefix = \"docker.io\"\nlocation = \"docker.io\"\n\
-         [[registry.mirror]]\nlocation = \"{}/docker.io\"\ninsecure = true\n",
-        forebay.address
-    );
-    std::fs::write(config.path(), text).unwrap();
-    let target = tempfile::tempdir().unwrap();
-    let mut command = Command::new("skopeo");
-    command
-        .args([
-            "--insecure-policy",
-            "--override-arch",
-            "amd64",
-            "--override-os",
-            "linux",
-        ])
-        .arg("--registries-conf")
-        .arg(config.path())
-        .args(["copy", "docker://docker.io/library/app:v1"])
-        .arg(format!("dir:{}", target.path().display()));
-    // docker.io itself can't be reached here, so that it works shows that it went to the mirror.
-    run(&mut command).await;
-    assert_eq!(cost(&origin), (2, 4));
+    for name in [
+        "library/app",
+        "app",
+        "docker.io/library/app",
+        "docker.io/app",
+        "dockerhub/library/app",
+    ] {
+        let target = tempfile::tempdir().unwrap();
+        let source = format!("docker://{}/{name}:v1", forebay.address);
+        run(&mut copy_all(
+            &source,
+            &format!("dir:{}", target.path().display()),
+        ))
+        .await;
+        for blob in origin.image("library/app", "v1").blobs() {
+            assert!(holds(target.path(), blob.digest.as_str()), "{name}");
+        }
+        assert_eq!(
+            given(&origin),
+            (3, 8),
+            "{name}: manifests and blobs, of both platforms"
+        );
+    }
 }

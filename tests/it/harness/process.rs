@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_loadtest::origin::Origin;
@@ -27,6 +27,7 @@ pub(crate) struct Setup {
     config: String,
     upstream: String,
     more: String,
+    listen: SocketAddr,
 }
 
 impl Setup {
@@ -46,6 +47,7 @@ impl Setup {
             config: String::new(),
             upstream,
             more: String::new(),
+            listen: ([127, 0, 0, 1], 0).into(),
         }
     }
 
@@ -79,6 +81,12 @@ impl Setup {
         self
     }
 
+    /// Listens where clients already ask.
+    pub(crate) fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
     /// Where its cache is.
     pub(crate) fn cache_dir(&self) -> PathBuf {
         self.root.path().join("cache")
@@ -94,7 +102,7 @@ impl Setup {
         path
     }
 
-    /// The command that serves, listening on ports that the system chooses.
+    /// The command that serves, listening on ports that the system chooses unless told otherwise.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
         command
@@ -102,7 +110,7 @@ impl Setup {
             .arg("--config")
             .arg(self.write())
             .arg("--listen")
-            .arg("127.0.0.1:0")
+            .arg(self.listen.to_string())
             .arg("--cache-dir")
             .arg(self.cache_dir())
             .env("FOREBAY_LOG__FORMAT", "json")
@@ -127,7 +135,7 @@ impl Setup {
 pub(crate) struct Forebay {
     child: Child,
     setup: Setup,
-    log: Arc<Mutex<String>>,
+    log: watch::Receiver<String>,
     /// Where clients ask.
     pub(crate) address: SocketAddr,
     /// Where operators ask.
@@ -137,13 +145,12 @@ pub(crate) struct Forebay {
 impl Forebay {
     async fn spawn(setup: Setup) -> Self {
         let mut child = setup.command().spawn().expect("the mirror can be started");
-        let log = Arc::new(Mutex::new(String::new()));
         let stderr = child.stderr.take().expect("its log is piped");
-        let mut listening = follow(stderr, Arc::clone(&log));
+        let (mut listening, log) = follow(stderr);
         let ready = listening.wait_for(|(clients, admin)| clients.is_some() && admin.is_some());
         let addresses = match tokio::time::timeout(PATIENCE, ready).await {
             Ok(Ok(addresses)) => *addresses,
-            _ => panic!("the mirror did not start; its log:\n{}", text(&log)),
+            _ => panic!("the mirror did not start; its log:\n{}", *log.borrow()),
         };
         Self {
             child,
@@ -176,7 +183,15 @@ impl Forebay {
 
     /// What it has logged so far.
     pub(crate) fn log(&self) -> String {
-        text(&self.log)
+        self.log.borrow().clone()
+    }
+
+    /// Waits until its log is as wanted. A request's line may come after the client has the last byte.
+    pub(crate) async fn until_logged(&self, what: &str, wanted: impl FnMut(&String) -> bool) {
+        let mut log = self.log.clone();
+        let logged = tokio::time::timeout(PATIENCE, log.wait_for(wanted)).await;
+        let logged = matches!(logged, Ok(Ok(_)));
+        assert!(logged, "{what} is not in the log:\n{}", self.log());
     }
 
     /// The sum of a metric over all its labels that contain `labels`.
@@ -215,6 +230,14 @@ impl Forebay {
         signal(self.pid(), "TERM").await;
         let status = wait_for_exit(&mut self.child).await;
         (status, self.setup)
+    }
+
+    /// Stops it and starts it again where it was.
+    pub(crate) async fn restart(self) -> Self {
+        let address = self.address;
+        let (status, setup) = self.stop().await;
+        assert_eq!(status.code(), Some(0), "it stops in good order");
+        setup.listen(address).start().await
     }
 
     /// Kills it at once, as a crash would.
@@ -256,12 +279,12 @@ pub(crate) async fn wait_for_exit(child: &mut Child) -> ExitStatus {
 
 type Addresses = (Option<SocketAddr>, Option<SocketAddr>);
 
-/// Keeps the log, and picks from it where the mirror listens.
+/// Picks from the log where the mirror listens, and keeps it.
 fn follow(
     stderr: tokio::process::ChildStderr,
-    log: Arc<Mutex<String>>,
-) -> watch::Receiver<Addresses> {
-    let (sender, receiver) = watch::channel((None, None));
+) -> (watch::Receiver<Addresses>, watch::Receiver<String>) {
+    let (addresses, listening) = watch::channel((None, None));
+    let (log, kept) = watch::channel(String::new());
     tokio::spawn(async move {
         let mut lines = BufReader::new(stderr).lines();
         while let Ok(Some(line)) = lines.next_line().await {
@@ -271,21 +294,18 @@ fn follow(
                 .and_then(|text| text.parse().ok());
             let listener = event["fields"]["listener"].as_str();
             if event["fields"]["message"] == "listening" {
-                sender.send_modify(|(clients, admin)| match listener {
+                addresses.send_modify(|(clients, admin)| match listener {
                     Some("admin") => *admin = address,
                     _ => *clients = address,
                 });
             }
-            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-            log.push_str(&line);
-            log.push('\n');
+            log.send_modify(|log| {
+                log.push_str(&line);
+                log.push('\n');
+            });
         }
     });
-    receiver
-}
-
-fn text(log: &Mutex<String>) -> String {
-    log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    (listening, kept)
 }
 
 /// The names of the committed blobs of a cache. Each is checked: nothing stands there that does not hash to its name.

@@ -1,0 +1,90 @@
+//! podman, buildah and skopeo: one library reads their configuration, another keeps what they pull.
+
+use std::path::{Path, PathBuf};
+
+use forebay_loadtest::origin::ImageManifest;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::attempt;
+use super::node::Site;
+use super::tripwire::Tripwire;
+
+/// A home for one of them, in which nothing was pulled yet.
+pub(super) struct Home {
+    tripwire: Tripwire,
+    root: TempDir,
+}
+
+impl Home {
+    /// Makes one, configured for the client called `kind`.
+    pub(super) async fn new(kind: &str, site: &Site) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        site.configure(kind, root.path()).await;
+        let policy = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
+        std::fs::write(root.path().join("policy.json"), policy).unwrap();
+        Self {
+            tripwire: site.tripwire.clone(),
+            root,
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The configuration that was written for it.
+    pub(super) fn conf(&self) -> PathBuf {
+        let path = "etc/containers/registries.conf.d/50-forebay.conf";
+        self.path().join(path)
+    }
+
+    /// A command that finds nothing of the machine's own configuration and logins.
+    pub(super) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("HOME", self.path())
+            .env("PATH", super::path())
+            .env("XDG_RUNTIME_DIR", self.path())
+            .env("TMPDIR", self.path())
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("REGISTRY_AUTH_FILE")
+            .env_remove("DOCKER_CONFIG")
+            .env("CONTAINERS_REGISTRIES_CONF", self.conf());
+        self.tripwire.before(&mut command);
+        command
+    }
+
+    /// As [`Self::command`], for a program that keeps images.
+    pub(super) fn keeper(&self, program: &str) -> Command {
+        let mut command = self.command(program);
+        command
+            .args(["--storage-driver", "vfs", "--root"])
+            .arg(self.path().join("root"))
+            .arg("--runroot")
+            .arg(self.path().join("run"));
+        command
+    }
+
+    /// Pulls with podman or buildah.
+    pub(super) async fn pull(
+        &self,
+        mut keeper: Command,
+        image: &str,
+        platform: &str,
+    ) -> Result<String, String> {
+        keeper
+            .args(["pull", "--platform", platform, "--signature-policy"])
+            .arg(self.path().join("policy.json"))
+            .arg(image);
+        attempt(&mut keeper).await
+    }
+
+    /// Whether podman or buildah lists the image, whose id is its config's digest.
+    pub(super) async fn has(&self, mut keeper: Command, image: &ImageManifest) -> bool {
+        keeper.args(["images", "--no-trunc", "--quiet"]);
+        let ids = super::run(&mut keeper).await;
+        let id = image.config.digest.as_str();
+        ids.lines().any(|line| line.trim() == id)
+    }
+}

@@ -1,0 +1,67 @@
+//! What the tests ask of a client: a node with an empty store, pointed at a mirror by the program itself.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use forebay_loadtest::origin::ImageManifest;
+use tokio::process::Command;
+
+use super::run;
+use super::tripwire::Tripwire;
+
+/// Where nodes are: the mirror that they are pointed at, and what notices that they ask elsewhere.
+pub(super) struct Site {
+    mirror: SocketAddr,
+    options: Vec<String>,
+    pub(super) tripwire: Tripwire,
+}
+
+impl Site {
+    /// Nodes that pull from Docker Hub through `mirror`.
+    pub(super) async fn new(mirror: SocketAddr) -> Self {
+        Self::with(mirror, &["--registry", "docker.io"]).await
+    }
+
+    /// Nodes that are pointed at `mirror` with these options of `forebay client`.
+    pub(super) async fn with(mirror: SocketAddr, options: &[&str]) -> Self {
+        Self {
+            mirror,
+            options: options.iter().map(ToString::to_string).collect(),
+            tripwire: Tripwire::set().await,
+        }
+    }
+
+    /// Points the client called `kind` at the mirror, whose files are below `root`, as the program does it.
+    pub(super) async fn configure(&self, kind: &str, root: &Path) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+        command
+            .env_remove("FOREBAY_CONFIG")
+            .args(["client", kind, "--write"])
+            .arg("--mirror")
+            .arg(format!("http://{}", self.mirror))
+            .args(&self.options)
+            .arg("--root")
+            .arg(root);
+        run(&mut command).await;
+    }
+}
+
+/// A client that has never pulled anything. Dropping it ends its processes.
+pub(super) trait Node: Sized {
+    /// The programs that it takes.
+    const PROGRAMS: &[&str];
+    /// How many layers it fetches at once, of three.
+    const AT_ONCE: u32 = 3;
+
+    /// Starts it.
+    async fn start(site: &Site) -> Self;
+
+    /// Pulls an image, `docker.io/library/app:v1`, for a platform: what it printed, as an error if it failed.
+    async fn pull(&self, image: &str, platform: &str) -> Result<String, String>;
+
+    /// Whether it holds this image, complete.
+    async fn has(&self, image: &ImageManifest) -> bool;
+
+    /// Stops it.
+    async fn stop(self);
+}
