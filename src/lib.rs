@@ -63,7 +63,7 @@
 //! 5. **A 200 ends cleanly only if complete and verified.** Its last part is withheld until then. Bytes that stop coming
 //!    end the connection with FIN, so that clients resume; a proven mismatch ends it with RST, because a resume would
 //!    splice a good tail onto bad bytes. Kept by `src/mirror/fill/reader.rs`, `src/mirror/fill/solo.rs`, `src/http/body.rs`;
-//!    tested by `tests/it/faults.rs`, `src/server/tests.rs`.
+//!    tested by `tests/it/faults.rs`, `src/server/tests/ends.rs`.
 //! 6. **Digests are never revalidated; tags are.** A stale tag is served only while its upstream can't be reached or
 //!    refuses for load, or within `stale_while_revalidate`; never on 401, 403 or 404. Where a stale answer would do, the
 //!    upstream is waited for 2 s at most. Lists of tags and of referrers are held to the same. Kept by

@@ -6,5 +6,7 @@ mod crash;
 mod eviction;
 mod limit;
 mod model;
+mod opening;
+mod partial;
 mod recovery;
 mod support;

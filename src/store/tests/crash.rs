@@ -2,7 +2,7 @@
 //!
 //! After each: nothing corrupt is served, nothing leaks, and the next fill succeeds.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
@@ -216,4 +216,46 @@ fault_tests! {
     an_index_write_that_fails_is_survived: Op::IndexWrite, [Fault::Fail(ENOSPC), Fault::Torn(EIO)];
     an_index_resize_that_fails_is_survived: Op::IndexResize, [Fault::Fail(ENOSPC)];
     an_index_sync_that_fails_is_survived: Op::IndexSync, [Fault::Fail(EIO)];
+}
+
+#[tokio::test]
+async fn data_name_directory_and_row_become_durable_in_that_order() {
+    let dir = Dir::new();
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&steps);
+    let faults = Faults::hook(move |op, path| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        log.lock().unwrap().push((op, name));
+        None
+    });
+    let store = dir.open_with(LIMIT, faults).await;
+    let blob = body(1, 1000);
+    settle(&store).await;
+    let hex = digest(&blob).hex();
+    fill(&store, &blob).await.unwrap();
+    let steps = steps.lock().unwrap();
+    let first = |op: Op, name: &str| {
+        steps
+            .iter()
+            .position(|step| *step == (op, name.to_owned()))
+            .unwrap_or_else(|| panic!("no {op:?} of {name} in {steps:?}"))
+    };
+    let last = |op: Op, name: &str| {
+        steps
+            .iter()
+            .rposition(|step| *step == (op, name.to_owned()))
+            .unwrap()
+    };
+    let partial = format!("sha256-{hex}");
+    let order = [
+        last(Op::Write, &partial),
+        first(Op::Sync, &partial),
+        first(Op::Rename, &hex),
+        first(Op::SyncDir, &hex[..2]),
+        last(Op::IndexSync, "index.redb"),
+        last(Op::Unlink, &format!("{partial}.state")),
+    ];
+    assert!(order.is_sorted(), "{order:?} in {steps:?}");
+    // The new directory's own name, too.
+    assert!(first(Op::SyncDir, "sha256") < first(Op::SyncDir, &hex[..2]));
 }

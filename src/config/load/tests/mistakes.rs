@@ -1,0 +1,292 @@
+//! What is said of a configuration that does not load, and what is never said.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::render;
+
+#[test]
+fn five_mistakes_are_five_messages_in_one_run() {
+    let text = r#"
+default_registry = "registry.example.com"
+
+[server]
+listen = ["localhost:5000"]
+
+[cache]
+max_sise = "10GiB"
+min_free = "10 gigs"
+
+[upstreams."ghcr.io"]
+username = "me"
+"#;
+    assert_eq!(
+        errors(load_text(text)),
+        [
+            "f.toml:2: default_registry: no upstream is configured for `registry.example.com`: write \
+             [upstreams.\"registry.example.com\"]",
+            "f.toml:5: server.listen: `localhost:5000` is not an address: write an IP address and a port, such as \
+             \"127.0.0.1:5000\", or \"0.0.0.0:5000\" for every interface",
+            "f.toml:8: cache.max_sise: unknown key: did you mean `max_size`?",
+            "f.toml:9: cache.min_free: `10 gigs` is not a size: write a whole number of B, KB, MB, GB, TB, KiB, MiB, \
+             GiB or TiB, such as \"20GiB\"",
+            "f.toml:12: upstreams.\"ghcr.io\".username: there is no password for it: write `password_file` or \
+             `password`",
+        ]
+    );
+}
+
+#[test]
+fn mistakes_of_every_source_are_told_together() {
+    let environment = [
+        ("FOREBAY_CACHE__MAX_SISE", "1GiB"),
+        ("FOREBAY_CACHE_DIR", "/x"),
+        ("FOREBAY_LOG__LEVEL", "loud"),
+        ("FOREBAY_TAGS", "1m"),
+        ("FOREBAY_UPSTREAMS__NOBODY__USERNAME", "me"),
+    ];
+    let told = errors(load_with("[log]\nformat = 'xml'\n", &environment));
+    assert_eq!(
+        told,
+        [
+            "f.toml:2: log.format: `xml` is not known: write one of \"auto\", \"text\", \"json\"",
+            "environment variable FOREBAY_CACHE_DIR: cache_dir: unknown key: did you mean FOREBAY_CACHE__DIR?",
+            "environment variable FOREBAY_CACHE__MAX_SISE: cache.max_sise: unknown key: did you mean \
+             FOREBAY_CACHE__MAX_SIZE?",
+            "environment variable FOREBAY_LOG__LEVEL: log.level: `loud` is not known: write one of \"error\", \"warn\", \
+             \"info\", \"debug\", \"trace\"",
+            "environment variable FOREBAY_TAGS: tags: this is a table: write [tags]",
+            "environment variable FOREBAY_UPSTREAMS__NOBODY__USERNAME: no upstream has this alias: write one of \
+             GCR_REGIONS, GAR, DOCKERHUB, ECR, GCR, GHCR, MCR, ECR_PUBLIC, QUAY, K8S, or give the upstream an `alias` \
+             in the configuration file",
+        ]
+    );
+}
+
+/// Each is one mistake, and what has to be said of it.
+const MISTAKES: &[(&str, &str)] = &[
+    (
+        "cache = 1",
+        "f.toml:1: cache: this is a table: write [cache]",
+    ),
+    (
+        "[cache]\ndir = 1",
+        "f.toml:2: cache.dir: expected a string, found an integer",
+    ),
+    (
+        "[cache]\ndir = ''",
+        "f.toml:2: cache.dir: expected a string, found an empty one",
+    ),
+    (
+        "[cache]\ndir = '~/x'",
+        "f.toml:2: cache.dir: `~/x`: a home directory has to be written out in full",
+    ),
+    (
+        "[cache]\nmax_size = '1MiB'",
+        "f.toml:2: cache.max_size: this is too little: write at least \"16MiB\"",
+    ),
+    (
+        "[cache]\nmax_size = -1",
+        "f.toml:2: cache.max_size: a size cannot be negative",
+    ),
+    (
+        "[cache]\nmax_size = 1.5",
+        "f.toml:2: cache.max_size: expected a size such as \"20GiB\", found a number with a fraction",
+    ),
+    (
+        "[cache]\nopen_files = 0",
+        "f.toml:2: cache.open_files: write a whole number from 1 to 1000000",
+    ),
+    (
+        "[cache]\nopen_files = '7'",
+        "f.toml:2: cache.open_files: expected a whole number from 1 to 1000000, found a string",
+    ),
+    (
+        "[cache]\nstrict_ranges = 'yes'",
+        "f.toml:2: cache.strict_ranges: expected true or false, found a string",
+    ),
+    (
+        "[server]\nlisten = []",
+        "f.toml:2: server.listen: nothing is listened on: write an address such as \"127.0.0.1:5000\"",
+    ),
+    (
+        "[server]\nlisten = '0.0.0.0:1'",
+        "f.toml:2: server.listen: expected a list, found a string: write it in brackets, such as [\"...\"]",
+    ),
+    (
+        "[server]\nlisten = ['127.0.0.1:1', '127.0.0.1:2', '127.0.0.1:1']",
+        "f.toml:2: server.listen: `127.0.0.1:1` is there twice: write each address once",
+    ),
+    (
+        "[admin]\nlisten = '127.0.0.1:5000'",
+        "f.toml:2: admin.listen: `127.0.0.1:5000` is the clients' address too: write another port",
+    ),
+    (
+        "[server]\nidle_timeout = '0s'",
+        "f.toml:2: server.idle_timeout: this leaves no time at all: write a duration such as \"30s\"",
+    ),
+    (
+        "[server]\ndrain = 30",
+        "f.toml:2: server.drain: a duration needs a unit: write \"30s\" for seconds",
+    ),
+    (
+        "[tags]\nfresh_for = '1 minute'",
+        "f.toml:2: tags.fresh_for: `1 minute` is not a duration: write whole numbers of d, h, m, s or ms, such as \"90s\" or \"1h30m\"",
+    ),
+    (
+        "colour = 'red'",
+        "f.toml:1: colour: unknown key: known here are admin, cache, default_registry, fetch, limits, log, server, tags, timeouts, upstreams",
+    ),
+    (
+        "[upstreams.'a b']",
+        "f.toml:1: upstreams.\"a b\": `a b` is not a registry: write a host such as \"ghcr.io\" or \"localhost:5000\", a pattern with one `*` a label such as \"*.pkg.dev\", or \"ecr\"",
+    ),
+    (
+        "[upstreams.'a.io']\nendpoints = ['a.io']",
+        "f.toml:2: upstreams.\"a.io\".endpoints: this is not a URL: write scheme, host and port, such as \"https://registry.example.com\"",
+    ),
+    (
+        "[upstreams.'a.io']\nendpoints = ['https://a.io/v2/']",
+        "f.toml:2: upstreams.\"a.io\".endpoints: write scheme, host and port only: \"https://a.io\"",
+    ),
+    (
+        "[upstreams.'*.a.io']\nendpoints = ['https://a.io']",
+        "f.toml:2: upstreams.\"*.a.io\".endpoints: a family of registries has no endpoints: each is fetched from its own host",
+    ),
+    (
+        "[upstreams.'*.a.io']\nhosts = ['b.io']",
+        "f.toml:2: upstreams.\"*.a.io\".hosts: a host cannot stand for a family of registries: write a table for the one that it means",
+    ),
+    (
+        "[upstreams.'a.io']\nalias = 'quay'",
+        "f.toml:2: upstreams.\"a.io\".alias: `quay` already means",
+    ),
+    (
+        "[upstreams.'a.io']\nalias = 'a.io'",
+        "f.toml:2: upstreams.\"a.io\".alias: `a.io` is not an alias: write lower-case letters, digits and single hyphens, such as \"my-registry\"",
+    ),
+    (
+        "[upstreams.'a.io']\nalias = 'v2'",
+        "f.toml:2: upstreams.\"a.io\".alias: `v2` already means something as the first part of a path: write another name",
+    ),
+    (
+        "[upstreams.'a.io']\nhosts = ['m.io:5000']",
+        "f.toml:2: upstreams.\"a.io\".hosts: the port of a host is ignored: write \"m.io\"",
+    ),
+    (
+        "[upstreams.'a.io']\ntrusted_realms = ['https://b.io/token']",
+        "f.toml:2: upstreams.\"a.io\".trusted_realms: `https://b.io/token` is not a registry: write a host name or address with an optional port, without scheme and path",
+    ),
+    (
+        "[upstreams.'a.io']\npublic = ['/x']",
+        "f.toml:2: upstreams.\"a.io\".public: `/x` matches no repository: write lower-case names without the registry, such as \"library/**\"",
+    ),
+    (
+        "[upstreams.'a.io']\npassword = 'x'",
+        "f.toml:2: upstreams.\"a.io\".password: there is no `username` for it: write one",
+    ),
+    (
+        "[upstreams.'a.io']\nusername = 'a:b'",
+        "f.toml:2: upstreams.\"a.io\".username: a user's name has no colon: write the name alone",
+    ),
+    (
+        "[upstreams.'a.io']\ntags = { fresh = '1s' }",
+        "f.toml:2: upstreams.\"a.io\".tags.fresh: unknown key: known here are",
+    ),
+    (
+        "[upstreams.'a.io'.tags]\nfreshfor = '1s'",
+        "f.toml:2: upstreams.\"a.io\".tags.freshfor: unknown key: did you mean `fresh_for`?",
+    ),
+    (
+        "[upstreams]\nghcr = true",
+        "f.toml:2: upstreams.ghcr: this is a table: write [upstreams.ghcr]",
+    ),
+    (
+        "default_registry = 'https://a.io'",
+        "f.toml:1: default_registry: `https://a.io` is not a registry: write a host name or address with an optional port",
+    ),
+    (
+        "[upstreams.'docker.io']\nenabled = false",
+        "default_registry: no upstream is configured for `docker.io`: write [upstreams.\"docker.io\"]",
+    ),
+];
+
+#[test]
+fn each_mistake_is_told_with_what_to_write_instead() {
+    for (text, told) in MISTAKES {
+        let errors = errors(load_text(text));
+        assert!(
+            errors[0].contains(told),
+            "{text}\n  told: {}\n  want: {told}",
+            errors[0]
+        );
+        assert_eq!(errors.len(), 1, "{text}: {errors:#?}");
+    }
+}
+
+#[test]
+fn a_host_means_one_upstream() {
+    let text = "[upstreams.'a.io']\nhosts = ['m.io']\n[upstreams.'b.io']\nhosts = ['M.io']\n";
+    let told =
+        "f.toml:4: upstreams.\"b.io\".hosts: `m.io` already means `a.io`: write each name once";
+    assert_eq!(errors(load_text(text)), [told]);
+    let disabled = text.replace("['m.io']\n", "['m.io']\nenabled = false\n");
+    assert!(load_text(&disabled).is_ok());
+}
+
+#[test]
+fn a_ca_file_holds_a_certificate() {
+    let told = errors(load_text("[upstreams.'a.io']\nca_file = 'f.toml'"));
+    assert!(
+        told[0].ends_with("f.toml holds no certificate: write the path of a PEM file"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_or_parsed_is_one_error() {
+    let told = Config::load(Sources {
+        file: Some("/nonexistent/f.toml".into()),
+        ..sources()
+    })
+    .unwrap_err();
+    assert_eq!(
+        told.to_string(),
+        "/nonexistent/f.toml: cannot be read: No such file or directory (os error 2)"
+    );
+    assert_eq!(errors(load_text("[cache]\ndir = /x\n")).len(), 1);
+}
+
+#[test]
+fn no_error_or_print_shows_a_secret() {
+    let canary = "c4nary-s3cret";
+    for text in [
+        format!("[upstreams.'a.io']\npassword = '{canary}'\n"),
+        format!("[upstreams.'a.io']\npassword = {canary}\n"),
+        format!("[upstreams.'a.io']\npassword = ['{canary}']\n"),
+        format!("[upstreams.'a.io']\npassword = '{canary}\n"),
+        format!("[upstreams.'a.io']\npasswort = '{canary}'\n"),
+        format!(
+            "[upstreams.'a.io']\nusername = 'me'\npassword = '{canary}'\npassword_file = 'x'\n"
+        ),
+        format!("[upstreams.'a.io']\nendpoints = ['https://me:{canary}@a.io']\n"),
+        format!("[upstreams.'a.io']\nendpoints = ['me:{canary}@a.io']\n"),
+    ] {
+        let told = load_text(&text).unwrap_err();
+        assert!(!format!("{told} {told:?}").contains(canary), "{told}");
+    }
+    let config = load_text(&format!(
+        "[upstreams.'a.io']\nusername = 'me'\npassword = '{canary}'\n"
+    ))
+    .unwrap();
+    assert!(!format!("{config:?} {}", render(&config)).contains(canary));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_text_panics(text in "(\\[?[a-z_.'\"]{1,12}\\]?( = [0-9a-z\\[\\]{}'\"]{0,12})?\n){0,6}") {
+        let _ = Config::from_toml(&text);
+    }
+}

@@ -1,0 +1,125 @@
+//! How long a client is waited for, and what is no fault of its own.
+
+use tokio::sync::oneshot;
+
+use super::*;
+
+#[tokio::test]
+async fn a_head_that_does_not_come_ends_the_connection() {
+    let server = Server::start(
+        Settings {
+            header_timeout: SHORT,
+            ..patient()
+        },
+        || ResponseBody::whole("hello"),
+    );
+    for begun in ["", "G", "GET / HTTP/1.1\r\nHost: h\r\n"] {
+        let (text, _) = server.send(begun).await.read_to_end().await;
+        assert_eq!(text, "", "{begun:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_trickles_is_not_waited_for() {
+    let server = Server::start(
+        Settings {
+            header_timeout: SHORT,
+            ..patient()
+        },
+        || ResponseBody::whole("hello"),
+    );
+    let mut client = server.send(GET).await;
+    client.read_until("hello").await;
+    let mut client = client.stream;
+    // The connection's next head: each byte is progress, but the head as a whole is late.
+    let ended = loop {
+        if let Err(error) = client.write_all(b"G").await {
+            break error.kind();
+        }
+        tokio::time::sleep(SHORT / 10).await;
+    };
+    assert!(
+        matches!(ended, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset),
+        "{ended}"
+    );
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_after_the_idle_timeout_only() {
+    let settings = Settings {
+        header_timeout: SHORT,
+        idle_timeout: 3 * SHORT,
+        ..patient()
+    };
+    let server = Server::start(settings, || ResponseBody::whole("hello"));
+    let mut client = server.send(GET).await;
+    client.read_until("hello").await;
+    let answered = std::time::Instant::now();
+    assert_eq!(client.read_to_end().await, (String::new(), Ok(())));
+    assert!(
+        answered.elapsed() >= 2 * SHORT,
+        "closed by the header timeout"
+    );
+}
+
+/// hyper drops a body once its end is buffered: for the idle timeout that must not be the end of it.
+#[tokio::test]
+async fn a_slow_reader_gets_every_byte_and_is_idle_only_after_the_last() {
+    const LENGTH: usize = 16 << 20;
+    const WITH_BODY: &str = "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
+    let settings = Settings {
+        idle_timeout: SHORT,
+        ..patient()
+    };
+    let server = Server::start(settings, || ResponseBody::whole(vec![b'x'; LENGTH]));
+    for request in [GET, WITH_BODY] {
+        let mut client = server.send(request).await;
+        client.read_until("\r\n\r\n").await;
+        tokio::time::sleep(4 * SHORT).await;
+        let (text, end) = client.read_to_end().await;
+        assert_eq!((text.len(), end), (LENGTH, Ok(())), "{request:?}");
+    }
+}
+
+static ZEROES: [u8; 32 << 10] = [0; 32 << 10];
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_ended() {
+    let (gone, ended) = oneshot::channel::<()>();
+    let gone = std::sync::Mutex::new(Some(gone));
+    let server = Server::start(
+        Settings {
+            write_idle_timeout: SHORT,
+            ..patient()
+        },
+        move || {
+            let gone = gone.lock().unwrap().take();
+            let chunks = stream::repeat_with(move || {
+                let _rides_along = &gone;
+                Ok(Bytes::from_static(&ZEROES))
+            });
+            ResponseBody::stream(1 << 40, chunks)
+        },
+    );
+    let _client = server.send(GET).await;
+    // The sender goes with the body, which goes with the connection.
+    assert!(ended.await.is_err());
+}
+
+#[tokio::test]
+async fn a_slow_source_is_no_fault_of_the_client() {
+    let server = Server::start(
+        Settings {
+            write_idle_timeout: SHORT,
+            ..patient()
+        },
+        || {
+            let late = stream::once(async {
+                tokio::time::sleep(3 * SHORT).await;
+                Ok(Bytes::from_static(b"late"))
+            });
+            ResponseBody::stream(9, body(vec![Ok("early")]).chain(late))
+        },
+    );
+    server.send(GET).await.read_until("earlylate").await;
+}

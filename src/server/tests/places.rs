@@ -1,0 +1,163 @@
+//! The cap on connections, and the drain.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::*;
+
+#[tokio::test]
+async fn connections_beyond_the_cap_wait_for_a_place() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let (feed, first) = fed(5);
+    let first = std::sync::Mutex::new(Some(first));
+    let counted = Arc::clone(&calls);
+    let server = Server::start(
+        Settings {
+            max_connections: 1,
+            ..patient()
+        },
+        move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            first
+                .lock()
+                .unwrap()
+                .take()
+                .unwrap_or_else(|| ResponseBody::whole("second"))
+        },
+    );
+    let mut holder = server.send(GET).await;
+    let head = holder.read_until("\r\n\r\n").await;
+    assert!(
+        head.contains("connection: close"),
+        "a full house keeps nobody alive: {head}"
+    );
+    let mut waiting = server.send(GET).await;
+    let unanswered = timeout(SHORT, waiting.stream.readable()).await;
+    assert!(unanswered.is_err() && calls.load(Ordering::SeqCst) == 1);
+    feed.send(Bytes::from_static(b"first")).unwrap();
+    holder.read_until("first").await;
+    waiting.read_until("second").await;
+}
+
+/// Each listener kept a place in reserve, so at a low cap a quiet one took the last from the others.
+#[tokio::test]
+async fn a_quiet_listener_takes_no_place_from_another() {
+    let settings = Settings {
+        max_connections: 1,
+        ..patient()
+    };
+    let bind = || listen::bind("127.0.0.1:0".parse().unwrap(), "server.listen").unwrap();
+    let listeners = vec![bind(), bind()];
+    let addresses = [0, 1].map(|at: usize| listeners[at].local_addr().unwrap());
+    let service: Service =
+        Arc::new(|_| Box::pin(async { Response::new(ResponseBody::whole("hello")) }));
+    // Tied to the test's runtime.
+    tokio::spawn(run(listeners, settings, service, CancellationToken::new()));
+    for address in addresses {
+        let mut client = Client {
+            stream: TcpStream::connect(address).await.unwrap(),
+            unread: Vec::new(),
+        };
+        client.send(GET).await;
+        let (text, end) = client.read_to_end().await;
+        assert!(text.ends_with("hello"), "{text}");
+        assert_eq!(end, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn draining_refuses_new_work_and_finishes_what_runs() {
+    let (feed, running) = fed(6);
+    let running = std::sync::Mutex::new(Some(running));
+    let server = Server::start(patient(), move || {
+        running
+            .lock()
+            .unwrap()
+            .take()
+            .unwrap_or_else(|| ResponseBody::whole("hello"))
+    });
+    let mut transfer = server.send(GET).await;
+    feed.send(Bytes::from_static(b"abc")).unwrap();
+    transfer.read_until("abc").await;
+    let mut idle = server.send(GET).await;
+    idle.read_until("hello").await;
+    server.shutdown.cancel();
+    assert_eq!(idle.read_to_end().await, (String::new(), Ok(())));
+    // The listener closed before the idle connection did, or does now.
+    while let Ok(late) = TcpStream::connect(server.address).await {
+        drop(late);
+        tokio::task::yield_now().await;
+    }
+    feed.send(Bytes::from_static(b"def")).unwrap();
+    assert_eq!(transfer.read_to_end().await, ("def".to_owned(), Ok(())));
+    assert_eq!(server.run.await.unwrap(), Drained { cut: 0 });
+}
+
+#[tokio::test]
+async fn a_response_that_begins_while_draining_says_close() {
+    let (go, gate) = oneshot::channel::<()>();
+    let gate = Arc::new(std::sync::Mutex::new(Some(gate)));
+    let listener = listen::bind("127.0.0.1:0".parse().unwrap(), "server.listen").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (called, mut calls) = mpsc::unbounded_channel();
+    let service: Service = Arc::new(move |_| {
+        let gate = gate.lock().unwrap().take();
+        called.send(()).unwrap();
+        Box::pin(async move {
+            gate.unwrap().await.unwrap();
+            Response::new(ResponseBody::whole("hello"))
+        })
+    });
+    let shutdown = CancellationToken::new();
+    let run = tokio::spawn(run(vec![listener], patient(), service, shutdown.clone()));
+    let mut client = Client {
+        stream: TcpStream::connect(address).await.unwrap(),
+        unread: Vec::new(),
+    };
+    client.send(GET).await;
+    calls.recv().await.unwrap();
+    shutdown.cancel();
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    go.send(()).unwrap();
+    let (text, end) = client.read_to_end().await;
+    assert!(
+        text.contains("connection: close") && text.ends_with("hello"),
+        "{text}"
+    );
+    assert_eq!((end, run.await.unwrap()), (Ok(()), Drained { cut: 0 }));
+}
+
+#[tokio::test]
+async fn what_outlasts_the_drain_is_cut_with_fin() {
+    let (feed, running) = fed(6);
+    let running = std::sync::Mutex::new(Some(running));
+    let server = Server::start(
+        Settings {
+            drain: SHORT,
+            ..patient()
+        },
+        move || running.lock().unwrap().take().unwrap(),
+    );
+    let mut transfer = server.send(GET).await;
+    feed.send(Bytes::from_static(b"abc")).unwrap();
+    transfer.read_until("abc").await;
+    server.shutdown.cancel();
+    assert_eq!(transfer.read_to_end().await, (String::new(), Ok(())));
+    assert_eq!(server.run.await.unwrap(), Drained { cut: 1 });
+}
+
+/// A body that gives what is sent to it.
+fn fed(length: u64) -> (mpsc::UnboundedSender<Bytes>, ResponseBody) {
+    let (feed, food) = mpsc::unbounded_channel();
+    let chunks = stream::unfold(
+        food,
+        |mut food: mpsc::UnboundedReceiver<Bytes>| async move {
+            let chunk = food.recv().await?;
+            Some((Ok(chunk), food))
+        },
+    );
+    (feed, ResponseBody::stream(length, chunks))
+}
