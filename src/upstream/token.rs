@@ -1,29 +1,24 @@
-//! Bearer tokens: reading a token service's answer, keeping tokens until shortly before they expire,
-//! and one request at a time for each.
+//! Bearer tokens: keeping them until shortly before they expire, and one request at a time for each.
 //!
 //! Owns the token cache. Every waiter of a request for a token gets its result, whichever client began
 //! it and whether or not that client is still there.
 
+mod answer;
+
+pub(crate) use answer::{MAX_TOKEN_BYTES, Token};
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http::HeaderValue;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
-use serde::Deserialize;
 use tokio::sync::watch;
 
 use super::credentials::Identity;
 use super::error::{ErrorKind, Trouble, UpstreamError};
 
-/// The largest answer of a token service.
-pub(crate) const MAX_TOKEN_BYTES: usize = 64 << 10;
-/// The token specification's default, and the least that is believed: some services say 0.
-const MIN_LIFETIME: Duration = Duration::from_mins(1);
-/// A token that claims to live longer is asked for again anyway.
-const MAX_LIFETIME: Duration = Duration::from_hours(24);
 /// The cache's bound, in bytes of tokens and keys.
 const MAX_CACHED_BYTES: u64 = 16 << 20;
 
@@ -36,67 +31,6 @@ pub(crate) struct TokenKey {
     pub(crate) realm: String,
     pub(crate) service: Option<String>,
     pub(crate) scope: String,
-}
-
-/// A token, ready to be sent.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Token {
-    /// `Bearer ...`, marked as sensitive.
-    pub(crate) header: HeaderValue,
-    /// When it is renewed, on the monotonic clock.
-    renew_at: Instant,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    token: Option<String>,
-    access_token: Option<String>,
-    expires_in: Option<serde_json::Value>,
-}
-
-impl Token {
-    /// Reads a token service's answer to a request sent at `asked_at`. `early` is how long before its
-    /// end the token is renewed.
-    ///
-    /// `issued_at` is not read: it is the service's clock, and a clock that differs from ours would
-    /// make each token dead on arrival. Counting from when it was asked for errs on the safe side.
-    pub(crate) fn parse(
-        body: &[u8],
-        asked_at: Instant,
-        early: Duration,
-    ) -> Result<Token, &'static str> {
-        let answer: Answer =
-            serde_json::from_slice(body).map_err(|_| "the token service's answer is not JSON")?;
-        let text = answer
-            .token
-            .filter(|token| !token.is_empty())
-            .or(answer.access_token)
-            .filter(|token| !token.is_empty())
-            .ok_or("the token service's answer holds no token")?;
-        let mut header = HeaderValue::try_from(format!("Bearer {text}"))
-            .map_err(|_| "the token service's token can't be sent in a header")?;
-        header.set_sensitive(true);
-        Ok(Token {
-            header,
-            renew_at: asked_at + lifetime(answer.expires_in.as_ref()).saturating_sub(early),
-        })
-    }
-
-    fn is_good(&self, now: Instant) -> bool {
-        now < self.renew_at
-    }
-}
-
-/// A number, or one in quotes; anything else counts as absent.
-fn lifetime(expires_in: Option<&serde_json::Value>) -> Duration {
-    let seconds = expires_in.and_then(|value| match value {
-        serde_json::Value::String(text) => text.parse().ok(),
-        value => value.as_f64(),
-    });
-    seconds
-        .and_then(|seconds: f64| Duration::try_from_secs_f64(seconds).ok())
-        .unwrap_or(MIN_LIFETIME)
-        .clamp(MIN_LIFETIME, MAX_LIFETIME)
 }
 
 /// A token, and whether it came with this very request rather than from the cache: if it is refused,
@@ -241,6 +175,7 @@ impl Drop for Landing {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use super::*;
 
@@ -256,59 +191,6 @@ mod tests {
 
     fn parse(body: &str) -> Result<Token, &'static str> {
         Token::parse(body.as_bytes(), Instant::now(), Duration::from_secs(7))
-    }
-
-    #[test]
-    fn either_name_of_the_token_is_read() {
-        for body in [
-            r#"{"token":"t"}"#,
-            r#"{"access_token":"t"}"#,
-            r#"{"token":"","access_token":"t"}"#,
-            r#"{"token":"t","access_token":"u","issued_at":"1970-01-01T00:00:00Z","more":{}}"#,
-        ] {
-            assert_eq!(parse(body).unwrap().header, "Bearer t", "{body}");
-        }
-        for body in [
-            "",
-            "{}",
-            "[]",
-            r#"{"token":""}"#,
-            r#"{"token":"a\nb"}"#,
-            r#"{"token":7}"#,
-        ] {
-            assert!(parse(body).is_err(), "{body}");
-        }
-    }
-
-    #[test]
-    fn lifetimes_are_clamped_and_default_to_a_minute() {
-        let seconds = |json: &str| {
-            let value: serde_json::Value = serde_json::from_str(json).unwrap();
-            lifetime(Some(&value)).as_secs()
-        };
-        assert_eq!(lifetime(None).as_secs(), 60);
-        assert_eq!(seconds("300"), 300);
-        assert_eq!(seconds("\"300\""), 300);
-        assert_eq!(seconds("300.5"), 300);
-        assert_eq!(seconds("0"), 60);
-        assert_eq!(seconds("-300"), 60);
-        assert_eq!(seconds("null"), 60);
-        assert_eq!(seconds("1e300"), 60);
-        assert_eq!(seconds("999999999"), 86_400);
-    }
-
-    #[test]
-    fn tokens_are_renewed_early_and_never_printed() {
-        let asked = Instant::now();
-        let token = Token::parse(
-            br#"{"token":"canary","expires_in":100}"#,
-            asked,
-            Duration::from_secs(7),
-        )
-        .unwrap();
-        assert!(token.is_good(asked + Duration::from_secs(92)));
-        assert!(!token.is_good(asked + Duration::from_secs(93)));
-        assert!(!format!("{token:?}").contains("canary"));
     }
 
     #[tokio::test]

@@ -2,8 +2,8 @@
 //!
 //! After each: nothing corrupt is served, nothing leaks, and the next fill succeeds.
 
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use bytes::Bytes;

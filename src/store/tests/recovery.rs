@@ -1,7 +1,7 @@
 //! Starts: what is adopted, resumed, set aside, or refused.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::support::*;
 use crate::store::{Fault, Faults, Op, Visibility};
