@@ -214,7 +214,7 @@ impl Mirror {
             return Err(MirrorError::wrong_bytes(&ask.digest));
         }
         let source = self.source(ask);
-        let joined = fills.join(ask.digest, source.clone());
+        let joined = fills.join(ask.digest, source.clone(), ask.named());
         let (lease, collapsed) = joined.map_err(|reason| match reason {
             NotStarted::Quarantined => MirrorError::wrong_bytes(&ask.digest),
             NotStarted::TooMany => MirrorError::too_many_fills(),
@@ -327,6 +327,19 @@ impl Ask {
     fn release(&self, range: &Range<u64>, total: u64, strict: bool) -> Release {
         let bounded = matches!(self.range, Some(RangeSpec::From { last: Some(_), .. }));
         Release::rule(range, total, bounded, strict)
+    }
+
+    /// The range of a GET that names its last byte, whatever the size.
+    fn named(&self) -> Option<Range<u64>> {
+        match self.range {
+            Some(RangeSpec::From {
+                first,
+                last: Some(last),
+            }) if self.wanted == Wanted::Body && first <= last => {
+                Some(first..last.saturating_add(1))
+            }
+            _ => None,
+        }
     }
 
     /// What a failed fill means for this request: its own repository's refusal, or a reason to try again. Another

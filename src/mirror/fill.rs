@@ -147,6 +147,14 @@ impl Fill {
         self.nudge.notify_one();
     }
 
+    /// The same while the size is not known, so that the first request can suit it; once it is, its reader says so.
+    fn want_early(&self, range: Option<Range<u64>>) {
+        let connecting = matches!(*self.progress.borrow(), Progress::Connecting);
+        if let Some(range) = range.filter(|_| connecting) {
+            self.want(range);
+        }
+    }
+
     fn learn(&self, fact: Provisional) {
         self.learned
             .lock()

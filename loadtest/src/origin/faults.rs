@@ -35,6 +35,9 @@ pub enum Fault {
     /// The body waits before this byte until the gate is released; one that
     /// starts further on waits at its start.
     HoldAt(u64, Gate),
+    /// A body that has this byte waits before it until the gate is released;
+    /// others go out.
+    HoldByte(u64, Gate),
     /// The connection closes (FIN) before this byte, short of Content-Length.
     CutAt(u64),
     /// The connection is reset (RST) before this byte.
@@ -115,6 +118,7 @@ impl Fault {
     pub(crate) fn at_byte(&self, part: &Part) -> Option<(u64, Act)> {
         let (at, act) = match self {
             Self::HoldAt(at, gate) => (part.span.start.max(*at), Act::Hold(gate.clone())),
+            Self::HoldByte(at, gate) => (*at, Act::Hold(gate.clone())),
             Self::CutAt(at) => (*at, Act::End(Ending::Fin)),
             Self::ResetAt(at) => (*at, Act::End(Ending::Reset)),
             Self::FlipBit(at) => (*at, Act::Flip),

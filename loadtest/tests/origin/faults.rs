@@ -210,6 +210,23 @@ async fn gate_holds_every_body_from_its_byte_on() {
 }
 
 #[tokio::test]
+async fn gate_holds_only_the_body_that_has_its_byte() {
+    let (origin, digest) = with_blob(SIZE).await;
+    let gate = Gate::new();
+    origin
+        .on_body(&digest)
+        .once(Fault::HoldByte(100_000, gate.clone()));
+    for free in ["bytes=0-99999", "bytes=100001-"] {
+        let body = get_blob(&origin, &digest, Some(free)).await.bytes().await;
+        assert!(body.is_ok());
+    }
+    let held = get_blob(&origin, &digest, Some("bytes=99999-100001")).await;
+    gate.reached(1).await;
+    gate.release();
+    assert_eq!(held.bytes().await.unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn client_that_leaves_a_gate_is_noticed() {
     let (origin, digest) = with_blob(SIZE).await;
     let gate = origin.on_body(&digest).hold_at(0);

@@ -23,7 +23,9 @@ use crate::upstream::{ErrorKind, UpstreamError};
 use super::Fill;
 use super::fetch::{self, Event};
 use super::ingest::Ingest;
-use super::plan::{AfterFailure, Answer, ConnectionId, Dishonest, Opened, Plan, Request};
+use super::plan::{
+    AfterFailure, Answer, ConnectionId, Dishonest, Opened, OutOfRange, Plan, Request,
+};
 use super::settle::End;
 use super::sources::Source;
 use super::table::Env;
@@ -101,6 +103,8 @@ impl<'a> Driver<'a> {
         let mut unread = pin!(unread(readers, self.env.settings.linger));
         let stop = self.env.stop.clone();
         let mut stopped = pin!(stop.cancelled());
+        // What is waited for already says what to ask for first.
+        self.promote_wanted();
         loop {
             self.tell_total().await?;
             self.launch()?;
@@ -137,13 +141,17 @@ impl<'a> Driver<'a> {
                 Ok(())
             }
             Turn::Wanted => {
-                for range in self.fill.take_wanted() {
-                    self.plan.promote(range);
-                }
+                self.promote_wanted();
                 self.ask = true;
                 Ok(())
             }
             Turn::Unread | Turn::Stop => Err(End::Paused),
+        }
+    }
+
+    fn promote_wanted(&mut self) {
+        for range in self.fill.take_wanted() {
+            self.plan.promote(range);
         }
     }
 
@@ -218,17 +226,19 @@ impl<'a> Driver<'a> {
         };
         let sources = &self.fill.sources;
         let untouched = self.plan.is_untouched();
-        let after = self.plan.failed(id);
+        let after = if let ErrorKind::RangeUnsatisfiable { size } = error.kind() {
+            match self.plan.out_of_range(id, size) {
+                OutOfRange::GoOn => {
+                    self.ask = true;
+                    return Ok(());
+                }
+                OutOfRange::NotTheBlob => return Err(End::Mismatch),
+                OutOfRange::Failed(after) => after,
+            }
+        } else {
+            self.plan.failed(id)
+        };
         tracing::debug!(digest = %self.fill.digest, %error, ?after, "a connection of a fill failed");
-        if let ErrorKind::RangeUnsatisfiable { size } = error.kind() {
-            if size.is_some_and(|size| self.plan.ends_here(size)) {
-                return Ok(());
-            }
-            if self.plan.total().is_none() {
-                // What is on disk is longer than the blob: it is no part of it.
-                return Err(End::Mismatch);
-            }
-        }
         // Before the first byte the upstream client has done its own retries; a refusal stays one; and where another
         // source waits, one that does not answer is not waited for.
         let refused = !sources.is_proven() && !error.may_retry();

@@ -9,21 +9,30 @@
 //! - it is complete only when every byte has come.
 //!
 //! A blob that is known to be large is asked for in bounded pieces from its first request on. An open-ended GET that is
-//! cut short when it reaches another connection's piece has by then sent a socket buffer's worth of bytes too many.
+//! cut short when it reaches another connection's piece has by then sent a socket buffer's worth of bytes too many. So
+//! is one of unknown size that a client wants a bounded range of: the answer tells the size, and leaves the rest to
+//! other connections.
 
 use std::ops::Range;
 
 use crate::store::Extents;
 
+mod choice;
 mod terms;
 
-pub use terms::{AfterFailure, Answer, Bounds, ConnectionId, Dishonest, Opened, Request};
+pub use terms::{
+    AfterFailure, Answer, Bounds, ConnectionId, Dishonest, Opened, OutOfRange, Request,
+};
 
 /// The end of a body whose length is not known yet.
 const UNKNOWN_END: u64 = u64::MAX;
 
 /// Ranges that are put first, at most. Beyond it one is served all the same, when the frontier gets there.
 pub(super) const MOST_WANTED: usize = 256;
+
+/// No blob is as large: a range from here on waits until the size is known, and is not tried on an upstream that may
+/// not take such a number.
+const FARTHEST: u64 = 1 << 40;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Running {
@@ -116,8 +125,9 @@ impl Plan {
 
     /// A client waits for `range`: what of it nobody has been asked for yet comes next.
     pub fn promote(&mut self, range: Range<u64>) {
-        // One connection brings everything in order; there is nothing to put first.
-        if self.in_pieces() && self.wanted.len() < MOST_WANTED && !self.wanted.contains(&range) {
+        // Else one connection brings everything in order; there is nothing to put first.
+        let in_parts = self.in_pieces() || self.may_guess() && range.start < FARTHEST;
+        if in_parts && self.wanted.len() < MOST_WANTED && !self.wanted.contains(&range) {
             self.wanted.push(range);
         }
     }
@@ -138,14 +148,6 @@ impl Plan {
         self.inherited
     }
 
-    /// The upstream says that the blob ends where what is here ends.
-    pub fn ends_here(&mut self, size: u64) -> bool {
-        if self.total.is_none() && self.received.contiguous_from(0) == size {
-            self.total = Some(size);
-        }
-        self.is_complete()
-    }
-
     /// The next request to send now, if there is one. It counts as sent.
     pub fn next_request(&mut self) -> Option<Request> {
         if self.is_complete() || self.running.len() >= self.connection_limit() {
@@ -154,7 +156,7 @@ impl Plan {
         let claim = self.next_claim()?;
         let id = ConnectionId(self.next_id);
         self.next_id += 1;
-        let reaches_end = self.expected().is_none_or(|total| claim.end >= total);
+        let reaches_end = claim.end >= self.expected().unwrap_or(UNKNOWN_END);
         let request = Request {
             id,
             start: claim.start,
@@ -175,6 +177,12 @@ impl Plan {
         }
         if let Some(said) = answer.total {
             self.agree_on_total(said)?;
+        }
+        if !answer.whole && self.is_guess(id) {
+            // A part that is not said to be the last, nor to have more behind it.
+            self.running.retain(|running| running.id != id);
+            self.whole_only = true;
+            return Ok(Opened::Drop);
         }
         let total = self.total;
         let alone = self.running.len() == 1;
@@ -278,6 +286,30 @@ impl Plan {
         }
     }
 
+    /// The upstream says that what `id` asks for lies outside the blob, and, where `size` is there, where that ends.
+    pub fn out_of_range(&mut self, id: ConnectionId, size: Option<u64>) -> OutOfRange {
+        if self.is_guess(id) {
+            self.running.retain(|running| running.id != id);
+            match size {
+                Some(size) if size < self.received.end() => return OutOfRange::NotTheBlob,
+                Some(size) => self.total = Some(size),
+                None => self.whole_only = true,
+            }
+            return OutOfRange::GoOn;
+        }
+        let after = self.failed(id);
+        if self.total.is_none() && size == Some(self.received.contiguous_from(0)) {
+            self.total = size;
+        }
+        if size.is_some() && self.is_complete() {
+            OutOfRange::GoOn
+        } else if self.total.is_none() {
+            OutOfRange::NotTheBlob
+        } else {
+            OutOfRange::Failed(after)
+        }
+    }
+
     fn expected(&self) -> Option<u64> {
         self.total.or(self.hint)
     }
@@ -290,54 +322,6 @@ impl Plan {
                 Ok(())
             }
         }
-    }
-
-    fn in_pieces(&self) -> bool {
-        let large = self
-            .expected()
-            .is_some_and(|total| total >= 2 * self.bounds.piece);
-        large && !self.whole_only && self.bounds.connections > 1
-    }
-
-    fn connection_limit(&self) -> usize {
-        if self.in_pieces() && self.ranges_work && self.failures == 0 {
-            self.bounds.connections
-        } else {
-            1
-        }
-    }
-
-    /// The free range to ask for next: what clients wait for first, else what is nearest the frontier.
-    fn next_claim(&mut self) -> Option<Range<u64>> {
-        let free = self.free();
-        if !self.in_pieces() {
-            return free.into_iter().next();
-        }
-        self.wanted
-            .retain(|wanted| free.iter().any(|gap| overlap(gap, wanted).is_some()));
-        let promoted = self.wanted.iter().find_map(|wanted| {
-            let gap = free.iter().find(|gap| overlap(gap, wanted).is_some())?;
-            Some(wanted.start.max(gap.start)..gap.end)
-        });
-        let gap = promoted.or_else(|| free.into_iter().next())?;
-        // A last piece of less than half a length goes with the one before it.
-        let end = gap.start + self.bounds.piece;
-        let end = if end + self.bounds.piece / 2 > gap.end {
-            gap.end
-        } else {
-            end
-        };
-        Some(gap.start..end)
-    }
-
-    /// What has neither come nor been asked for, in order.
-    fn free(&self) -> Vec<Range<u64>> {
-        let mut taken = self.received.clone();
-        for running in &self.running {
-            taken.insert(running.claim.clone());
-        }
-        let end = self.expected().unwrap_or(UNKNOWN_END);
-        taken.gaps(end)
     }
 }
 

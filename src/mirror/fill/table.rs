@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -88,6 +88,7 @@ impl Env {
     }
 
     /// Joins the running fill of `digest`, or starts one that asks `source`. `true` comes with it where it was running.
+    /// `wanted` is the range that its client named both ends of.
     ///
     /// A source in quarantine starts none. It is looked up with the table held: the quarantine is written before the fill
     /// that proved it leaves the table, so that whoever misses the one finds the other.
@@ -95,9 +96,11 @@ impl Env {
         self: &Arc<Self>,
         digest: Digest,
         source: Source,
+        wanted: Option<Range<u64>>,
     ) -> Result<(Lease, bool), NotStarted> {
         let mut table = self.table();
         if let Some(fill) = table.get(&digest) {
+            fill.want_early(wanted);
             return Ok((Lease::new(fill), true));
         }
         if self.is_quarantined(&source.repository(), &digest, Instant::now()) {
@@ -107,6 +110,7 @@ impl Env {
             return Err(NotStarted::TooMany);
         }
         let fill = Arc::new(Fill::new(digest, 0, Sources::new(source)));
+        fill.want_early(wanted);
         let lease = Lease::new(&fill);
         table.insert(digest, Arc::clone(&fill));
         drop(table);

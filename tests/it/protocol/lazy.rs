@@ -225,19 +225,18 @@ const OVERLAYBD: &str = r#"
     = layer 39999488-39999999
 "#;
 
-/// Has the upstream hold the layer's first piece after two bytes: whatever is answered then, the layer has not come. The
-/// first response gets there before another can begin, since others are asked for once its head has come.
+/// Has the upstream hold the layer after two bytes: whatever is answered then, the layer has not come.
 fn hold(stage: &Stage) -> Gate {
     let gate = Gate::new();
     let digest = &stage.blob("layer").digest;
-    let fault = Fault::HoldAt(2, gate.clone());
+    let fault = Fault::HoldByte(2, gate.clone());
     stage.origin.on_body(digest).once(fault);
     gate
 }
 
-/// Lets the upstream go on, once it is seen to have been held all the time.
-fn let_go(gate: &Gate) {
-    assert_eq!(gate.waiting(), 1, "the first piece was not held");
+/// Lets the upstream go on, once it is seen to be held.
+async fn let_go(gate: &Gate) {
+    gate.reached(1).await;
     gate.release();
 }
 
@@ -245,7 +244,7 @@ fn let_go(gate: &Gate) {
 async fn lazily(stage: &Stage, script: &str) {
     let gate = hold(stage);
     stage.play(Cache::Cold, script).await;
-    let_go(&gate);
+    let_go(&gate).await;
     stage.settle(&["layer"]).await;
     stage.play(Cache::Warm, script).await;
     stage.cost_nothing();
@@ -283,7 +282,7 @@ async fn soci_reads_spans_of_a_large_layer_at_once_and_before_the_layer() {
             stage.play(cache, &spans[2]),
         );
         if cache == Cache::Cold {
-            let_go(&gate);
+            let_go(&gate).await;
             stage.settle(&["layer"]).await;
         }
     }
@@ -294,6 +293,31 @@ fn span(part: Range<u64>) -> String {
     SPAN.replace("FIRST", &part.start.to_string())
         .replace("LAST", &(part.end - 1).to_string())
         .replace("LENGTH", &(part.end - part.start).to_string())
+}
+
+/// The mirror was restarted, or the manifest came from elsewhere: nothing tells it how large the layer is. It asked for
+/// the whole, found out, and gave this span only behind all that comes before it; SOCI waits 3 s.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_span_of_a_layer_whose_size_nothing_tells_comes_before_the_layer() {
+    for probed in [false, true] {
+        let stage = Stage::layer(LARGE).await;
+        let gate = hold(&stage);
+        if probed {
+            stage.play(Cache::Cold, span(0..2)).await;
+        }
+        stage.play(Cache::Cold, span(36_000_000..LARGE)).await;
+        let_go(&gate).await;
+        stage.settle(&["layer"]).await;
+    }
+}
+
+/// A small one is all there with the first request, and that is the only one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_span_of_a_small_layer_whose_size_nothing_tells_costs_one_request() {
+    let stage = Stage::layer(300_000).await;
+    stage.play(Cache::Cold, span(200_000..250_000)).await;
+    assert_eq!(stage.cost().bodies, 1);
+    stage.settle(&["layer"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,6 +49,17 @@ pub enum AfterFailure {
     GiveUp,
 }
 
+/// What a refusal of a range as outside the blob means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutOfRange {
+    /// It told what was not known: ask [`next_request`](super::Plan::next_request), unless the blob is complete.
+    GoOn,
+    /// What is here is longer than the blob: it is no part of it.
+    NotTheBlob,
+    /// It contradicts what is known of the size, and counts as any other failure.
+    Failed(AfterFailure),
+}
+
 /// An answer that no honest upstream gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Dishonest {

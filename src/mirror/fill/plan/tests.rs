@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use super::*;
 
+mod guesses;
+
 const SIZE: u64 = 6;
 const BYTES: usize = 6;
 
@@ -59,7 +61,14 @@ enum Event {
     Fail {
         peer: usize,
     },
-    Promote,
+    /// 416, where what was asked for begins at the end or beyond it.
+    Refuse {
+        peer: usize,
+        tells_total: bool,
+    },
+    Promote {
+        first: u64,
+    },
     ChangeSource {
         hint: Option<u64>,
     },
@@ -78,18 +87,26 @@ impl World {
     }
 
     fn events(&self) -> Vec<Event> {
-        let mut events = vec![Event::Ask, Event::Promote];
+        let mut events = vec![Event::Ask];
+        // At the frontier, far from it, and beyond the end.
+        events.extend([0, 4, SIZE + 1].map(|first| Event::Promote { first }));
         events.extend([None, Some(SIZE)].map(|hint| Event::ChangeSource { hint }));
         for (peer, state) in self.peers.iter().enumerate() {
             events.push(Event::Fail { peer });
             if !state.opened && state.next < SIZE {
-                for (whole, tells_total) in [(false, true), (true, true), (true, false)] {
+                for (whole, tells_total) in
+                    [(false, true), (false, false), (true, true), (true, false)]
+                {
                     events.push(Event::Open {
                         peer,
                         whole,
                         tells_total,
                     });
                 }
+                continue;
+            }
+            if !state.opened {
+                events.extend([true, false].map(|tells_total| Event::Refuse { peer, tells_total }));
                 continue;
             }
             let left = state.end - state.next;
@@ -108,7 +125,7 @@ impl World {
                     self.peers.push(Peer {
                         id: request.id,
                         next: request.start,
-                        end: request.end.unwrap_or(SIZE),
+                        end: request.end.unwrap_or(SIZE).min(SIZE),
                         opened: false,
                         whole: false,
                     });
@@ -138,13 +155,11 @@ impl World {
                 assert_eq!(ended, Ok(None), "an honest end is no failure");
             }
             Event::Fail { peer } => {
-                let peer = self.peers.remove(peer);
-                let after = self.plan.failed(peer.id);
-                // A request that starts where the blob ends is refused with the blob's size.
-                let ended = !peer.opened && peer.next == SIZE && self.plan.ends_here(SIZE);
-                self.gave_up |= after == AfterFailure::GiveUp && !ended;
+                let after = self.plan.failed(self.peers.remove(peer).id);
+                self.gave_up |= after == AfterFailure::GiveUp;
             }
-            Event::Promote => self.plan.promote(4..5),
+            Event::Refuse { peer, tells_total } => self.refuse(peer, tells_total),
+            Event::Promote { first } => self.plan.promote(first..first + 1),
             Event::ChangeSource { hint } => {
                 self.plan.change_source(hint);
                 self.peers.clear();
@@ -166,6 +181,19 @@ impl World {
         match self.plan.opened(state.id, answer).expect("an honest peer") {
             Opened::Read => {}
             Opened::Drop => drop(self.peers.remove(peer)),
+        }
+    }
+
+    fn refuse(&mut self, peer: usize, tells_total: bool) {
+        let peer = self.peers.remove(peer);
+        match self.plan.out_of_range(peer.id, tells_total.then_some(SIZE)) {
+            OutOfRange::GoOn => {}
+            // What is here ends where the blob does, and nobody says so: it may be longer.
+            OutOfRange::NotTheBlob => {
+                assert!(!tells_total && peer.next == SIZE, "all of it is the blob's");
+                self.gave_up = true;
+            }
+            OutOfRange::Failed(after) => self.gave_up |= after == AfterFailure::GiveUp,
         }
     }
 
@@ -370,11 +398,13 @@ fn a_partial_file_that_holds_the_whole_blob_leaves_nothing_to_ask_for() {
     assert_eq!(plan.next_request(), None);
     let mut plan = Plan::new(BOUNDS, None, SIZE);
     let request = plan.next_request().unwrap();
-    plan.failed(request.id);
-    assert!(
-        plan.ends_here(SIZE),
+    let refused = plan.out_of_range(request.id, Some(SIZE));
+    assert_eq!(
+        refused,
+        OutOfRange::GoOn,
         "416 with the size says that this is all"
     );
+    assert!(plan.is_complete());
 }
 
 #[test]
