@@ -200,3 +200,6 @@ impl Drop for Lease {
         self.0.readers.send_modify(|readers| *readers -= 1);
     }
 }
+
+#[cfg(test)]
+mod tests;
