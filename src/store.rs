@@ -6,7 +6,7 @@
 //! <dir>/VERSION                         the layout's version
 //! <dir>/blobs/<algorithm>/<2 hex>/<hex> verified blobs, and nothing else
 //! <dir>/partial/<algorithm>-<hex>       blobs on their way, with a `.state` that says how far
-//! <dir>/index.redb                      rows, links, tag records, the order of eviction
+//! <dir>/index.redb                      rows, links, tag records, lists, the order of eviction
 //! <dir>/index.redb.broken-<n>           indexes that were set aside
 //! ```
 //!
@@ -41,6 +41,7 @@ mod index;
 mod inner;
 mod layout;
 mod ledger;
+mod lists;
 mod live;
 mod lock;
 mod open;
@@ -74,7 +75,7 @@ pub use error::{OpenError, StoreError};
 pub use extents::Extents;
 pub use faults::{Fault, Faults, Op};
 pub use file::{BlobFile, PartialFile};
-pub use index::{IndexError, TagRecord, Visibility};
+pub use index::{IndexError, ListRecord, TagRecord, Visibility};
 pub use settings::{MIN_LIMIT, Settings};
 pub use usage::Usage;
 pub use writer::{BlobWriter, Written};

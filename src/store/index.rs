@@ -8,6 +8,7 @@
 mod change;
 mod error;
 mod file;
+mod lists;
 mod open;
 mod read;
 mod tables;
@@ -22,6 +23,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use change::{Caps, Change};
 pub use error::IndexError;
+pub use lists::ListRecord;
+pub(crate) use lists::list_key;
 pub(crate) use open::broken_indexes;
 pub use read::Visibility;
 pub(crate) use read::{Place, Shard};

@@ -5,6 +5,7 @@ mod catalog;
 mod crash;
 mod eviction;
 mod limit;
+mod lists;
 mod model;
 mod opening;
 mod partial;

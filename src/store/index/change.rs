@@ -6,6 +6,7 @@
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::IndexError;
+use super::lists::{ListRecord, Lists};
 use super::tables::{
     BLOBS, BlobRow, LINKS, LRU, META, TAGGED, TAGS, TagRecord, Totals, digest_key, link_key,
     lru_key, tag_key, tagged_key, text_after,
@@ -43,15 +44,22 @@ pub(crate) enum Change {
     },
     /// A tag is gone upstream.
     RemoveTag { repository: Repository, tag: Tag },
+    /// An upstream told a list, or, with `None`, that there is none.
+    SetList {
+        key: Vec<u8>,
+        record: Option<ListRecord>,
+    },
     /// A blob was used.
     Touch { digest: Digest, at: u64 },
 }
 
-/// How many links and tag records the index takes; what comes beyond is not recorded.
+/// How many links and tag records the index takes; what comes beyond is not recorded. How many bytes of
+/// lists it takes; there the oldest make room.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caps {
     pub(crate) links: u64,
     pub(crate) tags: u64,
+    pub(crate) lists: u64,
 }
 
 impl Caps {
@@ -61,6 +69,7 @@ impl Caps {
         Self {
             links: (limit / (16 << 10)).max(10_000),
             tags: (limit / (64 << 10)).max(2_000),
+            lists: (limit / 256).clamp(256 << 10, 32 << 20),
         }
     }
 }
@@ -72,6 +81,7 @@ pub(super) struct Tables<'txn> {
     links: Table<'txn, &'static [u8], u64>,
     tags: Table<'txn, &'static [u8], &'static [u8]>,
     tagged: Table<'txn, &'static [u8], ()>,
+    lists: Lists<'txn>,
     meta: Table<'txn, &'static str, u64>,
     totals: Totals,
     caps: Caps,
@@ -89,6 +99,7 @@ impl<'txn> Tables<'txn> {
             links: txn.open_table(LINKS)?,
             tags: txn.open_table(TAGS)?,
             tagged: txn.open_table(TAGGED)?,
+            lists: Lists::open(txn, caps.lists)?,
             meta: txn.open_table(META)?,
             totals,
             caps,
@@ -127,6 +138,10 @@ impl<'txn> Tables<'txn> {
                 record,
             } => self.put_tag(&tag_key(repository, tag), record),
             Change::RemoveTag { repository, tag } => self.remove_tag(&tag_key(repository, tag)),
+            Change::SetList { key, record } => {
+                self.changed |= self.lists.set(key, record.as_ref(), &mut self.totals)?;
+                Ok(())
+            }
             Change::Touch { digest, at } => self.touch(digest, *at),
         }
     }

@@ -17,6 +17,9 @@ pub enum IndexError {
     /// An earlier error took it out of service; it is being opened again.
     #[error("the index is out of service after an earlier error")]
     OutOfService,
+    /// More changes wait to be written than may.
+    #[error("the disk is behind with the index")]
+    Behind,
 }
 
 impl IndexError {
@@ -35,7 +38,7 @@ impl IndexError {
                     io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
                 ) || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
             }
-            Self::OutOfService => false,
+            Self::OutOfService | Self::Behind => false,
         }
     }
 }

@@ -116,7 +116,11 @@ fn create_tables(database: &Database) -> Result<(), IndexError> {
     let mut txn = database.begin_write()?;
     txn.set_quick_repair(true);
     txn.open_table(META)?.insert("schema", SCHEMA)?;
-    let caps = Caps { links: 0, tags: 0 };
+    let caps = Caps {
+        links: 0,
+        tags: 0,
+        lists: 0,
+    };
     drop(Tables::open(&txn, Totals::default(), caps)?);
     txn.commit()?;
     Ok(())

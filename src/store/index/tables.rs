@@ -59,16 +59,19 @@ pub(crate) struct Totals {
     pub(crate) links: u64,
     /// Number of tag records.
     pub(crate) tags: u64,
+    /// What the lists take, in bytes.
+    pub(crate) lists: u64,
 }
 
 impl Totals {
     /// The rows of `meta`, by name.
-    pub(super) fn rows(&self) -> [(&'static str, u64); 4] {
+    pub(super) fn rows(&self) -> [(&'static str, u64); 5] {
         [
             ("blobs", self.blobs),
             ("bytes", self.bytes),
             ("links", self.links),
             ("tags", self.tags),
+            ("lists", self.lists),
         ]
     }
 
@@ -78,6 +81,7 @@ impl Totals {
             bytes: get("bytes")?,
             links: get("links")?,
             tags: get("tags")?,
+            lists: get("lists")?,
         })
     }
 }
