@@ -163,10 +163,12 @@ label! {
 }
 
 label! {
-    /// Why a stale tag was served.
+    /// Why a stale tag or list was served.
     StaleReason {
         /// The upstream could not be reached, or timed out.
         Unreachable = "unreachable",
+        /// The upstream had not given all of a list in time.
+        Slow = "slow",
         /// The upstream answered 5xx.
         ServerError = "server_error",
         /// The upstream answered 429, or its quota is spent.

@@ -63,7 +63,7 @@ const HELP: &[(&str, &str)] = &[
         "forebay_solo_total",
         "Readers that went on from upstream, past the store",
     ),
-    ("forebay_stale_served_total", "Stale tags served"),
+    ("forebay_stale_served_total", "Stale tags and lists served"),
     ("forebay_store_blobs", "Committed blobs"),
     ("forebay_store_bytes", "Bytes of the cache on disk"),
     (

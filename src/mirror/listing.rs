@@ -3,13 +3,15 @@
 //! The first two are their upstream's. They are remembered as long as a tag is trusted, asked for one
 //! question at a time, and served stale as a tag is: while the upstream is in trouble, never after 401, 403
 //! or 404. What the mirror's own login may list in a repository, every client of that repository may, as
-//! with its tags. Only memory holds them.
+//! with its tags. Memory holds them, and the store's index, so that a restart costs none of them.
 //!
+//! - [`known`]: what is remembered, and where.
 //! - [`tags`]: sorted, and paginated here, whatever the upstream does.
 //! - [`referrers`]: passed through, never made up.
 //! - [`catalog`]: read from the index; asks nobody.
 
 pub mod catalog;
+mod known;
 pub mod referrers;
 pub mod tags;
 
@@ -17,22 +19,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use moka::sync::Cache;
 
-use crate::config::TagPolicy;
 use crate::metrics;
-use crate::oci::{Digest, Repository};
 use crate::upstream::Upstream;
 
 use super::error::MirrorError;
-use super::flight::SingleFlight;
 use super::freshness::{self, CONFIRM_WAIT, Decision};
 use super::manifests::fetched;
-use super::memory::Absent;
 use super::served::{CacheStatus, StaleReason};
-use super::tasks::Tasks;
 use super::{Inner, Mirror};
-use tags::TagList;
+pub(super) use known::Lists;
+use known::{Answer, Known, List, Subject};
 
 /// A part of a sorted list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,93 +53,11 @@ pub struct Listing {
     pub next: Option<String>,
 }
 
-/// What a remembered list is a list of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Subject {
-    /// A repository's tags.
-    Tags(Repository),
-    /// What refers to a digest, of one type or of all.
-    Referrers(Repository, Digest, Option<String>),
-}
-
-/// A list as its upstream gave it.
-#[derive(Debug)]
-pub(super) struct Known {
-    at: SystemTime,
-    list: List,
-}
-
-#[derive(Debug)]
-enum List {
-    Tags(TagList),
-    /// Too long to be fetched whole: pages are passed through.
-    TooLong,
-    Referrers {
-        index: Bytes,
-        filters_applied: Option<String>,
-        is_empty: bool,
-    },
-}
-
 /// A list on its way up.
 struct Found {
     known: Arc<Known>,
     status: CacheStatus,
     age: Option<Duration>,
-}
-
-type Answer = Result<Arc<Known>, MirrorError>;
-
-/// The lists that are remembered, and the questions under way.
-#[derive(Debug)]
-pub(super) struct Lists {
-    known: Cache<Subject, Arc<Known>>,
-    /// The weight of the largest that is kept.
-    largest: u32,
-    absent: Absent<Subject>,
-    questions: SingleFlight<Subject, Answer>,
-}
-
-impl Lists {
-    /// Keeps at most `bytes` of lists. Questions under way are among `tasks`.
-    pub(super) fn new(bytes: u64, tasks: Tasks) -> Self {
-        let weigh = |_: &Subject, known: &Arc<Known>| known.list.weight();
-        Self {
-            known: Cache::builder().max_capacity(bytes).weigher(weigh).build(),
-            largest: u32::try_from(bytes / 2).unwrap_or(u32::MAX),
-            absent: Absent::default(),
-            questions: SingleFlight::new(tasks),
-        }
-    }
-}
-
-impl List {
-    fn weight(&self) -> u32 {
-        let bytes = match self {
-            Self::Tags(tags) => tags.weight(),
-            Self::TooLong => 0,
-            Self::Referrers { index, .. } => index.len(),
-        };
-        u32::try_from(bytes + 512).unwrap_or(u32::MAX)
-    }
-
-    /// An empty list is an absence, and forgotten as soon as one: what is pushed next changes it.
-    fn policy(&self, policy: TagPolicy) -> TagPolicy {
-        let is_empty = match self {
-            Self::Tags(tags) => tags.is_empty(),
-            Self::TooLong => false,
-            Self::Referrers { is_empty, .. } => *is_empty,
-        };
-        let fresh_for = if is_empty {
-            policy.fresh_for.min(policy.negative_for)
-        } else {
-            policy.fresh_for
-        };
-        TagPolicy {
-            fresh_for,
-            ..policy
-        }
-    }
 }
 
 impl Mirror {
@@ -155,7 +70,7 @@ impl Mirror {
         if let Some(error) = self.inner.lists.absent.get(&subject) {
             return Err(error);
         }
-        let Some(known) = self.inner.lists.known.get(&subject) else {
+        let Some(known) = self.inner.lists.known(&subject).await else {
             return self.ask_for_list(upstream, subject, None).await;
         };
         let policy = known.list.policy(upstream.tag_policy());
@@ -187,8 +102,8 @@ impl Mirror {
         }
         let asked = self.ask_for_list(upstream, subject, Some(&known));
         match tokio::time::timeout(CONFIRM_WAIT, asked).await {
-            // Not noted as trouble: a list of many pages takes its time.
-            Err(_) => Ok(known.stale(upstream, StaleReason::Unavailable)),
+            // Not noted as trouble, nor called so: a list of many pages takes its time.
+            Err(_) => Ok(known.stale(upstream, StaleReason::Slow)),
             Ok(Err(error)) => match error.allows_stale() {
                 Some(reason) => Ok(known.stale(upstream, reason)),
                 None => Err(error),
@@ -237,9 +152,7 @@ impl Mirror {
         let seen = seen.cloned();
         async move {
             // Who looked before an earlier question ended, and came here after, finds its answer.
-            if let Some(known) = mirror.inner.lists.known.get(&subject)
-                && seen.is_none_or(|seen| !Arc::ptr_eq(&seen, &known))
-            {
+            if let Some(known) = mirror.inner.lists.newer(&subject, seen.as_ref()) {
                 return Ok(known);
             }
             let list = match &subject {
@@ -248,7 +161,7 @@ impl Mirror {
                     referrers::fetch(&upstream, repository, digest, artifact_type.as_deref()).await
                 }
             };
-            mirror.apply_list(&upstream, subject, list)
+            mirror.apply_list(&upstream, &subject, list)
         }
     }
 
@@ -256,16 +169,16 @@ impl Mirror {
     fn apply_list(
         &self,
         upstream: &Upstream,
-        subject: Subject,
+        subject: &Subject,
         list: Result<List, MirrorError>,
     ) -> Answer {
         let Inner {
             lists, troubles, ..
         } = &*self.inner;
         troubles.heard(upstream.registry(), list.as_ref().err());
-        let mut list = list.inspect_err(|error| {
+        let list = list.inspect_err(|error| {
             if error.is_refusal() {
-                lists.known.invalidate(&subject);
+                lists.forget(subject);
             }
             if matches!(error, MirrorError::NotFound { .. }) {
                 let lifetime = upstream.tag_policy().negative_for;
@@ -274,14 +187,7 @@ impl Mirror {
                     .insert(subject.clone(), error.clone(), lifetime);
             }
         })?;
-        // One that can't be kept would be fetched whole for each of its pages.
-        if matches!(list, List::Tags(_)) && list.weight() > lists.largest {
-            list = List::TooLong;
-        }
-        let at = SystemTime::now();
-        let known = Arc::new(Known { at, list });
-        lists.known.insert(subject, Arc::clone(&known));
-        Ok(known)
+        Ok(lists.learn(subject, list, &upstream.tag_policy()))
     }
 }
 

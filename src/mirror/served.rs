@@ -71,11 +71,13 @@ pub enum CacheStatus {
     Stale(StaleReason),
 }
 
-/// Why a stale tag was served.
+/// Why a stale tag or list was served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StaleReason {
     /// The upstream did not answer, or answered 5xx.
     Unavailable,
+    /// The upstream is answering, and has not come to the end in time: a list of many pages.
+    Slow,
     /// The upstream answered 429, or its quota is used up.
     Quota,
     /// The operator allows it while a refresh runs (`stale_while_revalidate`).
@@ -87,6 +89,7 @@ impl StaleReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unavailable => "upstream-unavailable",
+            Self::Slow => "upstream-slow",
             Self::Quota => "upstream-quota",
             Self::Revalidating => "revalidating",
         }
@@ -112,6 +115,7 @@ impl From<StaleReason> for metrics::StaleReason {
     fn from(reason: StaleReason) -> Self {
         match reason {
             StaleReason::Unavailable => Self::Unreachable,
+            StaleReason::Slow => Self::Slow,
             StaleReason::Quota => Self::TooManyRequests,
             StaleReason::Revalidating => Self::Revalidating,
         }

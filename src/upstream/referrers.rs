@@ -22,7 +22,7 @@ const MAX_PAGES: usize = 32;
 const ARTIFACT_TYPE: &str = "artifactType";
 
 /// The referrers of a manifest: as they came, unless they came in pages or unfiltered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Referrers {
     /// An image index.
     pub bytes: Bytes,
@@ -36,6 +36,26 @@ pub struct Referrers {
 #[derive(Deserialize)]
 struct Index {
     manifests: Vec<IgnoredAny>,
+}
+
+impl Referrers {
+    /// A list that was given before, from its two parts; `None` for what is no index.
+    pub fn read(bytes: Bytes, filters_applied: Option<String>) -> Option<Self> {
+        let index: Index = serde_json::from_slice(&bytes).ok()?;
+        Some(Self {
+            is_empty: index.manifests.is_empty(),
+            bytes,
+            filters_applied,
+        })
+    }
+
+    /// Only those of one artifact type.
+    pub fn of_type(&self, artifact_type: &str) -> Option<Self> {
+        let bytes = only_of(artifact_type, &self.bytes)?;
+        let applied = self.filters_applied.iter().map(String::as_str);
+        let applied: Vec<_> = applied.chain([ARTIFACT_TYPE]).collect();
+        Self::read(bytes, Some(applied.join(",")))
+    }
 }
 
 impl Upstream {
@@ -55,20 +75,16 @@ impl Upstream {
             .page(name, digest, filter.into_iter().collect())
             .await?;
         is_of_the_api(&first)?;
-        let mut applied = filters_applied(&first);
-        let mut bytes = self.all_pages(name, digest, &first).await?;
-        if let Some(kind) = artifact_type
-            && !applied.iter().any(|filter| filter == ARTIFACT_TYPE)
-        {
-            bytes = only_of(kind, &bytes).ok_or_else(|| first.invalid(UNREADABLE))?;
-            applied.push(ARTIFACT_TYPE.to_owned());
-        }
-        let index: Index = serde_json::from_slice(&bytes).map_err(|_| first.invalid(UNREADABLE))?;
-        Ok(Referrers {
-            bytes,
-            filters_applied: (!applied.is_empty()).then(|| applied.join(",")),
-            is_empty: index.manifests.is_empty(),
-        })
+        let applied = filters_applied(&first);
+        let is_filtered = applied.iter().any(|filter| filter == ARTIFACT_TYPE);
+        let applied = (!applied.is_empty()).then(|| applied.join(","));
+        let bytes = self.all_pages(name, digest, &first).await?;
+        let listed = Referrers::read(bytes, applied);
+        let listed = match artifact_type {
+            Some(kind) if !is_filtered => listed.and_then(|listed| listed.of_type(kind)),
+            _ => listed,
+        };
+        listed.ok_or_else(|| first.invalid(UNREADABLE))
     }
 
     /// The only page as it came; of several, the first with the manifests of all.

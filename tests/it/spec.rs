@@ -4,5 +4,6 @@
 mod conformance;
 mod content;
 mod heads;
+mod kept;
 mod listing;
 mod routing;

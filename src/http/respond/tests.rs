@@ -202,6 +202,7 @@ fn every_cache_status_is_of_rfc_9211s_form() {
         CacheStatus::Bypass,
         CacheStatus::Stale(StaleReason::Quota),
         CacheStatus::Stale(StaleReason::Unavailable),
+        CacheStatus::Stale(StaleReason::Slow),
         CacheStatus::Stale(StaleReason::Revalidating),
     ] {
         let value = cache_status(status);
@@ -211,7 +212,9 @@ fn every_cache_status_is_of_rfc_9211s_form() {
         let was_stale = matches!(
             status,
             CacheStatus::Revalidated
-                | CacheStatus::Stale(StaleReason::Quota | StaleReason::Unavailable)
+                | CacheStatus::Stale(
+                    StaleReason::Quota | StaleReason::Slow | StaleReason::Unavailable
+                )
         );
         assert_eq!(parameters.contains(&"fwd=stale"), was_stale, "{status:?}");
         // Only a request that joined another's was collapsed.

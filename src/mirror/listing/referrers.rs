@@ -3,14 +3,18 @@
 //! A referrers API that is absent upstream stays absent: an invented empty index would hide signatures that
 //! clients find by the tag schema.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::Bytes;
 
+use crate::metrics;
 use crate::oci::{Digest, Repository, media_type};
-use crate::upstream::Upstream;
+use crate::upstream::{Referrers, Upstream};
 
 use super::super::Mirror;
 use super::super::error::MirrorError;
-use super::super::served::{Body, Served};
+use super::super::freshness::{self, Decision};
+use super::super::served::{Body, CacheStatus, Served};
 use super::{Found, List, Subject};
 
 impl Mirror {
@@ -22,27 +26,63 @@ impl Mirror {
         artifact_type: Option<&str>,
     ) -> Result<Served, MirrorError> {
         let upstream = self.upstream(repository)?;
-        let artifact_type = artifact_type.map(str::to_owned);
-        let subject = Subject::Referrers(repository.clone(), *digest, artifact_type);
-        let Found { known, status, age } = self.listed(&upstream, subject).await?;
-        let List::Referrers {
-            index,
-            filters_applied,
-            ..
-        } = &known.list
-        else {
-            return Err(MirrorError::Internal);
+        let kind = artifact_type.map(str::to_owned);
+        let subject = Subject::Referrers(repository.clone(), *digest, kind);
+        let error = match self.listed(&upstream, subject).await {
+            Ok(Found { known, status, age }) => {
+                let List::Referrers(list) = &known.list else {
+                    return Err(MirrorError::Internal);
+                };
+                return Ok(served(list, status, age));
+            }
+            Err(error) => error,
         };
-        Ok(Served {
-            cache_status: status,
-            media_type: media_type::OCI_INDEX,
-            digest: None,
-            size: index.len() as u64,
-            slice: None,
-            age,
-            filters_applied: filters_applied.clone(),
-            body: Body::Bytes(Bytes::clone(index)),
-        })
+        let (Some(kind), Some(reason)) = (artifact_type, error.allows_stale()) else {
+            return Err(error);
+        };
+        let stale = self.filtered_here(&upstream, repository, digest, kind);
+        match stale.await {
+            Some((list, age)) => {
+                metrics::stale_served(upstream.label(), reason.into());
+                Ok(served(&list, CacheStatus::Stale(reason), Some(age)))
+            }
+            None => Err(error),
+        }
+    }
+
+    /// What is of one type in the list of all types, where that is known and not too old: nobody has asked
+    /// for the one type before, and the upstream is in trouble.
+    async fn filtered_here(
+        &self,
+        upstream: &Upstream,
+        repository: &Repository,
+        digest: &Digest,
+        artifact_type: &str,
+    ) -> Option<(Referrers, Duration)> {
+        let all = Subject::Referrers(repository.clone(), *digest, None);
+        let known = self.inner.lists.known(&all).await?;
+        let now = SystemTime::now();
+        if freshness::decide(now, known.at, &upstream.tag_policy()) == Decision::ConfirmOnly {
+            return None;
+        }
+        let List::Referrers(list) = &known.list else {
+            return None;
+        };
+        let age = freshness::stale_age(now, known.at);
+        Some((list.of_type(artifact_type)?, age))
+    }
+}
+
+fn served(list: &Referrers, cache_status: CacheStatus, age: Option<Duration>) -> Served {
+    Served {
+        cache_status,
+        media_type: media_type::OCI_INDEX,
+        digest: None,
+        size: list.bytes.len() as u64,
+        slice: None,
+        age,
+        filters_applied: list.filters_applied.clone(),
+        body: Body::Bytes(Bytes::clone(&list.bytes)),
     }
 }
 
@@ -57,9 +97,5 @@ pub(super) async fn fetch(
         .referrers(&repository.name, digest, artifact_type)
         .await
         .map_err(|error| MirrorError::from_referrers(&error, repository, digest))?;
-    Ok(List::Referrers {
-        index: answer.bytes,
-        filters_applied: answer.filters_applied,
-        is_empty: answer.is_empty,
-    })
+    Ok(List::Referrers(answer))
 }

@@ -38,6 +38,21 @@ impl TagList {
         })
     }
 
+    /// A list that [`TagList::text`] is of.
+    pub(super) fn read(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        let tag = |quoted: &str| {
+            let tag = quoted.strip_prefix('"')?.strip_suffix('"')?;
+            tag.parse().ok()
+        };
+        let quoted = text.split_terminator(',');
+        Self::new(&quoted.map(tag).collect::<Option<_>>()?)
+    }
+
+    pub(super) fn text(&self) -> &Bytes {
+        &self.text
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.starts.is_empty()
     }

@@ -108,7 +108,7 @@ fn place(millis: u64, key: &[u8]) -> Vec<u8> {
 
 /// The lists' tables, open for one transaction.
 pub(super) struct Lists<'txn> {
-    lists: Table<'txn, &'static [u8], &'static [u8]>,
+    rows: Table<'txn, &'static [u8], &'static [u8]>,
     confirmed: Table<'txn, &'static [u8], ()>,
     /// Bytes that all lists may take.
     most: u64,
@@ -118,7 +118,7 @@ impl<'txn> Lists<'txn> {
     /// Opens the tables, making those that are missing.
     pub(super) fn open(txn: &'txn WriteTransaction, most: u64) -> Result<Self> {
         Ok(Self {
-            lists: txn.open_table(LISTS)?,
+            rows: txn.open_table(LISTS)?,
             confirmed: txn.open_table(CONFIRMED)?,
             most,
         })
@@ -141,7 +141,7 @@ impl<'txn> Lists<'txn> {
             return Ok(removed);
         }
         while totals.lists + charge > self.most && self.remove_oldest(totals)? {}
-        self.lists.insert(key, row.as_slice())?;
+        self.rows.insert(key, row.as_slice())?;
         let place = place(millis(record.confirmed_at), key);
         self.confirmed.insert(place.as_slice(), ())?;
         totals.lists += charge;
@@ -150,7 +150,7 @@ impl<'txn> Lists<'txn> {
 
     /// A row that can't be read leaves its place behind; [`Lists::remove_oldest`] comes across it.
     fn remove(&mut self, key: &[u8], totals: &mut Totals) -> Result<bool> {
-        let Some(row) = self.lists.remove(key)? else {
+        let Some(row) = self.rows.remove(key)? else {
             return Ok(false);
         };
         let row = row.value();
@@ -173,10 +173,9 @@ impl<'txn> Lists<'txn> {
         let Some((at, key)) = oldest.split_first_chunk() else {
             return Ok(true);
         };
-        let row = self.lists.get(key)?;
+        let row = self.rows.get(key)?;
         let row = row.and_then(|row| ListRecord::decode(row.value()));
-        let is_renewed =
-            row.is_some_and(|row| millis(row.confirmed_at) != u64::from_be_bytes(*at));
+        let is_renewed = row.is_some_and(|row| millis(row.confirmed_at) != u64::from_be_bytes(*at));
         if !is_renewed {
             self.remove(key, totals)?;
         }
@@ -199,7 +198,9 @@ impl Index {
             let row = table.get(key)?;
             let record = row.as_ref().and_then(|row| ListRecord::decode(row.value()));
             if row.is_some() && record.is_none() {
-                tracing::warn!("a list in the cache's index does not match its checksum; it is asked for again");
+                tracing::warn!(
+                    "a list in the cache's index does not match its checksum; it is asked for again"
+                );
             }
             Ok(record)
         })
