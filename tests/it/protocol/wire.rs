@@ -123,6 +123,11 @@ impl Wire {
 }
 
 impl Head {
+    /// The three digits of its status.
+    pub(super) fn status(&self) -> &str {
+        self.lines[0].get(9..12).unwrap_or_default()
+    }
+
     /// A header's value, by its name in lower case; empty where there is none.
     pub(super) fn header(&self, name: &str) -> &str {
         let field = |line: &&String| {
