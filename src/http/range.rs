@@ -1,12 +1,17 @@
 //! The `Range` and `If-Range` headers (RFC 9110, sections 14.2 and 13.1.5).
+//!
+//! A request for several ranges gets the one that covers them. Of registry clients only stargz sends one, and it takes
+//! one part with more in it than it asked for; where a server refuses, it asks for that part itself. The whole, which a
+//! server may always send instead, is a layer that stargz has to wait for before it can read a file. One part is never
+//! more than the whole, so that nobody gains by asking for many.
 
 use http::HeaderMap;
 use http::header::{IF_RANGE, RANGE};
 
 use crate::mirror::RangeSpec;
 
-/// The one range that a GET asks for. `None` means the whole body: there is no range, or more than
-/// one, or one that this server does not understand, all of which RFC 9110 lets a server ignore.
+/// The range that a GET is given. `None` means the whole body: there is no range, or none that this
+/// server understands, which RFC 9110 lets a server ignore.
 ///
 /// With `If-Range`, the range counts only if that is the body's `etag`; a date never matches, since
 /// none is ever sent.
@@ -26,10 +31,16 @@ pub(super) fn requested(headers: &HeaderMap, etag: &str) -> Option<RangeSpec> {
 }
 
 fn parse(field: &str) -> Option<RangeSpec> {
-    let (unit, range) = field.split_once('=')?;
+    let (unit, ranges) = field.split_once('=')?;
     if !unit.trim().eq_ignore_ascii_case("bytes") {
         return None;
     }
+    let mut ranges = ranges.split(',').map(one);
+    let first = ranges.next()??;
+    ranges.try_fold(first, |all, next| cover(all, next?))
+}
+
+fn one(range: &str) -> Option<RangeSpec> {
     let (first, last) = range.trim_matches([' ', '\t']).split_once('-')?;
     match (first, last) {
         ("", "") => None,
@@ -44,6 +55,22 @@ fn parse(field: &str) -> Option<RangeSpec> {
             last: Some(number(last)?),
         }),
     }
+}
+
+/// The range from where the first of two begins to where the last of them ends. `None` where the size alone could tell
+/// that, or one of them is backwards.
+fn cover(a: RangeSpec, b: RangeSpec) -> Option<RangeSpec> {
+    let ends = |spec| match spec {
+        RangeSpec::From { first, last } if last.is_none_or(|last| first <= last) => {
+            Some((first, last))
+        }
+        _ => None,
+    };
+    let ((a, a_last), (b, b_last)) = (ends(a)?, ends(b)?);
+    Some(RangeSpec::From {
+        first: a.min(b),
+        last: a_last.zip(b_last).map(|(a, b)| a.max(b)),
+    })
 }
 
 /// Decimal digits; what does not fit lies beyond any body.
@@ -90,7 +117,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_one_range_of_bytes_is_ignored() {
+    fn several_ranges_are_covered_by_one() {
+        for (field, spec) in [
+            ("bytes=0-0,5-6", from(0, 6)),
+            ("bytes=5-6,0-0", from(0, 6)),
+            ("bytes=10-20, 12-15,\t30-40", from(10, 40)),
+            ("bytes=10-20,30-", from(10, None)),
+            ("bytes=30-,10-20", from(10, None)),
+            ("bytes=1-2,1-99999999999999999999", from(1, u64::MAX)),
+        ] {
+            assert_eq!(parse(field), spec, "{field}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_range_of_bytes_is_ignored() {
         for field in [
             "",
             "bytes",
@@ -101,8 +142,12 @@ mod tests {
             "bytes=1",
             "bytes=+1-2",
             "bytes=1-2-3",
-            "bytes=0-0,5-6",
             "bytes=0-,",
+            "bytes=,0-1",
+            "bytes=0-1,-7",
+            "bytes=0-1,7-5",
+            "bytes=7-5,0-1",
+            "bytes=0-1,x",
             "items=0-1",
             "bytes=0x1-2",
             "bytes=1 - 2",

@@ -85,13 +85,7 @@ async fn odd_ranges_get_the_whole_blob_or_a_416() {
     let client = forebay.client();
     let path = crate::harness::blob_path("library/app", &blob.digest);
     let whole = client.get(&path).await;
-    for range in [
-        "bytes=0-1,5-6",
-        "lines=1-2",
-        "bytes=abc",
-        "bytes=-",
-        "bytes",
-    ] {
+    for range in ["bytes=0-1,-6", "lines=1-2", "bytes=abc", "bytes=-", "bytes"] {
         let answer = client.range(&path, range).await;
         assert_eq!(
             (answer.status, answer.body.len()),
