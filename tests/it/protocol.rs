@@ -4,6 +4,7 @@
 //! real process. Compared are the whole head of each response, the bytes of each body, and what the upstream was asked
 //! for. What a client makes of an answer stands where it decides something.
 
+mod answer;
 mod buildkit;
 mod containerd;
 mod crane;
@@ -14,5 +15,6 @@ mod kaniko;
 mod lazy;
 mod oras;
 mod stage;
+mod story;
 mod transcript;
 mod wire;

@@ -6,10 +6,11 @@
 //! 200 turns them off for that body, a 206 is cut into chunks by its `Content-Length`.
 
 use bytes::Bytes;
-use forebay_loadtest::origin::{Fault, Flavour, Gate};
+use forebay_loadtest::origin::Flavour;
 use tokio::task::JoinSet;
 
 use super::stage::{Cost, Stage};
+use super::story::each;
 use super::transcript::Cache;
 use super::wire::Wire;
 
@@ -18,136 +19,52 @@ const MANIFESTS: &str = "
     > Host: {mirror}
     > User-Agent: containerd/v2.2.1
     > Accept: application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, */*
-    < HTTP/1.1 200 OK
-    < content-type: application/vnd.oci.image.index.v1+json
-    < cache-status: forebay; fwd=miss
-    < oci-namespace: docker.io
-    < docker-content-digest: {index}
-    < etag: \"{index}\"
-    < docker-distribution-api-version: registry/2.0
-    < content-length: {index.size}
-    < date: {date}
+    << 200 manifest index; fwd=miss
 
     > GET /v2/library/app/manifests/{index}?ns=docker.io HTTP/1.1
     > Host: {mirror}
     > User-Agent: containerd/v2.2.1
     > Accept: application/vnd.oci.image.index.v1+json, */*
     > Accept-Encoding: zstd;q=1.0, gzip;q=0.8, deflate;q=0.5
-    < HTTP/1.1 200 OK
-    < content-type: application/vnd.oci.image.index.v1+json
-    < cache-status: forebay; hit
-    < oci-namespace: docker.io
-    < docker-content-digest: {index}
-    < etag: \"{index}\"
-    < docker-distribution-api-version: registry/2.0
-    < content-length: {index.size}
-    < date: {date}
-    = index
+    << 200 manifest index; hit
 
     > GET /v2/library/app/manifests/{manifest}?ns=docker.io HTTP/1.1
     > Host: {mirror}
     > User-Agent: containerd/v2.2.1
     > Accept: application/vnd.oci.image.manifest.v1+json, */*
     > Accept-Encoding: zstd;q=1.0, gzip;q=0.8, deflate;q=0.5
-    < HTTP/1.1 200 OK
-    < content-type: application/vnd.oci.image.manifest.v1+json
-    < cache-status: forebay; fwd=miss
-    < oci-namespace: docker.io
-    < docker-content-digest: {manifest}
-    < etag: \"{manifest}\"
-    < docker-distribution-api-version: registry/2.0
-    < content-length: {manifest.size}
-    < date: {date}
-    = manifest
+    << 200 manifest manifest; fwd=miss
 ";
 
-/// One blob; `NAME` and `TYPE` are filled in.
+/// One blob.
 const BLOB: &str = "
     > GET /v2/library/app/blobs/{NAME}?ns=docker.io HTTP/1.1
     > Host: {mirror}
     > User-Agent: containerd/v2.2.1
-    > Accept: TYPE, */*
+    > Accept: {NAME.type}, */*
     > Accept-Encoding: zstd;q=1.0, gzip;q=0.8, deflate;q=0.5
-    < HTTP/1.1 200 OK
-    < content-type: application/octet-stream
-    < cache-status: forebay; fwd=miss
-    < oci-namespace: docker.io
-    < docker-content-digest: {NAME}
-    < etag: \"{NAME}\"
-    < accept-ranges: bytes
-    < x-content-type-options: nosniff
-    < docker-distribution-api-version: registry/2.0
-    < content-length: {NAME.size}
-    < date: {date}
-    = NAME
+    << 200 blob NAME; fwd=miss
 ";
 
-const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
-const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-
-fn blob(template: &str, name: &str, media_type: &str) -> String {
-    template.replace("NAME", name).replace("TYPE", media_type)
-}
+const BLOBS: [&str; 3] = ["config", "layer", "second"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pull_takes_nothing_encoded_and_one_body_of_everything() {
     let stage = Stage::image(Flavour::Oci).await;
-    for cache in [Cache::Cold, Cache::Warm] {
-        stage.play(cache, MANIFESTS).await;
-        tokio::join!(
-            stage.play(cache, blob(BLOB, "config", CONFIG_TYPE)),
-            stage.play(cache, blob(BLOB, "layer", LAYER_TYPE)),
-            stage.play(cache, blob(BLOB, "second", LAYER_TYPE)),
-        );
-        if cache == Cache::Cold {
-            assert_eq!(stage.cost(), Cost::of_a_pull());
-            stage.settle(&["config", "layer", "second"]).await;
-        }
-    }
-    stage.cost_nothing();
+    let steps: [&[String]; 2] = [&[MANIFESTS.to_owned()], &each(BLOB, BLOBS)];
+    stage.pull(&steps, &BLOBS).await;
 }
 
-/// The same blob as a client with parallel fetches asks for it first.
-const RANGED_BLOB: &str = "
-    > GET /v2/library/app/blobs/{NAME}?ns=docker.io HTTP/1.1
-    > Host: {mirror}
-    > User-Agent: containerd/v2.2.1
-    > Accept: TYPE, */*
-    > Accept-Encoding: zstd;q=1.0, gzip;q=0.8, deflate;q=0.5
-    > Range: bytes=0-
-    < HTTP/1.1 206 Partial Content
-    < content-type: application/octet-stream
-    < cache-status: forebay; fwd=miss
-    < oci-namespace: docker.io
-    < docker-content-digest: {NAME}
-    < etag: \"{NAME}\"
-    < accept-ranges: bytes
-    < x-content-type-options: nosniff
-    < content-range: bytes 0-{NAME.last}/{NAME.size}
-    < docker-distribution-api-version: registry/2.0
-    < content-length: {NAME.size}
-    < date: {date}
-    = NAME
-";
-
+/// The same as a client with parallel fetches asks for it first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_range_from_zero_gets_a_manifest_whole_and_a_blob_as_a_part() {
     let stage = Stage::image(Flavour::Oci).await;
     let encodings = "deflate;q=0.5\n";
-    let ranged = MANIFESTS.replace(encodings, &format!("{encodings}    > Range: bytes=0-\n"));
-    for cache in [Cache::Cold, Cache::Warm] {
-        stage.play(cache, &ranged).await;
-        tokio::join!(
-            stage.play(cache, blob(RANGED_BLOB, "config", CONFIG_TYPE)),
-            stage.play(cache, blob(RANGED_BLOB, "layer", LAYER_TYPE)),
-            stage.play(cache, blob(RANGED_BLOB, "second", LAYER_TYPE)),
-        );
-        if cache == Cache::Cold {
-            assert_eq!(stage.cost(), Cost::of_a_pull());
-            stage.settle(&["config", "layer", "second"]).await;
-        }
-    }
-    stage.cost_nothing();
+    let with_range = format!("{encodings}    > Range: bytes=0-\n");
+    let ranged = |transcript: &str| transcript.replace(encodings, &with_range);
+    let blob = ranged(BLOB).replace("200 blob NAME", "206 blob NAME 0-{NAME.last}");
+    let steps: [&[String]; 2] = [&[ranged(MANIFESTS)], &each(&blob, BLOBS)];
+    stage.pull(&steps, &BLOBS).await;
 }
 
 /// Several pieces of the mirror's, and no multiple of a chunk.
@@ -160,12 +77,12 @@ async fn chunk(stage: &Stage, first: usize) -> (String, String, Bytes) {
     let layer = stage.blob("layer");
     let mut wire = Wire::open(&stage.forebay).await;
     let address = stage.forebay.address;
-    let digest = &layer.digest;
+    let (digest, media_type) = (&layer.digest, &layer.media_type);
     wire.send(format!(
         "GET /v2/library/app/blobs/{digest}?ns=docker.io HTTP/1.1\r\n\
          Host: {address}\r\n\
          User-Agent: containerd/v2.2.1\r\n\
-         Accept: {LAYER_TYPE}, */*\r\n\
+         Accept: {media_type}, */*\r\n\
          Accept-Encoding: zstd;q=1.0, gzip;q=0.8, deflate;q=0.5\r\n\
          Range: bytes={first}-\r\n\r\n"
     ))
@@ -228,48 +145,20 @@ const RESUME: &str = "
     > Accept: application/vnd.oci.image.layer.v1.tar+gzip, */*
     > Accept-Encoding: zstd;q=1.0, gzip;q=0.8, deflate;q=0.5
     > Range: bytes=1000000-
-    < HTTP/1.1 206 Partial Content
-    < content-type: application/octet-stream
-    < cache-status: forebay; fwd=miss; collapsed
-    < oci-namespace: docker.io
-    < docker-content-digest: {layer}
-    < etag: \"{layer}\"
-    < accept-ranges: bytes
-    < x-content-type-options: nosniff
-    < content-range: bytes 1000000-{layer.last}/{layer.size}
-    < docker-distribution-api-version: registry/2.0
-    < content-length: 2000000
-    < date: {date}
-    = layer 1000000-2999999
+    << 206 blob layer 1000000-{layer.last}; fwd=miss; collapsed
 ";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resume_joins_what_the_cut_request_began() {
     let stage = Stage::layer(3_000_000).await;
-    let gate = Gate::new();
-    let digest = &stage.blob("layer").digest;
-    stage
-        .origin
-        .on_body(digest)
-        .once(Fault::HoldAt(2_000_000, gate.clone()));
-    let mut wire = Wire::open(&stage.forebay).await;
-    wire.send(format!(
-        "GET /v2/library/app/blobs/{digest}?ns=docker.io HTTP/1.1\r\nHost: {}\r\n\r\n",
-        stage.forebay.address
-    ))
-    .await;
-    let head = wire.head().await;
-    assert_eq!(head.length(), 3_000_000);
-    let before = wire.body(1_000_000).await;
-    assert!(before == stage.contents["layer"].slice(..1_000_000));
+    let (wire, gate) = stage.begin_layer("?ns=docker.io", 1_000_000).await;
     wire.reset();
     let ((), ()) = tokio::join!(stage.play(Cache::Cold, RESUME), async {
         gate.reached(1).await;
         gate.release();
     });
     stage.settle(&["layer"]).await;
-    stage.play(Cache::Warm, RESUME).await;
-    stage.cost_nothing();
+    stage.warm(RESUME).await;
 }
 
 /// A registry that is not configured: 404, so that containerd goes on to the next host of its `hosts.toml`.
@@ -298,49 +187,26 @@ const BY_DIGEST: &str = "
     > Host: {mirror}
     > User-Agent: containerd/v2.2.1
     > Accept: */*
-    < HTTP/1.1 200 OK
-    < content-type: application/octet-stream
-    < cache-status: forebay; fwd=miss
-    < oci-namespace: docker.io
-    < docker-content-digest: {layer}
-    < etag: \"{layer}\"
-    < accept-ranges: bytes
-    < x-content-type-options: nosniff
-    < docker-distribution-api-version: registry/2.0
-    < content-length: {layer.size}
-    < date: {date}
+    << 200 blob layer; fwd=miss
 ";
 
 /// A redirected HEAD tells no size. The mirror asked the same HEAD once more before it asked for the first byte.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_by_digest_asks_for_the_size_first() {
     let stage = Stage::image(Flavour::Oci).await;
-    for cache in [Cache::Cold, Cache::Warm] {
-        stage.play(cache, BY_DIGEST).await;
-        stage
-            .play(
-                cache,
-                blob(BLOB, "layer", "").replace("Accept: , */*", "Accept: */*"),
-            )
-            .await;
-        if cache == Cache::Cold {
-            for r in stage.origin.requests() {
-                println!(
-                    "{:?} {} {} {:?} {:?} {:?}",
-                    r.kind, r.method, r.target, r.range, r.status, r.span
-                );
-            }
-            // Docker Hub redirects a HEAD too, so the size is asked for with the first byte.
-            assert_eq!(
-                stage.cost(),
-                Cost {
-                    blob_heads: 1,
-                    bodies: 2,
-                    ..Cost::default()
-                }
-            );
-            stage.settle(&["layer"]).await;
+    let get = BLOB.replace("NAME", "layer");
+    let get = get.replace("Accept: {layer.type}, */*", "Accept: */*");
+    let fetch = [BY_DIGEST, &get].concat();
+    stage.play(Cache::Cold, &fetch).await;
+    // Docker Hub redirects a HEAD too, so the size is asked for with the first byte.
+    assert_eq!(
+        stage.cost(),
+        Cost {
+            blob_heads: 1,
+            bodies: 2,
+            ..Cost::default()
         }
-    }
-    stage.cost_nothing();
+    );
+    stage.settle(&["layer"]).await;
+    stage.warm(&fetch).await;
 }

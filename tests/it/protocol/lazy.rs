@@ -14,225 +14,120 @@ use super::transcript::Cache;
 const LARGE: u64 = 40_000_000;
 
 /// stargz: a probe of two bytes that follows redirects, HEAD for the size, then the footer.
-const STARGZ: &str = r#"
+const STARGZ: &str = r"
     > GET /v2/library/app/blobs/{layer}?ns=docker.io HTTP/1.1
     > Host: {mirror}
     > User-Agent: Go-http-client/1.1
     > Range: bytes=0-1
-    < HTTP/1.1 206 Partial Content
-    < content-type: application/octet-stream
-    < cache-status: forebay; fwd=miss; detail=unverified
-    < oci-namespace: docker.io
-    < docker-content-digest: {layer}
-    < etag: "{layer}"
-    < accept-ranges: bytes
-    < x-content-type-options: nosniff
-    < content-range: bytes 0-1/{layer.size}
-    < docker-distribution-api-version: registry/2.0
-    < content-length: 2
-    < date: {date}
-    = layer 0-1
+    << 206 blob layer 0-1; fwd=miss; detail=unverified
 
     > HEAD /v2/library/app/blobs/{layer}?ns=docker.io HTTP/1.1
     > Host: {mirror}
     > User-Agent: Go-http-client/1.1
-    < HTTP/1.1 200 OK
-    < content-type: application/octet-stream
-    < cache-status: forebay; fwd=miss; collapsed
-    < oci-namespace: docker.io
-    < docker-content-digest: {layer}
-    < etag: "{layer}"
-    < accept-ranges: bytes
-    < x-content-type-options: nosniff
-    < docker-distribution-api-version: registry/2.0
-    < content-length: {layer.size}
-    < date: {date}
+    << 200 blob layer; fwd=miss; collapsed
 
     > GET /v2/library/app/blobs/{layer}?ns=docker.io HTTP/1.1
     > Host: {mirror}
     > User-Agent: Go-http-client/1.1
     > Accept-Encoding: identity
     > Range: bytes=39950000-39999999
-    < HTTP/1.1 206 Partial Content
-    < content-type: application/octet-stream
-    < cache-status: forebay; fwd=miss; detail=unverified
-    < oci-namespace: docker.io
-    < docker-content-digest: {layer}
-    < etag: "{layer}"
-    < accept-ranges: bytes
-    < x-content-type-options: nosniff
-    < content-range: bytes 39950000-39999999/{layer.size}
-    < docker-distribution-api-version: registry/2.0
-    < content-length: 50000
-    < date: {date}
-    = layer 39950000-39999999
-"#;
+    << 206 blob layer 39950000-39999999; fwd=miss; detail=unverified
+";
 
 /// stargz again, which asks for all that it lacks at once. It takes what comes: the parts in a multipart body, one part
 /// that has them all, or with a 200 the whole layer, which it reads to the end before it goes on. A 400 has it ask again,
 /// for one part that has them all.
-const SEVERAL: &str = r#"
+const SEVERAL: &str = r"
     > GET /v2/library/app/blobs/{layer}?ns=docker.io HTTP/1.1
     > Host: {mirror}
     > User-Agent: Go-http-client/1.1
     > Accept-Encoding: identity
     > Range: bytes=20000000-20049999,20100000-20149999
-    < HTTP/1.1 206 Partial Content
-    < content-type: application/octet-stream
-    < cache-status: forebay; fwd=miss; detail=unverified
-    < oci-namespace: docker.io
-    < docker-content-digest: {layer}
-    < etag: "{layer}"
-    < accept-ranges: bytes
-    < x-content-type-options: nosniff
-    < content-range: bytes 20000000-20149999/{layer.size}
-    < docker-distribution-api-version: registry/2.0
-    < content-length: 150000
-    < date: {date}
-    = layer 20000000-20149999
-"#;
+    << 206 blob layer 20000000-20149999; fwd=miss; detail=unverified
+";
 
 /// SOCI: HEAD for the size and for `Accept-Ranges`, a probe, then spans, several at once.
-const SOCI: &str = r#"
+const SOCI: &str = r"
     > HEAD /v2/library/app/blobs/{layer} HTTP/1.1
     > Host: {mirror}
     > User-Agent: soci-snapshotter/v0.11.1
-    < HTTP/1.1 200 OK
-    < content-type: application/octet-stream
-    < cache-status: forebay; fwd=miss
-    < oci-namespace: docker.io
-    < docker-content-digest: {layer}
-    < etag: "{layer}"
-    < accept-ranges: bytes
-    < x-content-type-options: nosniff
-    < docker-distribution-api-version: registry/2.0
-    < content-length: {layer.size}
-    < date: {date}
+    << 200 blob layer; fwd=miss
 
     > GET /v2/library/app/blobs/{layer} HTTP/1.1
     > Host: {mirror}
     > User-Agent: soci-snapshotter/v0.11.1
     > Range: bytes=0-1
-    < HTTP/1.1 206 Partial Content
-    < content-type: application/octet-stream
-    < cache-status: forebay; fwd=miss; detail=unverified
-    < oci-namespace: docker.io
-    < docker-content-digest: {layer}
-    < etag: "{layer}"
-    < accept-ranges: bytes
-    < x-content-type-options: nosniff
-    < content-range: bytes 0-1/{layer.size}
-    < docker-distribution-api-version: registry/2.0
-    < content-length: 2
-    < date: {date}
-    = layer 0-1
-"#;
+    << 206 blob layer 0-1; fwd=miss; detail=unverified
+";
 
 /// A bounded part, as SOCI asks for a span.
-const SPAN: &str = r#"
+const SPAN: &str = r"
     > GET /v2/library/app/blobs/{layer} HTTP/1.1
     > Host: {mirror}
     > User-Agent: soci-snapshotter/v0.11.1
     > Accept-Encoding: identity
     > Range: bytes=FIRST-LAST
-    < HTTP/1.1 206 Partial Content
-    < content-type: application/octet-stream
-    < cache-status: forebay; fwd=miss; detail=unverified
-    < oci-namespace: docker.io
-    < docker-content-digest: {layer}
-    < etag: "{layer}"
-    < accept-ranges: bytes
-    < x-content-type-options: nosniff
-    < content-range: bytes FIRST-LAST/{layer.size}
-    < docker-distribution-api-version: registry/2.0
-    < content-length: LENGTH
-    < date: {date}
-    = layer FIRST-LAST
-"#;
+    << 206 blob layer FIRST-LAST; fwd=miss; detail=unverified
+";
 
 /// nydus: HEAD for the size, then bounded parts, which it assumes to be just that. Its headers are in lower case.
-const NYDUS: &str = r#"
+const NYDUS: &str = r"
     > HEAD /v2/library/app/blobs/{layer} HTTP/1.1
     > accept: */*
     > host: {mirror}
-    < HTTP/1.1 200 OK
-    < content-type: application/octet-stream
-    < cache-status: forebay; fwd=miss
-    < oci-namespace: docker.io
-    < docker-content-digest: {layer}
-    < etag: "{layer}"
-    < accept-ranges: bytes
-    < x-content-type-options: nosniff
-    < docker-distribution-api-version: registry/2.0
-    < content-length: {layer.size}
-    < date: {date}
+    << 200 blob layer; fwd=miss
 
     > GET /v2/library/app/blobs/{layer} HTTP/1.1
     > range: bytes=39000000-39999999
     > accept: */*
     > host: {mirror}
-    < HTTP/1.1 206 Partial Content
-    < content-type: application/octet-stream
-    < cache-status: forebay; fwd=miss; detail=unverified
-    < oci-namespace: docker.io
-    < docker-content-digest: {layer}
-    < etag: "{layer}"
-    < accept-ranges: bytes
-    < x-content-type-options: nosniff
-    < content-range: bytes 39000000-39999999/{layer.size}
-    < docker-distribution-api-version: registry/2.0
-    < content-length: 1000000
-    < date: {date}
-    = layer 39000000-39999999
-"#;
+    << 206 blob layer 39000000-39999999; fwd=miss; detail=unverified
+";
 
 /// overlaybd: one byte to see whether it has to log in, again one byte for the size (the number after the slash), then
 /// bounded parts. Its keep-alive is said aloud.
-const OVERLAYBD: &str = r#"
+const OVERLAYBD: &str = r"
     > GET /v2/library/app/blobs/{layer} HTTP/1.1
     > Host: {mirror}
     > Range: bytes=0-0
     > User-Agent: overlaybd/1.0.15
     > Connection: keep-alive
-    < HTTP/1.1 206 Partial Content
-    < content-type: application/octet-stream
-    < cache-status: forebay; fwd=miss; detail=unverified
-    < oci-namespace: docker.io
-    < docker-content-digest: {layer}
-    < etag: "{layer}"
-    < accept-ranges: bytes
-    < x-content-type-options: nosniff
-    < content-range: bytes 0-0/{layer.size}
-    < docker-distribution-api-version: registry/2.0
-    < content-length: 1
-    < date: {date}
-    = layer 0-0
+    << 206 blob layer 0-0; fwd=miss; detail=unverified
 
     > GET /v2/library/app/blobs/{layer} HTTP/1.1
     > Host: {mirror}
     > Range: bytes=39999488-39999999
     > User-Agent: overlaybd/1.0.15
     > Connection: keep-alive
-    < HTTP/1.1 206 Partial Content
-    < content-type: application/octet-stream
-    < cache-status: forebay; fwd=miss; detail=unverified
-    < oci-namespace: docker.io
-    < docker-content-digest: {layer}
-    < etag: "{layer}"
-    < accept-ranges: bytes
-    < x-content-type-options: nosniff
-    < content-range: bytes 39999488-39999999/{layer.size}
-    < docker-distribution-api-version: registry/2.0
-    < content-length: 512
-    < date: {date}
-    = layer 39999488-39999999
-"#;
+    << 206 blob layer 39999488-39999999; fwd=miss; detail=unverified
+";
+
+/// overlaybd again: the same probe, and then a GET of all of it.
+const OVERLAYBD_WHOLE: &str = r"
+    > GET /v2/library/app/blobs/{layer} HTTP/1.1
+    > Host: {mirror}
+    > Range: bytes=0-0
+    > User-Agent: overlaybd/1.0.15
+    > Connection: keep-alive
+    << 206 blob layer 0-0; fwd=miss; detail=unverified
+
+    > GET /v2/library/app/blobs/{layer} HTTP/1.1
+    > Host: {mirror}
+    > User-Agent: overlaybd/1.0.15
+    > Connection: keep-alive
+    << 200 blob layer; fwd=miss; collapsed
+";
 
 /// Has the upstream hold the layer after two bytes: whatever is answered then, the layer has not come.
 fn hold(stage: &Stage) -> Gate {
+    hold_at(stage, 2)
+}
+
+/// Has the upstream hold the body that has this byte of the layer.
+fn hold_at(stage: &Stage, byte: u64) -> Gate {
     let gate = Gate::new();
     let digest = &stage.blob("layer").digest;
-    let fault = Fault::HoldByte(2, gate.clone());
+    let fault = Fault::HoldByte(byte, gate.clone());
     stage.origin.on_body(digest).once(fault);
     gate
 }
@@ -249,8 +144,7 @@ async fn lazily(stage: &Stage, script: &str) {
     stage.play(Cache::Cold, script).await;
     let_go(&gate).await;
     stage.settle(&["layer"]).await;
-    stage.play(Cache::Warm, script).await;
-    stage.cost_nothing();
+    stage.warm(script).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -315,7 +209,10 @@ async fn a_span_of_a_layer_whose_size_nothing_tells_comes_before_the_layer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_span_of_a_small_layer_whose_size_nothing_tells_costs_one_request() {
     let stage = Stage::layer(300_000).await;
+    let gate = hold_at(&stage, 250_000);
     stage.play(Cache::Cold, span(200_000..250_000)).await;
+    let_go(&gate).await;
+    stage.until_filled().await;
     assert_eq!(stage.cost().bodies, 1);
     stage.settle(&["layer"]).await;
 }
@@ -328,4 +225,21 @@ async fn nydus_has_the_tail_of_a_large_layer_before_the_layer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn overlaybd_learns_the_size_from_one_byte_and_has_the_tail_before_the_layer() {
     lazily(&Stage::pulled_layer(LARGE).await, OVERLAYBD).await;
+}
+
+/// The probe begins what the GET then reads, whether the size was known or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn overlaybd_has_the_whole_layer_for_one_body_after_its_probe() {
+    for stage in [Stage::pulled_layer(LARGE).await, Stage::layer(LARGE).await] {
+        let gate = hold(&stage);
+        let follows = stage
+            .forebay
+            .until_metric("forebay_followers_total", "", |readers| readers > 0.5);
+        let ((), ()) = tokio::join!(stage.play(Cache::Cold, OVERLAYBD_WHOLE), async {
+            follows.await;
+            gate.release();
+        });
+        stage.settle(&["layer"]).await;
+        stage.warm(OVERLAYBD_WHOLE).await;
+    }
 }

@@ -32,12 +32,12 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    /// One platform of an image of two: index and manifest, and each of three blobs once. No HEAD: one of a tag that was
+    /// One platform of an image of two: index and manifest, and each of its blobs once. No HEAD: one of a tag that was
     /// never seen fetches what it is, which its client asks for next.
-    pub(super) fn of_a_pull() -> Self {
+    pub(super) fn of_a_pull(blobs: usize) -> Self {
         Self {
             manifest_gets: 2,
-            bodies: 3,
+            bodies: blobs as u64,
             ..Self::default()
         }
     }
@@ -136,11 +136,12 @@ impl Stage {
     ) -> Self {
         // However long the replay takes, a tag is asked for once.
         let forebay = setup.config("[tags]\nfresh_for = \"1h\"").start().await;
-        let mut names = Vec::new();
+        let mut names = vec![("namespace".to_owned(), "docker.io".to_owned())];
         let mut contents = HashMap::new();
         for (name, descriptor) in manifests.iter().chain(&blobs) {
             let digest = descriptor.digest.as_str();
             names.push(((*name).to_owned(), digest.to_owned()));
+            names.push((format!("{name}.type"), descriptor.media_type.clone()));
             names.push((format!("{name}.tag"), digest.replace(':', "-")));
             names.push((format!("{name}.size"), descriptor.size.to_string()));
             names.push((format!("{name}.last"), (descriptor.size - 1).to_string()));
@@ -156,10 +157,15 @@ impl Stage {
         .at_its_address()
     }
 
-    fn at_its_address(mut self) -> Self {
-        self.names.retain(|(name, _)| name != "mirror");
+    fn at_its_address(self) -> Self {
         let address = self.forebay.address.to_string();
-        self.names.push(("mirror".to_owned(), address));
+        self.named("mirror", &address)
+    }
+
+    /// The same, where `{name}` stands for `value`.
+    pub(super) fn named(mut self, name: &str, value: &str) -> Self {
+        self.names.retain(|(known, _)| known != name);
+        self.names.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -221,7 +227,8 @@ impl Stage {
         self.origin.reset();
     }
 
-    async fn until_filled(&self) {
+    /// Waits until what was begun is in the cache.
+    pub(super) async fn until_filled(&self) {
         self.forebay
             .until_metric("forebay_fills_running", "", |running| running < 0.5)
             .await;

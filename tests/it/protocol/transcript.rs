@@ -2,13 +2,15 @@
 //!
 //! A transcript is text as a capture shows it. Lines that begin with `>` go out, each ended by CRLF, in their order; those
 //! with `<` are the whole head that has to come back, to the letter; `=` says what the body is: a content of the stage by
-//! its name, a part of one (`layer 0-499`), plain text, or `@` and a word that is in it. `{name}` stands for what is known at run time only. A response
+//! its name, a part of one (`layer 0-499`), plain text, or `@` and a word that is in it. `<<` is an answer that many
+//! transcripts have, head and body, by its name in `answer`. `{name}` stands for what is known at run time only. A response
 //! that says `connection: close` ends the connection; the next exchange opens another one, as its client does.
 //!
 //! Played warm, a transcript is the same but for one line: every `cache-status` is a hit.
 
 use bytes::Bytes;
 
+use super::answer::written_out;
 use super::stage::Stage;
 use super::wire::{End, Wire};
 
@@ -31,7 +33,8 @@ impl Stage {
     /// Plays a transcript, in order, on as few connections as its client would.
     pub(super) async fn play(&self, cache: Cache, transcript: impl AsRef<str>) {
         let mut wire = None;
-        for exchange in parse(transcript.as_ref()) {
+        let transcript = self.known(&written_out(&self.known(transcript.as_ref())));
+        for exchange in parse(&transcript) {
             let mut open = match wire.take() {
                 Some(open) => open,
                 None => Wire::open(&self.forebay).await,
@@ -46,11 +49,11 @@ impl Stage {
 
     /// Plays one exchange, and says whether the connection goes on.
     async fn exchange(&self, wire: &mut Wire, cache: Cache, exchange: &Exchange) -> bool {
-        let mut request = self.known(&exchange.request.join("\r\n"));
+        let mut request = exchange.request.join("\r\n");
         request.push_str("\r\n\r\n");
         wire.send(&request).await;
         let head = wire.head().await;
-        let expected = self.known(&expected(&exchange.response, cache).join("\n"));
+        let expected = expected(&exchange.response, cache).join("\n");
         assert_eq!(head.text(), expected, "in answer to\n{request}");
         let length = match (&exchange.body, request.starts_with("HEAD ")) {
             (None, _) | (_, true) => 0,
