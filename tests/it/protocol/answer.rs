@@ -1,7 +1,8 @@
 //! The answers to a pull, said in short in a transcript and written out here, to the letter.
 //!
 //! `<< pong`, `<< 200 manifest index; fwd=miss`, `<< 200 blob layer; hit`, `<< 206 blob layer 0-499; hit`: which head,
-//! of which content, which part of it, and what `Cache-Status` says. A GET gets that content as its body, a HEAD gets
+//! of which content, which part of it, and what `Cache-Status` says. `<< 404 absent 181` is a manifest that its upstream
+//! does not have, told in 181 bytes. A GET gets that content as its body, a HEAD gets
 //! none; who asks to have the connection closed is told that it will be.
 
 const PONG: &str = "
@@ -57,6 +58,16 @@ const PART: &str = r#"
     = NAME RANGE
 "#;
 
+const ABSENT: &str = "
+    < HTTP/1.1 404 Not Found
+    < content-type: application/json
+    < oci-namespace: {namespace}
+    < docker-distribution-api-version: registry/2.0
+    < content-length: LENGTH
+    < date: {date}
+    = @MANIFEST_UNKNOWN
+";
+
 /// A transcript with every answer written out.
 pub(super) fn written_out(transcript: &str) -> String {
     let mut out = Vec::new();
@@ -81,18 +92,19 @@ pub(super) fn written_out(transcript: &str) -> String {
 fn answer(short: &str, request: &[&str]) -> Vec<String> {
     let (what, cache) = short.split_once("; ").unwrap_or((short, ""));
     let words: Vec<_> = what.split(' ').collect();
-    let (template, name, part) = match words[..] {
-        ["pong"] => (PONG, "", ""),
-        ["200", "manifest", name] => (MANIFEST, name, ""),
-        ["200", "blob", name] => (BLOB, name, ""),
-        ["206", "blob", name, part] => (PART, name, part),
+    let (template, name, part, length) = match words[..] {
+        ["pong"] => (PONG, "", "", String::new()),
+        ["200", "manifest", name] => (MANIFEST, name, "", String::new()),
+        ["200", "blob", name] => (BLOB, name, "", String::new()),
+        ["206", "blob", name, part] => (PART, name, part, length(part).to_string()),
+        ["404", "absent", length] => (ABSENT, "", "", length.to_owned()),
         _ => panic!("no answer is called `{short}`"),
     };
     let text = template
         .replace("NAME", name)
         .replace("CACHE", cache)
         .replace("RANGE", part)
-        .replace("LENGTH", &length(part).to_string());
+        .replace("LENGTH", &length);
     let has_body = !request[0].starts_with("> HEAD ");
     let closes = request.contains(&"> Connection: close");
     let mut lines = Vec::new();
@@ -109,8 +121,7 @@ fn answer(short: &str, request: &[&str]) -> Vec<String> {
 
 /// How many bytes `first-last` are.
 fn length(part: &str) -> u64 {
-    part.split_once('-').map_or(0, |(first, last)| {
-        let number = |text: &str| text.parse::<u64>().expect("a part is `first-last`");
-        number(last) + 1 - number(first)
-    })
+    let (first, last) = part.split_once('-').expect("a part is `first-last`");
+    let number = |text: &str| text.parse::<u64>().expect("a part is in numbers");
+    number(last) + 1 - number(first)
 }

@@ -84,16 +84,19 @@ const NYDUS: &str = r"
     << 206 blob layer 39000000-39999999; fwd=miss; detail=unverified
 ";
 
-/// overlaybd: one byte to see whether it has to log in, again one byte for the size (the number after the slash), then
-/// bounded parts. Its keep-alive is said aloud.
-const OVERLAYBD: &str = r"
+/// overlaybd: one byte to see whether it has to log in, again one byte for the size (the number after the slash). Its
+/// keep-alive is said aloud.
+const PROBE: &str = r"
     > GET /v2/library/app/blobs/{layer} HTTP/1.1
     > Host: {mirror}
     > Range: bytes=0-0
     > User-Agent: overlaybd/1.0.15
     > Connection: keep-alive
     << 206 blob layer 0-0; fwd=miss; detail=unverified
+";
 
+/// overlaybd then, for what is read of the layer.
+const TAIL: &str = r"
     > GET /v2/library/app/blobs/{layer} HTTP/1.1
     > Host: {mirror}
     > Range: bytes=39999488-39999999
@@ -102,15 +105,8 @@ const OVERLAYBD: &str = r"
     << 206 blob layer 39999488-39999999; fwd=miss; detail=unverified
 ";
 
-/// overlaybd again: the same probe, and then a GET of all of it.
-const OVERLAYBD_WHOLE: &str = r"
-    > GET /v2/library/app/blobs/{layer} HTTP/1.1
-    > Host: {mirror}
-    > Range: bytes=0-0
-    > User-Agent: overlaybd/1.0.15
-    > Connection: keep-alive
-    << 206 blob layer 0-0; fwd=miss; detail=unverified
-
+/// overlaybd then, for all of the layer.
+const WHOLE: &str = r"
     > GET /v2/library/app/blobs/{layer} HTTP/1.1
     > Host: {mirror}
     > User-Agent: overlaybd/1.0.15
@@ -224,22 +220,24 @@ async fn nydus_has_the_tail_of_a_large_layer_before_the_layer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn overlaybd_learns_the_size_from_one_byte_and_has_the_tail_before_the_layer() {
-    lazily(&Stage::pulled_layer(LARGE).await, OVERLAYBD).await;
+    let script = [PROBE, TAIL].concat();
+    lazily(&Stage::pulled_layer(LARGE).await, &script).await;
 }
 
 /// The probe begins what the GET then reads, whether the size was known or not.
 #[tokio::test(flavor = "multi_thread")]
 async fn overlaybd_has_the_whole_layer_for_one_body_after_its_probe() {
+    let script = [PROBE, WHOLE].concat();
     for stage in [Stage::pulled_layer(LARGE).await, Stage::layer(LARGE).await] {
         let gate = hold(&stage);
         let follows = stage
             .forebay
             .until_metric("forebay_followers_total", "", |readers| readers > 0.5);
-        let ((), ()) = tokio::join!(stage.play(Cache::Cold, OVERLAYBD_WHOLE), async {
+        let ((), ()) = tokio::join!(stage.play(Cache::Cold, &script), async {
             follows.await;
             gate.release();
         });
         stage.settle(&["layer"]).await;
-        stage.warm(OVERLAYBD_WHOLE).await;
+        stage.warm(&script).await;
     }
 }

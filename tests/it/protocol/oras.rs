@@ -64,26 +64,14 @@ const REFERRERS: &str = r"
     > Host: {mirror}
     > User-Agent: oras/1.3.0
     > Accept-Encoding: gzip
-    < HTTP/1.1 404 Not Found
-    < content-type: application/json
-    < oci-namespace: docker.io
-    < docker-distribution-api-version: registry/2.0
-    < content-length: 181
-    < date: {date}
-    = @MANIFEST_UNKNOWN
+    << 404 absent 181
 
     > GET /v2/library/app/manifests/{index.tag} HTTP/1.1
     > Host: {mirror}
     > User-Agent: oras/1.3.0
     > Accept: application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, application/vnd.oci.artifact.manifest.v1+json
     > Accept-Encoding: gzip
-    < HTTP/1.1 404 Not Found
-    < content-type: application/json
-    < oci-namespace: docker.io
-    < docker-distribution-api-version: registry/2.0
-    < content-length: 177
-    < date: {date}
-    = @MANIFEST_UNKNOWN
+    << 404 absent 177
 ";
 
 #[tokio::test(flavor = "multi_thread")]
