@@ -1,7 +1,16 @@
 //! Every way in which a client says which registry it means, and that none is mistaken for another.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use forebay_loadtest::origin::{Descriptor, Origin};
 use http::{Method, StatusCode};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use crate::harness::{Forebay, Setup, blob_path, plain_origin};
 
@@ -185,4 +194,94 @@ async fn what_is_not_configured_is_refused_with_what_to_add() {
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
     assert_eq!(unknown.header("oci-namespace"), "other.example");
     assert_eq!(world.hub.counts().total(), 0);
+}
+
+/// Puts TLS before an origin, at a port of 127.0.0.1. The certificate's authority is in `authority.pem` beside it.
+async fn behind_tls(origin: &Origin) -> u16 {
+    let pem = |name: &str| tls_fixture(name);
+    let certificates = CertificateDer::pem_file_iter(pem("server.pem")).unwrap();
+    let certificates = certificates.collect::<Result<Vec<_>, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_file(pem("server.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let target = origin.registry_url();
+    let target = target.strip_prefix("http://").unwrap().to_owned();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let (acceptor, target) = (acceptor.clone(), target.clone());
+            tokio::spawn(async move {
+                let mut outside = acceptor.accept(socket).await?;
+                let mut inside = TcpStream::connect(target).await?;
+                copy_bidirectional(&mut outside, &mut inside).await
+            });
+        }
+    });
+    port
+}
+
+fn tls_fixture(name: &str) -> PathBuf {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/upstream/tests/tls");
+    fixtures.join(name)
+}
+
+/// A family is each fetched from its own host, over TLS, so its member here is an address.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_of_a_family_is_reached_however_it_is_named_and_nothing_beside_it() {
+    let (hub, in_hub) = origin(1).await;
+    let (member, blob) = origin(2).await;
+    let port = behind_tls(&member).await;
+    let registry = format!("127.0.0.1:{port}");
+    let family = format!(
+        "[upstreams.\"127.*.0.1:{port}\"]\nca_file = {:?}\nallow_private = true",
+        tls_fixture("authority.pem")
+    );
+    let forebay = Setup::new(&hub).config(&family).start().await;
+    let client = forebay.client();
+    let digest = &blob.digest;
+    for (path, headers) in [
+        (format!("/v2/org/app/blobs/{digest}?ns={registry}"), &[][..]),
+        (
+            format!("/v2/org/app/blobs/{digest}"),
+            &[("oci-namespace", registry.as_str())],
+        ),
+        (format!("/v2/{registry}/org/app/blobs/{digest}"), &[]),
+        (format!("/v2/_/{registry}/app/blobs/{digest}"), &[]),
+        (format!("/{registry}/v2/org/app/blobs/{digest}"), &[]),
+        (
+            format!("/v2/{registry}/app/blobs/{digest}?ns={registry}"),
+            &[],
+        ),
+    ] {
+        let answer = client.ask(Method::GET, &path, headers).await;
+        assert!(answer.is_exactly(digest), "{path}: {}", answer.text());
+        assert_eq!(answer.header("oci-namespace"), registry, "{path}");
+    }
+    assert!(member.counts().total() > 0);
+    assert_eq!(hub.counts().total(), 0);
+    let asked = member.counts().total();
+    for beside in [
+        format!("127.0.0.2:{port}"),
+        format!("127.0.0.1.example:{port}"),
+        format!("x.127.0.0.1:{port}"),
+        "127.0.0.1".to_owned(),
+        format!("127.0.0.1:{}", port ^ 1),
+    ] {
+        let answer = client
+            .get(&format!("/v2/app/blobs/{digest}?ns={beside}"))
+            .await;
+        let found = (answer.status.as_u16(), answer.code());
+        assert_eq!(found, (404, "NAME_UNKNOWN".to_owned()), "{beside}");
+        assert!(answer.text().contains("[upstreams."), "{}", answer.text());
+    }
+    assert_eq!(member.counts().total(), asked);
+    let in_hub = client.blob("app", &in_hub.digest).await;
+    assert_eq!(in_hub.header("oci-namespace"), "docker.io");
 }
