@@ -222,15 +222,15 @@ impl Store {
             .await
     }
 
-    /// The registries that have tag records, in order, at most `count`.
+    /// The registries of which a manifest is here, in order, at most `count`.
     pub async fn registries(&self, count: usize) -> Result<Vec<Registry>, StoreError> {
         self.0
             .blocking(move |inner| Ok(inner.index.registries(count)?))
             .await
     }
 
-    /// The names of a registry's repositories that have tag records, in the order of their bytes, after
-    /// `after`, at most `count`.
+    /// The names of a registry's repositories that have tag records, or a link to a manifest that is here,
+    /// in the order of their bytes, after `after`, at most `count`.
     pub async fn repositories(
         &self,
         registry: &Registry,

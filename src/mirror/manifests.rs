@@ -174,9 +174,13 @@ impl Mirror {
             bytes: answer.bytes,
         });
         let inner = &self.inner;
-        inner
-            .rights
-            .remember(upstream, &repository.name, &digest, answer.access);
+        inner.rights.remember(
+            upstream,
+            &repository.name,
+            Kind::Manifest,
+            &digest,
+            answer.access,
+        );
         inner.memory.keep_manifest(repository, &manifest, &parsed);
         inner.keeping.keep_manifest(&manifest, verified);
         Ok(manifest)

@@ -142,10 +142,19 @@ impl Rights {
         &self,
         upstream: &Upstream,
         name: &RepositoryName,
+        kind: Kind,
         digest: &Digest,
         access: Access,
     ) -> Granted {
         self.note(learned(upstream, name, digest, access));
+        if kind == Kind::Manifest {
+            // Whether or not it may be read elsewhere too: it is how the catalog knows of the repository.
+            self.write_down(Fact {
+                registry: upstream.registry().clone(),
+                name: Some(name.clone()),
+                digest: *digest,
+            });
+        }
         Granted { digest: *digest }
     }
 
@@ -170,6 +179,11 @@ impl Rights {
 
     fn note(&self, fact: Fact) {
         self.facts.insert(fact.clone(), ());
+        self.write_down(fact);
+    }
+
+    /// Leaves a fact to [`Rights::persist`].
+    fn write_down(&self, fact: Fact) {
         let entry = self.unwritten.entry(fact.digest);
         entry.and_upsert_with(|known| {
             let mut facts = known.map(moka::Entry::into_value).unwrap_or_default();
@@ -235,7 +249,7 @@ impl Rights {
         metrics::rights_check(upstream.label(), outcome);
         let (size, access) = confirmed?;
         // Noted before the look: a fill that commits in between finds it.
-        self.remember(upstream, name, digest, access);
+        self.remember(upstream, name, kind, digest, access);
         if matches!(self.store.stat(digest).await, Ok(Some(_))) {
             self.persist(digest).await;
         }

@@ -5,6 +5,7 @@
 //! anew: the writer thread does that, and sets a damaged file aside, while callers get errors and
 //! the mirror goes on without the cache.
 
+mod catalog;
 mod change;
 mod error;
 mod file;

@@ -1,8 +1,9 @@
-//! What is cached here: the repositories that have a tag record on disk, as a client of this mirror writes
-//! them. No upstream is asked.
+//! What is cached here: the repositories of which a manifest is on disk, by tag or by digest, as a client of
+//! this mirror writes them. No upstream is asked.
 //!
-//! A repository that was only ever pulled by digest is not among them: its content may be everybody's, and
-//! what is everybody's is not written down for each repository that it was read in.
+//! Their upstream has said of each that it holds the manifest. What can't be known is not listed: a
+//! repository in which only content was read that is everybody's and came through another one, since nobody
+//! asked whether it is there too. Nor is one of which only blobs are here: there is nothing to pull.
 
 use crate::oci::{Registry, RepositoryName};
 use crate::store::StoreError;

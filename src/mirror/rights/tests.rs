@@ -120,7 +120,13 @@ async fn what_is_never_stored_is_forgotten_in_the_end() {
     let name = repository("team/one").name;
     let nth = |n: u64| Digest::of(Algorithm::Sha256, &n.to_le_bytes());
     for n in 0..2 * UNWRITTEN {
-        rights.remember(&bench.upstream, &name, &nth(n), Access::Credentialed);
+        rights.remember(
+            &bench.upstream,
+            &name,
+            Kind::Blob,
+            &nth(n),
+            Access::Credentialed,
+        );
     }
     rights.unwritten.run_pending_tasks();
     assert!(rights.unwritten.weighted_size() <= UNWRITTEN);

@@ -6,6 +6,7 @@
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::IndexError;
+use super::catalog::Holdings;
 use super::lists::{ListRecord, Lists};
 use super::tables::{
     BLOBS, BlobRow, LINKS, LRU, META, TAGGED, TAGS, TagRecord, Totals, digest_key, link_key,
@@ -79,6 +80,7 @@ pub(super) struct Tables<'txn> {
     blobs: Table<'txn, &'static [u8], &'static [u8]>,
     lru: Table<'txn, &'static [u8], ()>,
     links: Table<'txn, &'static [u8], u64>,
+    holdings: Holdings<'txn>,
     tags: Table<'txn, &'static [u8], &'static [u8]>,
     tagged: Table<'txn, &'static [u8], ()>,
     lists: Lists<'txn>,
@@ -97,6 +99,7 @@ impl<'txn> Tables<'txn> {
             blobs: txn.open_table(BLOBS)?,
             lru: txn.open_table(LRU)?,
             links: txn.open_table(LINKS)?,
+            holdings: Holdings::open(txn)?,
             tags: txn.open_table(TAGS)?,
             tagged: txn.open_table(TAGGED)?,
             lists: Lists::open(txn, caps.lists)?,
@@ -128,7 +131,7 @@ impl<'txn> Tables<'txn> {
                 registry,
                 name,
                 at,
-            } => self.link(&link_key(digest, registry, name.as_ref()), *at),
+            } => self.link(digest, &link_key(digest, registry, name.as_ref()), *at),
             Change::DropLinks { digests } => digests
                 .iter()
                 .try_for_each(|digest| self.drop_links(digest)),
@@ -202,13 +205,15 @@ impl<'txn> Tables<'txn> {
     }
 
     fn drop_links(&mut self, digest: &Digest) -> Result<()> {
-        let (from, to) = text_after(&digest_key(digest));
+        let prefix = digest_key(digest);
+        let (from, to) = text_after(&prefix);
         let mut gone = 0;
         for entry in self
             .links
             .extract_from_if(from.as_slice()..to.as_slice(), |_, _| true)?
         {
-            entry?;
+            let key = entry?.0;
+            self.holdings.remove(digest, &key.value()[prefix.len()..])?;
             gone += 1;
         }
         self.totals.links = self.totals.links.saturating_sub(gone);
@@ -234,13 +239,21 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
-    fn link(&mut self, key: &[u8], at: u64) -> Result<()> {
-        if self.totals.links >= self.caps.links || self.links.get(key)?.is_some() {
+    fn link(&mut self, digest: &Digest, key: &[u8], at: u64) -> Result<()> {
+        let is_known = self.links.get(key)?.is_some();
+        if !is_known && self.totals.links >= self.caps.links {
             return Ok(());
         }
-        self.links.insert(key, at)?;
-        self.totals.links += 1;
-        self.changed = true;
+        if !is_known {
+            self.links.insert(key, at)?;
+            self.totals.links += 1;
+            self.changed = true;
+        }
+        let is_manifest = |row: BlobRow| row.media_type.is_some();
+        if self.row(digest)?.is_some_and(is_manifest) {
+            let place = &key[digest_key(digest).len()..];
+            self.changed |= self.holdings.add(digest, place)?;
+        }
         Ok(())
     }
 

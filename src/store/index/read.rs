@@ -6,8 +6,8 @@ use std::ops::Bound;
 use redb::ReadableTable as _;
 
 use super::tables::{
-    BLOBS, BlobRow, LINKS, LRU, TAGS, TagRecord, digest_key, link_key, read_lru_key, read_tag_key,
-    shard_start, split_digest, tag_key, text_after,
+    BLOBS, BlobRow, LINKS, LRU, TAGS, TagRecord, digest_key, link_key, read_lru_key, shard_start,
+    split_digest, tag_key,
 };
 use super::{Index, IndexError};
 use crate::oci::{Algorithm, Digest, Registry, Repository, RepositoryName, Tag};
@@ -66,53 +66,6 @@ impl Index {
             let table = txn.open_table(TAGS)?;
             let row = table.get(tag_key(repository, tag).as_slice())?;
             row.map(|row| TagRecord::decode(row.value())).transpose()
-        })
-    }
-
-    /// The registries of the tag records, in order, at most `count`. One look-up each.
-    pub(crate) fn registries(&self, count: usize) -> Result<Vec<Registry>> {
-        self.read(|txn| {
-            let table = txn.open_table(TAGS)?;
-            let mut found = Vec::new();
-            let mut after = Vec::new();
-            while found.len() < count
-                && let Some(entry) = table.range(after.as_slice()..)?.next()
-            {
-                let (registry, _, _) = read_tag_key(entry?.0.value())?;
-                after = text_after(&[registry.as_str().as_bytes(), b"\0"].concat()).1;
-                found.push(registry);
-            }
-            Ok(found)
-        })
-    }
-
-    /// The names of a registry's repositories that have tag records, in order, after `after`, at most
-    /// `count`. One look-up each, however many tags they have.
-    pub(crate) fn repositories(
-        &self,
-        registry: &Registry,
-        after: &str,
-        count: usize,
-    ) -> Result<Vec<RepositoryName>> {
-        let (first, end) = text_after(&[registry.as_str().as_bytes(), b"\0"].concat());
-        let behind = |name: &str| text_after(&[&first, name.as_bytes(), b"\0"].concat()).1;
-        self.read(|txn| {
-            let table = txn.open_table(TAGS)?;
-            let mut found = Vec::new();
-            let mut from = if after.is_empty() {
-                first.clone()
-            } else {
-                behind(after)
-            };
-            while found.len() < count
-                && from < end
-                && let Some(entry) = table.range(from.as_slice()..end.as_slice())?.next()
-            {
-                let (_, name, _) = read_tag_key(entry?.0.value())?;
-                from = behind(name.as_str());
-                found.push(name);
-            }
-            Ok(found)
         })
     }
 

@@ -170,19 +170,6 @@ pub(super) fn tag_key(repository: &Repository, tag: &Tag) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The parts of a tag's key.
-pub(super) fn read_tag_key(key: &[u8]) -> Result<(Registry, RepositoryName, Tag), IndexError> {
-    let malformed = || damaged("tag");
-    let text = std::str::from_utf8(key).map_err(|_| malformed())?;
-    let mut parts = text.split('\0');
-    let mut part = || parts.next().ok_or_else(malformed);
-    let (registry, name, tag) = (part()?, part()?, part()?);
-    match (registry.parse(), name.parse(), tag.parse(), parts.next()) {
-        (Ok(registry), Ok(name), Ok(tag), None) => Ok((registry, name, tag)),
-        _ => Err(malformed()),
-    }
-}
-
 /// The key in `TAGGED` of a tag's key in `TAGS`.
 pub(super) fn tagged_key(digest: &Digest, tag_key: &[u8]) -> Vec<u8> {
     let mut key = digest_key(digest);

@@ -1,7 +1,7 @@
-//! Which repositories have tag records, without reading every tag.
+//! Which repositories have a manifest here, without reading every tag and link.
 
 use super::support::*;
-use crate::oci::{Descriptor, Registry, Repository};
+use crate::oci::{Descriptor, Digest, Registry, Repository};
 use crate::store::{Store, TagRecord};
 
 async fn tagged(store: &Store, registry: &str, name: &str, tags: &[&str]) {
@@ -63,4 +63,47 @@ async fn repositories_with_tags_are_listed_in_order_and_survive_a_restart() {
     let gone = Repository::new("a.io".parse().unwrap(), gone.name);
     store.remove_tag(&gone, &tag("v1")).await.unwrap();
     assert_eq!(names(&store, "a.io", "", 9).await, ["x-y", "x/y"]);
+}
+
+/// A repository whose images were pulled by digest alone was not listed.
+#[tokio::test]
+async fn repositories_that_hold_a_manifest_are_listed_as_long_as_it_is_here() {
+    let dir = Dir::new();
+    let store = dir.open(64 * MIB).await;
+    let digest = put_manifest(&store, 1).await;
+    let blob = body(2, 1000);
+    fill(&store, &blob).await.unwrap();
+    let link = async |registry: &str, name: Option<&str>, digest: &Digest| {
+        let name = name.map(|name| name.parse().unwrap());
+        let registry = registry.parse().unwrap();
+        let linked = store.record_link(&registry, name.as_ref(), digest);
+        linked.await.unwrap();
+    };
+    link("a.io", Some("b"), &digest).await;
+    link("a.io", Some("b/c"), &digest).await;
+    link("z.io", Some("y"), &digest).await;
+    // Everybody's, only a blob, and not here.
+    link("a.io", None, &digest).await;
+    link("a.io", Some("of-blobs"), &self::digest(&blob)).await;
+    link("a.io", Some("never"), &self::digest(b"never")).await;
+    tagged(&store, "a.io", "a", &["v1"]).await;
+    tagged(&store, "a.io", "b", &["v1", "v2"]).await;
+    tagged(&store, "a.io", "bb", &["v1"]).await;
+    let registries = store.registries(9).await.unwrap();
+    let registries: Vec<_> = registries.iter().map(Registry::as_str).collect();
+    assert_eq!(registries, ["a.io", "z.io"]);
+    for (after, count, expected) in [
+        ("", 9, &["a", "b", "b/c", "bb"][..]),
+        ("", 2, &["a", "b"]),
+        ("b", 9, &["b/c", "bb"]),
+        ("b/", 1, &["b/c"]),
+        ("bb", 9, &[]),
+    ] {
+        let found = names(&store, "a.io", after, count).await;
+        assert_eq!(found, expected, "{after:?} {count}");
+    }
+    assert_eq!(names(&store, "z.io", "", 9).await, ["y"]);
+    store.remove(&digest).await.unwrap();
+    assert_eq!(store.registries(9).await.unwrap(), []);
+    assert!(names(&store, "a.io", "", 9).await.is_empty());
 }

@@ -310,8 +310,9 @@ async fn pulled_through(client: &Client) {
     }
 }
 
-const CACHED: [&str; 5] = [
+const CACHED: [&str; 6] = [
     "a.example/org/app",
+    "by/digest",
     "library/app",
     "library/zoo",
     "org/app",
@@ -326,6 +327,7 @@ async fn the_catalog_is_what_is_cached_as_a_client_writes_it() {
         "library/app",
         "org/app",
         "app",
+        "by/digest",
         "library/other",
     ] {
         builder = builder.repository(name, |repository| {
@@ -344,6 +346,10 @@ async fn the_catalog_is_what_is_cached_as_a_client_writes_it() {
         0
     );
     pulled_through(&client).await;
+    // Only by digest: nothing of it has a tag here.
+    let by_digest = origin.image("by/digest", "v1").root.digest;
+    let pulled = client.manifest("by/digest", &by_digest).await;
+    assert_eq!(pulled.status, StatusCode::OK);
     let blob = Digest::sha256(&forebay_loadtest::origin::random_bytes(1, 10));
     assert_eq!(
         client.blob("library/other", &blob).await.status,
@@ -359,14 +365,14 @@ async fn the_catalog_is_what_is_cached_as_a_client_writes_it() {
         pages(&client, "/v2/_catalog", "repositories").await,
         [CACHED]
     );
-    for n in [1, 2, 3, 5] {
+    for n in [1, 2, 3, 6] {
         let pages = pages(&client, &format!("/v2/_catalog?n={n}"), "repositories").await;
         assert!(pages.iter().rev().skip(1).all(|page| page.len() == n));
         assert_eq!(pages.concat(), CACHED, "n={n}");
     }
     for (path, expected) in [
         ("/v2/_catalog?n=0", &[][..]),
-        ("/v2/_catalog?last=library/b", &CACHED[2..]),
+        ("/v2/_catalog?last=library/b", &CACHED[3..]),
         ("/v2/_catalog?last=zzz", &[]),
         (
             "/v2/_catalog?ns=docker.io&n=2&last=library/app",

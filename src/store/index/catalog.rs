@@ -1,0 +1,140 @@
+//! Which repositories have something here: those with tag records, and those whose upstream said that they
+//! hold a manifest that is stored.
+//!
+//! The second are looked up by digest as links; [`HOLDINGS`] is the same the other way round, for manifests
+//! alone: a repository of which only blobs are here has nothing that could be pulled. An index of before
+//! there was this table has none until the first change.
+
+use redb::{ReadOnlyTable, ReadTransaction, Table, TableDefinition, TableError, WriteTransaction};
+
+use super::tables::{TAGS, digest_key, text_after};
+use super::{Index, IndexError};
+use crate::oci::{Digest, Registry, RepositoryName};
+
+/// Registry, repository, digest of a manifest.
+const HOLDINGS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("holdings");
+
+type Result<T> = std::result::Result<T, IndexError>;
+
+/// [`HOLDINGS`], open for one transaction.
+pub(super) struct Holdings<'txn>(Table<'txn, &'static [u8], ()>);
+
+impl<'txn> Holdings<'txn> {
+    /// Opens the table, making it where it is missing.
+    pub(super) fn open(txn: &'txn WriteTransaction) -> Result<Self> {
+        Ok(Self(txn.open_table(HOLDINGS)?))
+    }
+
+    /// Adds the place that a link of a manifest names, unless it is a whole registry; says whether it is new.
+    pub(super) fn add(&mut self, digest: &Digest, place: &[u8]) -> Result<bool> {
+        match holding(digest, place) {
+            Some(key) => Ok(self.0.insert(key.as_slice(), ())?.is_none()),
+            None => Ok(false),
+        }
+    }
+
+    /// Removes what was added for a link.
+    pub(super) fn remove(&mut self, digest: &Digest, place: &[u8]) -> Result<()> {
+        if let Some(key) = holding(digest, place) {
+            self.0.remove(key.as_slice())?;
+        }
+        Ok(())
+    }
+}
+
+/// `place` is the part of a link's key behind the digest: registry, NUL, and the name, if any.
+fn holding(digest: &Digest, place: &[u8]) -> Option<Vec<u8>> {
+    let is_named = !place.ends_with(b"\0");
+    is_named.then(|| [place, b"\0", &digest_key(digest)].concat())
+}
+
+/// The registry and the repository that a key begins with.
+fn place_of(key: &[u8]) -> Result<(Registry, RepositoryName)> {
+    let mut parts = key.split(|byte| *byte == 0);
+    let mut text = || std::str::from_utf8(parts.next()?).ok();
+    let registry = text().and_then(|text| text.parse().ok());
+    let name = text().and_then(|text| text.parse().ok());
+    registry
+        .zip(name)
+        .ok_or_else(|| IndexError::Damaged("a malformed place".into()))
+}
+
+/// Both tables whose keys begin with registry and repository.
+struct Places {
+    tags: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    holdings: Option<ReadOnlyTable<&'static [u8], ()>>,
+}
+
+impl Places {
+    fn open(txn: &ReadTransaction) -> Result<Self> {
+        Ok(Self {
+            tags: txn.open_table(TAGS)?,
+            holdings: match txn.open_table(HOLDINGS) {
+                Err(TableError::TableDoesNotExist(_)) => None,
+                table => Some(table?),
+            },
+        })
+    }
+
+    /// The first place in `from..to`.
+    fn first(&self, from: &[u8], to: &[u8]) -> Result<Option<(Registry, RepositoryName)>> {
+        let mut keys = Vec::new();
+        if let Some(entry) = self.tags.range(from..to)?.next() {
+            keys.push(entry?.0.value().to_vec());
+        }
+        if let Some(holdings) = &self.holdings
+            && let Some(entry) = holdings.range(from..to)?.next()
+        {
+            keys.push(entry?.0.value().to_vec());
+        }
+        keys.iter().min().map(|key| place_of(key)).transpose()
+    }
+}
+
+impl Index {
+    /// The registries that have something here, in order, at most `count`. Two look-ups each.
+    pub(crate) fn registries(&self, count: usize) -> Result<Vec<Registry>> {
+        self.read(|txn| {
+            let places = Places::open(txn)?;
+            let mut found = Vec::new();
+            let mut from = Vec::new();
+            while found.len() < count
+                && let Some((registry, _)) = places.first(&from, &[0xff])?
+            {
+                from = text_after(&[registry.as_str().as_bytes(), b"\0"].concat()).1;
+                found.push(registry);
+            }
+            Ok(found)
+        })
+    }
+
+    /// The names of a registry's repositories that have something here, in order, after `after`, at most
+    /// `count`. Two look-ups each, however much they have.
+    pub(crate) fn repositories(
+        &self,
+        registry: &Registry,
+        after: &str,
+        count: usize,
+    ) -> Result<Vec<RepositoryName>> {
+        let (first, end) = text_after(&[registry.as_str().as_bytes(), b"\0"].concat());
+        // What follows a name is a tag or a digest, and no digest's key begins with 0xff.
+        let behind = |name: &str| text_after(&[&first, name.as_bytes(), b"\0"].concat()).1;
+        self.read(|txn| {
+            let places = Places::open(txn)?;
+            let mut found = Vec::new();
+            let mut from = if after.is_empty() {
+                first.clone()
+            } else {
+                behind(after)
+            };
+            while found.len() < count
+                && from < end
+                && let Some((_, name)) = places.first(&from, &end)?
+            {
+                from = behind(name.as_str());
+                found.push(name);
+            }
+            Ok(found)
+        })
+    }
+}
