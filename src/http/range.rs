@@ -191,6 +191,17 @@ mod tests {
 
     proptest! {
         #[test]
+        fn the_covering_range_has_every_range_and_ends_where_they_do(
+            ranges in prop::collection::vec((0_u64..1000, 0_u64..1000), 1..8),
+        ) {
+            let ranges: Vec<_> = ranges.iter().map(|&(first, length)| (first, first + length)).collect();
+            let field: Vec<_> = ranges.iter().map(|(first, last)| format!("{first}-{last}")).collect();
+            let first = ranges.iter().map(|range| range.0).min().unwrap();
+            let last = ranges.iter().map(|range| range.1).max().unwrap();
+            prop_assert_eq!(parse(&format!("bytes={}", field.join(","))), from(first, last));
+        }
+
+        #[test]
         fn no_field_panics(field in ".{0,60}", range in "bytes=[0-9, -]{0,30}") {
             let _ = parse(&field);
             let _ = parse(&range);

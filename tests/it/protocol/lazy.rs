@@ -7,6 +7,8 @@ use std::ops::Range;
 
 use forebay_loadtest::origin::{Fault, Gate};
 
+use crate::harness::blob_path;
+
 use super::stage::Stage;
 use super::transcript::Cache;
 
@@ -210,6 +212,18 @@ async fn a_span_of_a_small_layer_whose_size_nothing_tells_costs_one_request() {
     let_go(&gate).await;
     stage.until_filled().await;
     assert_eq!(stage.cost().bodies, 1);
+    stage.settle(&["layer"]).await;
+}
+
+/// The mirror asks for that range first, is told where the layer ends, and goes on from there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_span_beyond_a_layer_whose_size_nothing_tells_is_a_416_and_costs_one_body() {
+    let stage = Stage::layer(300_000).await;
+    let path = blob_path("library/app", &stage.blob("layer").digest);
+    let client = stage.forebay.client();
+    let answer = client.range(&path, "bytes=20000000-20000999").await;
+    assert_eq!(answer.status, 416);
+    assert_eq!(answer.header("content-range"), "bytes */300000");
     stage.settle(&["layer"]).await;
 }
 
