@@ -5,14 +5,15 @@
 //! digest or address is never a label, so the configuration bounds the number of series.
 //!
 //! A gauge that counts running things is raised by a function that returns [`Up`]; dropping that
-//! value lowers it, so that no path can forget to.
+//! value lowers it, so that no path can forget to. A counter that bytes are added to bit by bit is
+//! looked up once, as a [`Tally`].
 
 mod label;
 mod recorder;
 
 use std::time::Duration;
 
-use metrics::{Gauge, counter, gauge, histogram};
+use metrics::{Counter, Gauge, counter, gauge, histogram};
 
 pub use label::{
     Abort, Cache, Closed, FillOutcome, Listener, ReadPath, RequestKind, RightsOutcome, StaleReason,
@@ -35,6 +36,17 @@ impl Up {
 impl Drop for Up {
     fn drop(&mut self) {
         self.0.decrement(1.0);
+    }
+}
+
+/// A counter of bytes, found once, so that each part of a body costs one addition and no look-up.
+#[derive(Debug)]
+pub struct Tally(Counter);
+
+impl Tally {
+    /// Counts more bytes.
+    pub fn add(&self, bytes: usize) {
+        self.0.increment(bytes as u64);
     }
 }
 
@@ -104,10 +116,9 @@ pub fn upstream_head(upstream: &UpstreamName, kind: UpstreamKind, elapsed: Durat
 }
 
 /// Body bytes received from an upstream.
-pub fn upstream_bytes(upstream: &UpstreamName, kind: UpstreamKind, bytes: u64) {
-    counter!("forebay_upstream_bytes_total",
-        "upstream" => upstream.label(), "kind" => kind.as_str())
-    .increment(bytes);
+pub fn upstream_bytes(upstream: &UpstreamName, kind: UpstreamKind) -> Tally {
+    Tally(counter!("forebay_upstream_bytes_total",
+        "upstream" => upstream.label(), "kind" => kind.as_str()))
 }
 
 /// A request was sent again after a failure (a resume that made progress is not one).
@@ -242,9 +253,9 @@ pub fn swept(what: Swept) {
     counter!("forebay_store_swept_total", "outcome" => what.as_str()).increment(1);
 }
 
-/// Bytes of a stored body were read; callers add up and report now and then, not each chunk.
-pub fn store_read(path: ReadPath, bytes: u64) {
-    counter!("forebay_store_read_bytes_total", "path" => path.as_str()).increment(bytes);
+/// Bytes of stored bodies that were read.
+pub fn store_read(path: ReadPath) -> Tally {
+    Tally(counter!("forebay_store_read_bytes_total", "path" => path.as_str()))
 }
 
 /// Says which version runs, as a constant series.

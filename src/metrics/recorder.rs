@@ -210,7 +210,7 @@ mod tests {
     fn series_carry_enums_and_configured_names_only() {
         recorded(|handle| {
             let name = metrics::UpstreamName::configured("*.pkg.dev");
-            metrics::upstream_bytes(&name, metrics::UpstreamKind::BlobGet, 3);
+            metrics::upstream_bytes(&name, metrics::UpstreamKind::BlobGet).add(3);
             metrics::request(metrics::RequestKind::Blob, 299, metrics::Cache::Hit);
             let text = handle.render();
             let upstream =

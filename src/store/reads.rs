@@ -6,7 +6,7 @@
 //! of their own, so that a slow disk's readers and its writers do not starve one another.
 
 use std::io::{self, IoSliceMut};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use super::disk::read_full;
 use super::faults::{Faults, Op};
 use super::file::DiskFile;
 use super::sync::lock;
-use crate::metrics::{self, ReadPath, StoreOp};
+use crate::metrics::{self, ReadPath, StoreOp, Tally};
 
 /// A read of resident pages: measured best with hyper on loopback.
 const SMALL: usize = 32 << 10;
@@ -26,8 +26,6 @@ const SMALL: usize = 32 << 10;
 const LARGE: usize = 256 << 10;
 /// How many reads may wait for the disk at once.
 const WAITING: usize = 32;
-/// Bytes read between two reports to the metrics.
-const REPORT_EVERY: u64 = 4 << 20;
 /// Idle buffers that are kept: 8 MiB of each kind.
 const IDLE_BYTES: usize = 8 << 20;
 
@@ -40,8 +38,8 @@ pub(crate) struct Reads {
     permits: Arc<Semaphore>,
     small: Arc<Pool>,
     large: Arc<Pool>,
-    /// Bytes read and not reported yet: from memory, and from the disk.
-    unreported: (AtomicU64, AtomicU64),
+    from_memory: Tally,
+    from_disk: Tally,
 }
 
 impl Reads {
@@ -53,7 +51,8 @@ impl Reads {
             permits: Arc::new(Semaphore::new(WAITING)),
             small: Pool::new(SMALL),
             large: Pool::new(LARGE),
-            unreported: Default::default(),
+            from_memory: metrics::store_read(ReadPath::Resident),
+            from_disk: metrics::store_read(ReadPath::Pool),
         })
     }
 
@@ -100,7 +99,7 @@ impl Reads {
                 Ok(None)
             }
             Ok(count) => {
-                self.count(ReadPath::Resident, count);
+                self.from_memory.add(count);
                 Ok(Some(self.small.freeze(buffer, count)))
             }
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
@@ -145,37 +144,8 @@ impl Reads {
             .await
             .map_err(io::Error::other)?
             .inspect_err(count_fault)?;
-        self.count(ReadPath::Pool, bytes.len());
+        self.from_disk.add(bytes.len());
         Ok(bytes)
-    }
-
-    /// Adds up what was read, and reports it now and then.
-    fn count(&self, path: ReadPath, bytes: usize) {
-        let unreported = self.unreported(path);
-        let before = unreported.fetch_add(bytes as u64, Ordering::Relaxed);
-        if before + bytes as u64 >= REPORT_EVERY {
-            self.report(path);
-        }
-    }
-
-    fn report(&self, path: ReadPath) {
-        let bytes = self.unreported(path).swap(0, Ordering::Relaxed);
-        if bytes > 0 {
-            metrics::store_read(path, bytes);
-        }
-    }
-
-    /// Reports what was read since the last time.
-    pub(crate) fn report_all(&self) {
-        self.report(ReadPath::Resident);
-        self.report(ReadPath::Pool);
-    }
-
-    fn unreported(&self, path: ReadPath) -> &AtomicU64 {
-        match path {
-            ReadPath::Resident => &self.unreported.0,
-            ReadPath::Pool => &self.unreported.1,
-        }
     }
 
     /// Runs something that may block, some time. Where the runtime is shutting down it is dropped

@@ -79,7 +79,6 @@ pub(crate) fn start(inner: &Arc<Inner>) -> JoinHandle<()> {
 
 /// One look at everything.
 pub(crate) async fn round(inner: &Arc<Inner>, upkeep: &mut Upkeep) -> Result<(), StoreError> {
-    inner.reads.report_all();
     inner.report_usage();
     upkeep.sweep |= inner.index.take_rebuild();
     let mut swept = Ok(());

@@ -11,7 +11,7 @@ use super::credentials::Access;
 use super::error::{ErrorKind, UpstreamError};
 use super::exchange::{Ask, Redirects};
 use super::range::{ByteRange, Extent, content_length};
-use crate::metrics::UpstreamKind;
+use crate::metrics::{self, UpstreamKind};
 use crate::oci::{Digest, ErrorCode, RepositoryName};
 
 /// A blob on its way.
@@ -63,7 +63,7 @@ impl Upstream {
                 answer.response,
                 extent.length(),
                 self.body_idle(),
-                self.label().clone(),
+                metrics::upstream_bytes(self.label(), UpstreamKind::BlobGet),
             ),
         })
     }

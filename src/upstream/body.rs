@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::error::{ErrorKind, UpstreamError};
 use super::range::content_length;
 use super::transport::host_of;
-use crate::metrics::{self, UpstreamKind, UpstreamName};
+use crate::metrics::Tally;
 
 /// Reads a body of at most `limit` bytes. The time in all is bounded by the caller.
 pub(crate) async fn read_small(
@@ -60,8 +60,8 @@ pub struct BlobBody {
     left: Option<u64>,
     idle: Duration,
     pace: Pace,
-    /// Whom its bytes are counted for.
-    label: UpstreamName,
+    /// Where its bytes are counted.
+    tally: Tally,
 }
 
 /// Whether bytes trickle, so slowly that a transfer would never end though it is never idle.
@@ -105,7 +105,7 @@ impl BlobBody {
         response: Response,
         length: Option<u64>,
         idle: Duration,
-        label: UpstreamName,
+        tally: Tally,
     ) -> BlobBody {
         BlobBody {
             host: host_of(response.url()),
@@ -113,7 +113,7 @@ impl BlobBody {
             left: length,
             idle,
             pace: Pace::default(),
-            label,
+            tally,
         }
     }
 
@@ -125,9 +125,9 @@ impl BlobBody {
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
         let asked = Instant::now();
         let chunk = next_chunk(&mut self.response, self.idle, &self.host).await?;
-        let bytes = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        metrics::upstream_bytes(&self.label, UpstreamKind::BlobGet, bytes);
-        if chunk.is_some() && !self.pace.note(asked.elapsed(), bytes, self.idle) {
+        let bytes = chunk.as_ref().map_or(0, Bytes::len);
+        self.tally.add(bytes);
+        if chunk.is_some() && !self.pace.note(asked.elapsed(), bytes as u64, self.idle) {
             let message = format!("sends less than {} bytes a second", Pace::LEAST);
             return Err(UpstreamError::timeout(&self.host, message));
         }

@@ -184,7 +184,7 @@ impl Upstream {
         metrics::upstream_request(&self.label, ask.kind, outcome);
         if let Ok(answer) = attempt {
             metrics::upstream_head(&self.label, ask.kind, sent.elapsed());
-            metrics::upstream_bytes(&self.label, ask.kind, answer.body.len() as u64);
+            metrics::upstream_bytes(&self.label, ask.kind).add(answer.body.len());
         }
     }
 
