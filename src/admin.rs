@@ -2,8 +2,8 @@
 //!
 //! `/healthz` says that the process answers, `/readyz` whether clients should be sent here, `/metrics`
 //! gives the metrics. A mirror that cannot write its cache is ready, if degraded: it passes through
-//! what it cannot keep, and without it clients would have nothing. It is up before the cache is open and until the last transfer has ended, so
-//! that both can be watched.
+//! what it cannot keep, and without it clients would have nothing. The listener is up before the
+//! cache is open and until the last transfer has ended, so that both can be watched.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

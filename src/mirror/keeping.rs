@@ -191,15 +191,13 @@ impl Storing {
         let Inner { store, rights, .. } = &*self.inner;
         let (digest, bytes) = (self.manifest.digest, self.manifest.bytes.clone());
         let media_type = Some(self.manifest.media_type.clone());
-        match store.put(verified, bytes, media_type).await {
-            Ok(()) => rights.persist(&digest).await,
-            Err(error) => {
-                tracing::warn!(%digest, %error, "a manifest could not be kept on disk");
-                return;
-            }
+        if let Err(error) = store.put(verified, bytes, media_type).await {
+            tracing::warn!(%digest, %error, "a manifest could not be kept on disk");
+            return;
         }
+        // Held no more before its links are written down: whoever has fetched it too and found it held is among them,
+        // and whoever fetches it from now on writes down its own.
         self.inner.manifests().remove(&digest);
-        // For those who fetched it too and found it held, after the links were written down.
         rights.persist(&digest).await;
     }
 }
