@@ -6,7 +6,7 @@
 //! cache is open and until the last transfer has ended, so that both can be watched.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -14,6 +14,7 @@ use http::{Method, Response, StatusCode};
 
 use crate::metrics::Recorder;
 use crate::mirror::Mirror;
+use crate::sync::lock;
 
 /// How long the cache may take to show that it can be written.
 const PROBE: Duration = Duration::from_secs(2);
@@ -61,7 +62,7 @@ impl Admin {
     }
 
     fn enter(&self, phase: Phase) {
-        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+        *lock(&self.phase) = phase;
     }
 
     /// Answers one request.
@@ -86,11 +87,7 @@ impl Admin {
 
     async fn readiness(&self) -> Response<String> {
         let not_ready = |why| text(StatusCode::SERVICE_UNAVAILABLE, why);
-        let phase = self
-            .phase
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let phase = lock(&self.phase).clone();
         let mirror = match phase {
             Phase::Starting => return not_ready("starting: the cache is not open yet\n"),
             Phase::Draining => return not_ready("draining\n"),

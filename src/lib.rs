@@ -8,9 +8,10 @@
 //! |---|---|---|
 //! | [`oci`] | digests, names, descriptors, manifests, wire errors; pure | |
 //! | [`metrics`] | every metric and label, as functions | |
+//! | [`sync`] | locks without the noise | |
 //! | [`config`] | files, environment and flags become one validated `Config` | `oci` |
-//! | [`store`] | the disk: blobs, the index, links, tag records, the limit, recovery | `oci`, `metrics` |
-//! | [`upstream`] | one upstream: requests, logins, redirects, retries, the address policy | `oci`, `metrics`, `config` |
+//! | [`store`] | the disk: blobs, the index, links, tag records, the limit, recovery | `oci`, `metrics`, `sync` |
+//! | [`upstream`] | one upstream: requests, logins, redirects, retries, the address policy | `oci`, `metrics`, `sync`, `config` |
 //! | [`mirror`] | the product: manifest, blob and tag flows, the fill, rights, freshness | all above |
 //! | [`http`] | one request: its route, range, response, body, errors | `mirror` and what it speaks in |
 //! | [`admin`] | the operators' listener: health and metrics | `mirror` |
@@ -97,4 +98,5 @@ pub mod mirror;
 pub mod oci;
 pub mod server;
 pub mod store;
+pub mod sync;
 pub mod upstream;

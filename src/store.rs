@@ -52,7 +52,6 @@ mod reads;
 mod room;
 mod settings;
 mod sweep;
-mod sync;
 mod tier;
 mod touches;
 mod upkeep;
@@ -81,6 +80,7 @@ pub use usage::Usage;
 pub use writer::{BlobWriter, Written};
 
 use crate::oci::{Digest, MediaType, Registry, Repository, RepositoryName, Tag, Verified};
+use crate::sync;
 use index::Change;
 use inner::{Inner, lost};
 

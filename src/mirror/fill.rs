@@ -25,7 +25,7 @@ pub mod table;
 pub mod task;
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::{Notify, watch};
 
@@ -33,6 +33,7 @@ use crate::mirror::error::MirrorError;
 use crate::mirror::rights::Provisional;
 use crate::oci::{Digest, Verifier};
 use crate::store::{Extents, PartialFile};
+use crate::sync::lock;
 
 use plan::MOST_WANTED;
 use sources::Sources;
@@ -138,7 +139,7 @@ impl Fill {
 
     /// Tells the driver that a client waits for `range`.
     fn want(&self, range: Range<u64>) {
-        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wanted = lock(&self.wanted);
         // Beyond the bound a range is served all the same, when the frontier gets there.
         if wanted.len() < MOST_WANTED {
             wanted.push(range);
@@ -156,17 +157,14 @@ impl Fill {
     }
 
     fn learn(&self, fact: Provisional) {
-        self.learned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(fact);
+        lock(&self.learned).push(fact);
     }
 
     fn take_learned(&self) -> Vec<Provisional> {
-        std::mem::take(&mut *self.learned.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.learned))
     }
 
     fn take_wanted(&self) -> Vec<Range<u64>> {
-        std::mem::take(&mut *self.wanted.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.wanted))
     }
 }

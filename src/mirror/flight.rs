@@ -9,11 +9,12 @@ use std::collections::hash_map::Entry;
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
 use super::tasks::Tasks;
+use crate::sync::lock;
 
 /// The work went away without a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +85,7 @@ where
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = lock(&self.running);
         let vacant = match running.entry(key) {
             Entry::Occupied(entry) => return (entry.get().clone(), true),
             Entry::Vacant(entry) => entry,
@@ -119,10 +120,7 @@ struct Landing<K: Hash + Eq, V> {
 
 impl<K: Hash + Eq, V> Drop for Landing<K, V> {
     fn drop(&mut self) {
-        self.table
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.key);
+        lock(&self.table).remove(&self.key);
     }
 }
 

@@ -9,13 +9,14 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::oci::{Digest, Repository, Tag, Verified};
 use crate::store::{Store, TagRecord};
+use crate::sync::lock;
 
 use super::memory::StoredManifest;
 use super::rights::{Granted, Rights};
@@ -168,13 +169,11 @@ impl Inner {
     }
 
     fn manifests(&self) -> MutexGuard<'_, HashMap<Digest, Held>> {
-        self.manifests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.manifests)
     }
 
     fn tags(&self) -> MutexGuard<'_, HashMap<TagKey, Option<Next>>> {
-        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tags)
     }
 }
 

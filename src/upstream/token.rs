@@ -9,7 +9,7 @@ pub(crate) use answer::{MAX_TOKEN_BYTES, Token};
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use moka::policy::EvictionPolicy;
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use super::credentials::Identity;
 use super::error::{ErrorKind, Trouble, UpstreamError};
+use crate::sync::lock;
 
 /// The cache's bound, in bytes of tokens and keys.
 const MAX_CACHED_BYTES: u64 = 16 << 20;
@@ -113,11 +114,7 @@ impl Tokens {
     {
         // The lock covers the look into the cache, so that a flight that lands in between is seen as
         // one or the other.
-        let mut flights = self
-            .0
-            .flights
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut flights = lock(&self.0.flights);
         if let Some(token) = self.0.cache.get(key).filter(|token| token.is_good(now)) {
             return Boarded::Cached(token);
         }
@@ -164,11 +161,7 @@ impl Landing {
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        self.shared
-            .flights
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.key);
+        lock(&self.shared.flights).remove(&self.key);
     }
 }
 

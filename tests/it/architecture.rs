@@ -5,15 +5,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What each module may name by a `crate::` path.
-const EDGES: [(&str, &[&str]); 12] = [
+const EDGES: [(&str, &[&str]); 13] = [
     ("oci", &[]),
+    ("sync", &[]),
     ("metrics", &[]),
     ("config", &["oci"]),
-    ("store", &["oci", "metrics"]),
-    ("upstream", &["oci", "metrics", "config"]),
-    ("mirror", &["oci", "metrics", "config", "store", "upstream"]),
+    ("store", &["oci", "sync", "metrics"]),
+    ("upstream", &["oci", "sync", "metrics", "config"]),
+    (
+        "mirror",
+        &["oci", "sync", "metrics", "config", "store", "upstream"],
+    ),
     ("http", &["oci", "metrics", "config", "mirror"]),
-    ("admin", &["oci", "metrics", "config", "mirror"]),
+    ("admin", &["oci", "sync", "metrics", "config", "mirror"]),
     ("server", &["metrics", "config", "http", "admin"]),
     (
         "app",

@@ -3,10 +3,11 @@
 //! Owns the order, which source is asked now, and how each has answered. Pure but for its lock.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::mirror::error::MirrorError;
 use crate::oci::{Repository, RepositoryName};
+use crate::sync::lock;
 use crate::upstream::Upstream;
 
 /// One place that may hold a blob: a repository of an upstream.
@@ -198,6 +199,6 @@ impl Sources {
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::{Deref, Range};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::mirror::rights::Rights;
 use crate::oci::{Digest, Repository};
 use crate::store::Store;
+use crate::sync::lock;
 
 use super::plan::Bounds;
 use super::sources::{Source, Sources};
@@ -157,7 +158,7 @@ impl Env {
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<Digest, Arc<Fill>>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.running)
     }
 }
 

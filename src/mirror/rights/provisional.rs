@@ -3,9 +3,10 @@
 //! Owns the table of those that live.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::Fact;
+use crate::sync::lock;
 
 /// What an upstream's answer says about a right, before its bytes are known to be what they claim. Readers of the fill
 /// may rely on it; it is never written down. Dropping it withdraws it; [`super::Rights::confirm`] makes it good.
@@ -51,6 +52,6 @@ impl Table {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Fact, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

@@ -18,7 +18,7 @@ use super::change::{Change, Tables};
 use super::tables::{BLOBS, Totals};
 use super::{IndexError, IndexParts, Shared, Unsettled, open};
 use crate::store::ledger::Charge;
-use crate::store::sync::lock;
+use crate::sync::lock;
 
 /// Largest group.
 const GROUP: usize = 256;

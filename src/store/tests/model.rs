@@ -90,7 +90,7 @@ async fn open(dir: &Dir, millis: &Arc<AtomicU64>) -> Store {
     let store = Store::open(settings).await.unwrap();
     // Upkeep runs when the model says so, and then to its end.
     store.0.stop.cancel();
-    let task = crate::store::sync::lock(&store.0.upkeep).take();
+    let task = crate::sync::lock(&store.0.upkeep).take();
     let _ = task.unwrap().await;
     store
 }
