@@ -10,10 +10,10 @@ use forebay::mirror::{Body, BodyError, Mirror, MirrorError, RangeSpec, Wanted};
 use forebay::oci::{Digest, Repository};
 use forebay::store::{Fault, Faults, Op, Settings, Store};
 use forebay::upstream::Upstreams;
-use forebay_loadtest::origin::{self, Descriptor, Gate, Kind, Origin};
+use forebay_loadtest::origin::{self, Descriptor, Kind, Origin};
 use tempfile::TempDir;
 
-use crate::harness::{origin_with_blob, sha256};
+use crate::harness::{hold_body, origin_with_blob, sha256};
 
 const SIZE: u64 = 6_000_000;
 /// `errno` of a disk that can't, and of one that is full.
@@ -134,10 +134,7 @@ async fn read(body: Body) -> Result<Vec<u8>, BodyError> {
 async fn a_disk_that_fails_in_the_middle_of_a_fill_costs_its_readers_nothing() {
     for (seed, errno) in [(1, EIO), (2, ENOSPC)] {
         let rig = Rig::new(seed, Op::Write, errno).await;
-        let gate = Gate::new();
-        rig.origin
-            .on_body(&rig.blob.digest)
-            .once(origin::Fault::HoldAt(SIZE / 2, gate.clone()));
+        let gate = hold_body(&rig.origin, &rig.blob.digest, SIZE / 2);
         let started = rig.ask(None).await.unwrap();
         let follower = rig.ask(None).await.unwrap();
         gate.reached(1).await;

@@ -1,11 +1,13 @@
 //! One upstream body a digest, streamed to everyone while it arrives.
 
-use forebay_loadtest::origin::{Fault, Gate, Kind, Outcome};
+use forebay_loadtest::origin::{Fault, Kind, Outcome};
 use http::{Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 
-use crate::harness::{Setup, blob_path, mirror_of, origin_with_blob, plain_origin, sha256};
+use crate::harness::{
+    Setup, blob_path, hold_body, mirror_of, origin_with_blob, plain_origin, sha256,
+};
 
 const SIZE: u64 = 15_000_000;
 
@@ -14,10 +16,7 @@ const SIZE: u64 = 15_000_000;
 #[tokio::test(flavor = "multi_thread")]
 async fn five_hundred_clients_of_one_cold_blob_cost_one_body_and_read_it_while_it_arrives() {
     let (origin, blob) = origin_with_blob(1, SIZE).await;
-    let gate = Gate::new();
-    origin
-        .on_body(&blob.digest)
-        .once(Fault::HoldAt(SIZE / 2, gate.clone()));
+    let gate = hold_body(&origin, &blob.digest, SIZE / 2);
     let forebay = mirror_of(&origin).await;
 
     let path = blob_path("library/app", &blob.digest);
@@ -94,10 +93,7 @@ async fn a_large_blob_comes_over_several_connections_without_a_byte_twice() {
         StatusCode::OK
     );
     // The first piece comes last, so that all the others wait to be hashed behind it.
-    let gate = Gate::new();
-    origin
-        .on_body(&layer.digest)
-        .once(Fault::HoldAt(0, gate.clone()));
+    let gate = hold_body(&origin, &layer.digest, 0);
     let (client, digest) = (forebay.client(), layer.digest.clone());
     let pull = tokio::spawn(async move { client.blob("library/app", &digest).await });
     origin.sent(&layer.digest, LARGE - (16 << 20)).await;
@@ -117,10 +113,7 @@ async fn a_large_blob_comes_over_several_connections_without_a_byte_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_ends_nobody_elses_download() {
     let (origin, blob) = origin_with_blob(3, SIZE).await;
-    let gate = Gate::new();
-    origin
-        .on_body(&blob.digest)
-        .once(Fault::HoldAt(SIZE / 2, gate.clone()));
+    let gate = hold_body(&origin, &blob.digest, SIZE / 2);
     let forebay = mirror_of(&origin).await;
     let path = blob_path("library/app", &blob.digest);
     let mut leader = forebay.client().open(Method::GET, &path, &[]).await;
@@ -146,10 +139,7 @@ async fn a_client_that_leaves_ends_nobody_elses_download() {
 async fn ranges_of_a_running_fill_come_from_it_and_say_that_they_are_not_verified() {
     let (origin, blob) = origin_with_blob(4, SIZE).await;
     let whole = origin.content("library/app", &blob.digest);
-    let gate = Gate::new();
-    origin
-        .on_body(&blob.digest)
-        .once(Fault::HoldAt(SIZE / 2, gate.clone()));
+    let gate = hold_body(&origin, &blob.digest, SIZE / 2);
     let forebay = mirror_of(&origin).await;
     let path = blob_path("library/app", &blob.digest);
     let client = forebay.client();
@@ -205,10 +195,7 @@ async fn with_strict_ranges_a_range_waits_for_the_digest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fill_without_readers_lingers_then_pauses_and_goes_on_where_it_was() {
     let (origin, blob) = origin_with_blob(6, SIZE).await;
-    let gate = Gate::new();
-    origin
-        .on_body(&blob.digest)
-        .once(Fault::HoldAt(SIZE / 2, gate.clone()));
+    let gate = hold_body(&origin, &blob.digest, SIZE / 2);
     let forebay = Setup::new(&origin)
         .config("[fetch]\nlinger = \"300ms\"")
         .start()
@@ -226,8 +213,7 @@ async fn a_fill_without_readers_lingers_then_pauses_and_goes_on_where_it_was() {
         })
         .await;
     gate.release();
-    let answer = forebay.client().blob("library/app", &blob.digest).await;
-    assert!(answer.is_exactly(&blob.digest));
+    forebay.client().pulls("library/app", &blob.digest).await;
     let asked = origin.ranges_requested(&blob.digest);
     assert_eq!(asked.len(), 2, "{asked:?}");
     assert!(
@@ -242,10 +228,7 @@ async fn a_fill_goes_on_at_a_followers_upstream_when_its_own_dies() {
     let (first, blob) = origin_with_blob(7, SIZE).await;
     let (second, same) = origin_with_blob(7, SIZE).await;
     assert_eq!(blob.digest, same.digest);
-    let gate = Gate::new();
-    first
-        .on_body(&blob.digest)
-        .once(Fault::HoldAt(SIZE / 2, gate.clone()));
+    let gate = hold_body(&first, &blob.digest, SIZE / 2);
     let forebay = Setup::new(&first)
         .also("other.example", &second, "")
         .start()
@@ -284,10 +267,7 @@ async fn a_fill_goes_on_at_a_followers_upstream_when_its_own_dies() {
 async fn a_running_fill_gives_nothing_to_a_repository_that_cannot_prove_its_right() {
     let (origin, blob) = origin_with_blob(8, SIZE).await;
     let (stranger, _) = origin_with_blob(9, 1000).await;
-    let gate = Gate::new();
-    origin
-        .on_body(&blob.digest)
-        .once(Fault::HoldAt(SIZE / 2, gate.clone()));
+    let gate = hold_body(&origin, &blob.digest, SIZE / 2);
     let forebay = Setup::new(&origin)
         .also("other.example", &stranger, "")
         .start()

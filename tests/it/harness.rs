@@ -6,7 +6,7 @@ mod process;
 pub(crate) use client::{Answer, Client, blob_path, manifest_path, sha256};
 pub(crate) use process::{Forebay, Setup, bytes_below, committed, wait_for_exit};
 
-use forebay_loadtest::origin::{Blobs, Builder, Descriptor, Origin};
+use forebay_loadtest::origin::{Blobs, Builder, Descriptor, Fault, Gate, Origin};
 
 /// An origin whose blobs come from the registry itself, without a login.
 pub(crate) fn plain_origin() -> Builder {
@@ -26,4 +26,13 @@ pub(crate) async fn origin_with_blob(seed: u64, size: u64) -> (Origin, Descripto
     });
     let origin = builder.start().await.expect("the origin starts");
     (origin, blob.expect("just made"))
+}
+
+/// The next body of a blob stops after `at` bytes, until the gate is released.
+pub(crate) fn hold_body(origin: &Origin, digest: impl AsRef<str>, at: u64) -> Gate {
+    let gate = Gate::new();
+    origin
+        .on_body(digest.as_ref())
+        .once(Fault::HoldAt(at, gate.clone()));
+    gate
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use forebay_loadtest::origin::{Fault, Gate};
-use http::{Method, StatusCode};
+use forebay_loadtest::origin::Fault;
+use http::Method;
 
-use crate::harness::{Setup, blob_path, mirror_of, origin_with_blob, sha256};
+use crate::harness::{Setup, blob_path, hold_body, mirror_of, origin_with_blob, sha256};
 
 const SIZE: u64 = 10_000_000;
 /// How long a stop may take to show on a busy machine.
@@ -15,38 +15,25 @@ const PATIENCE: Duration = Duration::from_mins(1);
 async fn what_is_cached_is_served_after_a_restart_without_asking() {
     let (origin, blob) = origin_with_blob(1, SIZE).await;
     let forebay = mirror_of(&origin).await;
-    assert!(
-        forebay
-            .client()
-            .blob("library/app", &blob.digest)
-            .await
-            .is_exactly(&blob.digest)
-    );
+    forebay.client().pulls("library/app", &blob.digest).await;
     let (status, setup) = forebay.stop().await;
     assert_eq!(status.code(), Some(0));
     origin.stop().await;
     let forebay = setup.start().await;
-    let answer = forebay.client().blob("library/app", &blob.digest).await;
-    assert!(answer.is_exactly(&blob.digest));
+    let answer = forebay.client().pulls("library/app", &blob.digest).await;
     assert!(answer.header("cache-status").contains("hit"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_lets_a_running_transfer_finish_and_refuses_new_work() {
     let (origin, blob) = origin_with_blob(2, SIZE).await;
-    let gate = Gate::new();
-    origin
-        .on_body(&blob.digest)
-        .once(Fault::HoldAt(SIZE / 2, gate.clone()));
+    let gate = hold_body(&origin, &blob.digest, SIZE / 2);
     let forebay = mirror_of(&origin).await;
     let path = blob_path("library/app", &blob.digest);
     let mut response = forebay.client().open(Method::GET, &path, &[]).await;
     let mut body = response.chunk().await.unwrap().unwrap().to_vec();
-    let admin = forebay.admin();
     forebay.signal("TERM").await;
-    while admin.get("/readyz").await.status != StatusCode::SERVICE_UNAVAILABLE {
-        tokio::task::yield_now().await;
-    }
+    forebay.until_draining().await;
     // It says that it is not ready first, so that a balancer turns away before anyone is refused.
     let refused = async {
         while tokio::net::TcpStream::connect(forebay.address)
@@ -92,13 +79,7 @@ async fn a_transfer_that_cannot_finish_is_cut_when_the_grace_is_over_and_goes_on
     );
     origin.reset();
     let forebay = setup.start().await;
-    assert!(
-        forebay
-            .client()
-            .blob("library/app", &blob.digest)
-            .await
-            .is_exactly(&blob.digest)
-    );
+    forebay.client().pulls("library/app", &blob.digest).await;
     assert!(
         origin.ranges_requested(&blob.digest)[0].start > 0,
         "it started over"
@@ -115,11 +96,8 @@ async fn a_second_signal_ends_it_at_once() {
         .await;
     let path = blob_path("library/app", &blob.digest);
     let _response = forebay.client().open(Method::GET, &path, &[]).await;
-    let admin = forebay.admin();
     forebay.signal("TERM").await;
-    while admin.get("/readyz").await.status != StatusCode::SERVICE_UNAVAILABLE {
-        tokio::task::yield_now().await;
-    }
+    forebay.until_draining().await;
     forebay.signal("TERM").await;
     let status = forebay.exited().await;
     assert_ne!(status.code(), Some(0));
@@ -132,13 +110,7 @@ async fn a_broken_or_missing_index_is_rebuilt_from_the_files() {
     let mut setup = Setup::new(&origin);
     for damage in ["missing", "garbage"] {
         let forebay = setup.start().await;
-        assert!(
-            forebay
-                .client()
-                .blob("library/app", &blob.digest)
-                .await
-                .is_exactly(&blob.digest)
-        );
+        forebay.client().pulls("library/app", &blob.digest).await;
         setup = forebay.stop().await.1;
         let index = setup.cache_dir().join("index.redb");
         match damage {
@@ -150,13 +122,7 @@ async fn a_broken_or_missing_index_is_rebuilt_from_the_files() {
         forebay
             .until_metric("forebay_store_blobs", "", |blobs| blobs >= 1.0)
             .await;
-        assert!(
-            forebay
-                .client()
-                .blob("library/app", &blob.digest)
-                .await
-                .is_exactly(&blob.digest)
-        );
+        forebay.client().pulls("library/app", &blob.digest).await;
         assert_eq!(
             origin.body_bytes(&blob.digest),
             0,

@@ -99,6 +99,16 @@ impl Client {
     pub(crate) async fn manifest(&self, repository: &str, reference: impl AsRef<str>) -> Answer {
         self.get(&manifest_path(repository, reference)).await
     }
+
+    /// A blob, whole and right.
+    pub(crate) async fn pulls(&self, repository: &str, digest: impl AsRef<str>) -> Answer {
+        self.blob(repository, &digest).await.exactly(&digest)
+    }
+
+    /// A manifest by its digest, whole and right.
+    pub(crate) async fn pulls_manifest(&self, repository: &str, digest: impl AsRef<str>) -> Answer {
+        self.manifest(repository, &digest).await.exactly(&digest)
+    }
 }
 
 pub(crate) fn blob_path(repository: &str, digest: impl AsRef<str>) -> String {
@@ -133,6 +143,16 @@ impl Answer {
     /// Whether it is a whole 200 whose bytes hash to `digest`.
     pub(crate) fn is_exactly(&self, digest: impl AsRef<str>) -> bool {
         self.status == StatusCode::OK && self.complete && sha256(&self.body) == digest.as_ref()
+    }
+
+    fn exactly(self, digest: impl AsRef<str>) -> Self {
+        let (status, digest) = (self.status, digest.as_ref());
+        assert!(
+            self.is_exactly(digest),
+            "{digest}: {status}, {}",
+            self.text()
+        );
+        self
     }
 
     /// Whether it claims to be whole. Then its bytes had better be right.

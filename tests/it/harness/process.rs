@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_loadtest::origin::Origin;
+use http::StatusCode;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -249,6 +250,18 @@ impl Forebay {
     /// Sends it a signal by its process id.
     pub(crate) async fn signal(&self, name: &str) {
         signal(self.pid(), name).await;
+    }
+
+    /// Waits until it says that it is not ready, as after a signal to stop.
+    pub(crate) async fn until_draining(&self) {
+        let admin = self.admin();
+        let draining = async {
+            while admin.get("/readyz").await.status != StatusCode::SERVICE_UNAVAILABLE {
+                tokio::task::yield_now().await;
+            }
+        };
+        let draining = tokio::time::timeout(PATIENCE, draining).await;
+        assert!(draining.is_ok(), "it stays ready; the log:\n{}", self.log());
     }
 
     /// Waits until it has exited by itself.
