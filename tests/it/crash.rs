@@ -38,13 +38,18 @@ async fn a_mirror_killed_in_the_middle_of_sixteen_pulls_twenty_times_over_serves
         origin.reset();
         let forebay = setup.start().await;
         resumed += pull_again(&forebay, &origin, batch).await;
-        setup = if round % 2 == 0 {
-            forebay.kill().await
-        } else {
-            forebay.stop().await.1
+        setup = match round % 3 {
+            0 => forebay.stop().await.1,
+            1 => kill_when_stored(forebay).await,
+            // A client has its last byte before the blob is stored, so some of these go on once more.
+            _ => {
+                let forebay = forebay.kill().await.start().await;
+                pull_again(&forebay, &origin, batch).await;
+                kill_when_stored(forebay).await
+            }
         };
     }
-    // All of it was pulled to its end once, so all of it is here.
+    // All of it was pulled and stored, so all of it is here.
     origin.stop().await;
     let forebay = setup.start().await;
     for blob in &blobs {
@@ -65,6 +70,14 @@ async fn a_mirror_killed_in_the_middle_of_sixteen_pulls_twenty_times_over_serves
         files_in(&setup.cache_dir().join("partial")),
         Vec::<String>::new()
     );
+}
+
+/// Kills it once all that it has fetched is stored: a kill takes nothing of that.
+async fn kill_when_stored(forebay: Forebay) -> Setup {
+    forebay
+        .until_metric("forebay_fills_running", "", |running| running == 0.0)
+        .await;
+    forebay.kill().await
 }
 
 /// Starts pulling `batch` and returns when the origin has sent about `sent` bytes of each.
