@@ -115,8 +115,6 @@ label! {
         Tags = "tags",
         /// `referrers`.
         Referrers = "referrers",
-        /// A request to a token service.
-        Token = "token",
     }
 }
 
@@ -163,37 +161,33 @@ label! {
 }
 
 label! {
-    /// Why a stale tag or list was served.
+    /// Why a stale tag or list was served. As it stands in `Cache-Status`, too.
     StaleReason {
-        /// The upstream could not be reached, or timed out.
-        Unreachable = "unreachable",
-        /// The upstream had not given all of a list in time.
-        Slow = "slow",
-        /// The upstream answered 5xx.
-        ServerError = "server_error",
-        /// The upstream answered 429, or its quota is spent.
-        TooManyRequests = "too_many_requests",
-        /// Within the operator's `stale_while_revalidate`.
+        /// The upstream did not answer, or answered 5xx.
+        Unavailable = "upstream-unavailable",
+        /// The upstream is answering, and has not come to the end in time: a list of many pages.
+        Slow = "upstream-slow",
+        /// The upstream answered 429, or its quota is used up.
+        Quota = "upstream-quota",
+        /// The operator allows it while a refresh runs (`stale_while_revalidate`).
         Revalidating = "revalidating",
-        /// The tag has moved; its new manifest is not complete here yet.
-        Advancing = "advancing",
     }
 }
 
 label! {
     /// How a request for a tag was decided.
     TagOutcome {
-        /// The record was fresh.
+        /// Served as it was last confirmed: that was a moment ago.
         Fresh = "fresh",
-        /// Upstream confirmed the same digest.
+        /// Its upstream confirmed what was known of it.
         Renewed = "renewed",
-        /// Upstream named a new digest.
+        /// Its upstream says that it points elsewhere now, or that there is one.
         Moved = "moved",
-        /// A stale record was served.
+        /// Served as it was last confirmed: its upstream could not tell, or is being asked.
         Stale = "stale",
-        /// There was no such tag, remembered or just learned.
+        /// There is no such tag, as remembered or just learned.
         Missing = "missing",
-        /// Upstream refused or failed, and nothing could be served.
+        /// Its upstream refused or failed, and nothing could be served.
         Failed = "failed",
     }
 }

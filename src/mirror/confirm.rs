@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::metrics::{self, TagOutcome};
 use crate::oci::{Descriptor, Digest, Manifest, ManifestKind, Reference, Repository, Tag};
 use crate::store::TagRecord;
 use crate::upstream::Upstream;
@@ -106,9 +105,7 @@ impl Mirror {
         let troubles = &self.inner.troubles;
         troubles.heard(upstream.registry(), current.as_ref().err());
         match (current, old) {
-            (Ok(current), old) => {
-                Ok(self.advance(upstream, repository, tag, current, old.as_ref()))
-            }
+            (Ok(current), old) => Ok(self.advance(repository, tag, current, old.as_ref())),
             (Err(error), Some(old)) => {
                 self.hold_back(repository, tag, old, &error);
                 Err(error)
@@ -203,19 +200,12 @@ impl Mirror {
 
     fn advance(
         &self,
-        upstream: &Upstream,
         repository: &Repository,
         tag: &Tag,
         current: Current,
         old: Option<&TagRecord>,
     ) -> Confirmed {
         let moved = old.is_none_or(|old| old.descriptor.digest != current.descriptor.digest);
-        let outcome = if moved {
-            TagOutcome::Moved
-        } else {
-            TagOutcome::Renewed
-        };
-        metrics::tag(upstream.label(), outcome);
         let record = TagRecord {
             descriptor: current.descriptor.clone(),
             confirmed_at: current.at,

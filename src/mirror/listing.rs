@@ -193,7 +193,7 @@ impl Mirror {
 
 impl Known {
     fn stale(self: Arc<Self>, upstream: &Upstream, reason: StaleReason) -> Found {
-        metrics::stale_served(upstream.label(), reason.into());
+        metrics::stale_served(upstream.label(), reason);
         Found {
             age: Some(freshness::stale_age(SystemTime::now(), self.at)),
             known: self,

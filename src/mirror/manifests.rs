@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::metrics::{self, TagOutcome};
 use crate::oci::{Algorithm, Digest, Manifest, Reference, Repository, Verified};
 use crate::upstream::{FetchedManifest, Upstream};
 
@@ -11,6 +12,7 @@ use super::error::MirrorError;
 use super::memory::StoredManifest;
 use super::rights::{Granted, Kind};
 use super::served::{Body, CacheStatus, Served};
+use super::tags;
 
 /// A manifest on its way up.
 type Found = (Arc<StoredManifest>, CacheStatus);
@@ -25,6 +27,9 @@ impl Mirror {
         let upstream = self.upstream(repository)?;
         let absent = (repository.clone(), Kind::Manifest, reference.to_string());
         if let Some(error) = self.inner.absent.get(&absent) {
+            if let Reference::Tag(_) = reference {
+                metrics::tag(upstream.label(), TagOutcome::Missing);
+            }
             return Err(error);
         }
         let served = match reference {
@@ -32,7 +37,11 @@ impl Mirror {
                 let found = self.manifest_by_digest(&upstream, repository, digest).await;
                 found.map(|(manifest, status)| served(&manifest, status, None))
             }
-            Reference::Tag(tag) => self.manifest_by_tag(&upstream, repository, tag).await,
+            Reference::Tag(tag) => {
+                let decided = self.manifest_by_tag(&upstream, repository, tag).await;
+                metrics::tag(upstream.label(), tags::outcome(&decided));
+                decided.map(|(_, served)| served)
+            }
         };
         if let Err(error @ MirrorError::NotFound { .. }) = &served {
             let lifetime = upstream.tag_policy().negative_for;

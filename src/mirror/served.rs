@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::metrics;
 use crate::oci::{Digest, MediaType};
 
 use super::body::BlobBody;
+
+pub use crate::metrics::StaleReason;
 
 /// An answer that `http` turns into a response without knowing how it was come by.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub struct Served {
     pub size: u64,
     /// The part that the body holds, for a 206.
     pub slice: Option<Range<u64>>,
-    /// For how long a stale answer has been stale.
+    /// How long ago its upstream confirmed a stale answer.
     pub age: Option<Duration>,
     /// `OCI-Filters-Applied`, as upstream gave it.
     pub filters_applied: Option<String>,
@@ -71,31 +72,6 @@ pub enum CacheStatus {
     Stale(StaleReason),
 }
 
-/// Why a stale tag or list was served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StaleReason {
-    /// The upstream did not answer, or answered 5xx.
-    Unavailable,
-    /// The upstream is answering, and has not come to the end in time: a list of many pages.
-    Slow,
-    /// The upstream answered 429, or its quota is used up.
-    Quota,
-    /// The operator allows it while a refresh runs (`stale_while_revalidate`).
-    Revalidating,
-}
-
-impl StaleReason {
-    /// As it stands in `Cache-Status`, logs and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unavailable => "upstream-unavailable",
-            Self::Slow => "upstream-slow",
-            Self::Quota => "upstream-quota",
-            Self::Revalidating => "revalidating",
-        }
-    }
-}
-
 impl CacheStatus {
     /// A short name for logs and metrics.
     pub fn as_str(self) -> &'static str {
@@ -107,17 +83,6 @@ impl CacheStatus {
             Self::Unverified => "unverified",
             Self::Bypass => "bypass",
             Self::Stale(_) => "stale",
-        }
-    }
-}
-
-impl From<StaleReason> for metrics::StaleReason {
-    fn from(reason: StaleReason) -> Self {
-        match reason {
-            StaleReason::Unavailable => Self::Unreachable,
-            StaleReason::Slow => Self::Slow,
-            StaleReason::Quota => Self::TooManyRequests,
-            StaleReason::Revalidating => Self::Revalidating,
         }
     }
 }

@@ -16,6 +16,9 @@ use super::manifests::{fetched, served};
 use super::memory::{KnownTag, StoredManifest};
 use super::served::{CacheStatus, Served, StaleReason};
 
+/// An answer to a request for a tag, and how it was decided on.
+pub(super) type Decided = Result<(TagOutcome, Served), MirrorError>;
+
 /// What can be served without asking anyone.
 struct Stale {
     manifest: Arc<StoredManifest>,
@@ -41,7 +44,7 @@ impl Mirror {
         upstream: &Arc<Upstream>,
         repository: &Repository,
         tag: &Tag,
-    ) -> Result<Served, MirrorError> {
+    ) -> Decided {
         let (record, decision) = match self.known_tag(repository, tag).await {
             None | Some(KnownTag::Gone) => {
                 return self.serve_unknown(upstream, repository, tag).await;
@@ -58,7 +61,7 @@ impl Mirror {
             let (manifest, status) = self
                 .manifest_by_digest(upstream, repository, digest)
                 .await?;
-            return Ok(served(&manifest, status, None));
+            return Ok((TagOutcome::Fresh, served(&manifest, status, None)));
         }
         let stale = match decision {
             Decision::ConfirmOnly => None,
@@ -96,15 +99,14 @@ impl Mirror {
         upstream: &Arc<Upstream>,
         repository: &Repository,
         tag: &Tag,
-    ) -> Result<Served, MirrorError> {
+    ) -> Decided {
         let (confirmed, joined) = self.confirm(upstream, repository, tag).await;
         let confirmed = confirmed?;
-        let mut served = self
+        let (outcome, mut served) = self
             .serve_confirmed(upstream, repository, confirmed, None)
             .await?;
         served.cache_status = fetched(joined);
-        metrics::tag(upstream.label(), TagOutcome::Missing);
-        Ok(served)
+        Ok((outcome, served))
     }
 
     /// Waits for the upstream as long as a client has patience for what is cached; where it was in trouble a moment ago,
@@ -115,7 +117,7 @@ impl Mirror {
         repository: &Repository,
         tag: &Tag,
         stale: Stale,
-    ) -> Result<Served, MirrorError> {
+    ) -> Decided {
         let troubles = &self.inner.troubles;
         if troubles.lasts(upstream.registry(), Instant::now()) {
             self.refresh(upstream, repository, tag);
@@ -144,7 +146,7 @@ impl Mirror {
         repository: &Repository,
         confirmed: Confirmed,
         held: Option<&Stale>,
-    ) -> Result<Served, MirrorError> {
+    ) -> Decided {
         let digest = &confirmed.descriptor.digest;
         let held = held.filter(|held| held.manifest.digest == *digest);
         let manifest = match (confirmed.manifest, held) {
@@ -155,19 +157,29 @@ impl Mirror {
                 found?.0
             }
         };
-        let status = if confirmed.moved {
-            CacheStatus::Miss
+        let (outcome, status) = if confirmed.moved {
+            (TagOutcome::Moved, CacheStatus::Miss)
         } else {
-            CacheStatus::Revalidated
+            (TagOutcome::Renewed, CacheStatus::Revalidated)
         };
-        Ok(served(&manifest, status, None))
+        Ok((outcome, served(&manifest, status, None)))
     }
 }
 
 impl Stale {
-    fn serve(&self, upstream: &Upstream, reason: StaleReason) -> Served {
-        metrics::stale_served(upstream.label(), reason.into());
+    fn serve(&self, upstream: &Upstream, reason: StaleReason) -> (TagOutcome, Served) {
+        metrics::stale_served(upstream.label(), reason);
         let age = freshness::stale_age(SystemTime::now(), self.confirmed_at);
-        served(&self.manifest, CacheStatus::Stale(reason), Some(age))
+        let served = served(&self.manifest, CacheStatus::Stale(reason), Some(age));
+        (TagOutcome::Stale, served)
+    }
+}
+
+/// What a request for a tag counts as.
+pub(super) fn outcome(decided: &Decided) -> TagOutcome {
+    match decided {
+        Ok((outcome, _)) => *outcome,
+        Err(MirrorError::NotFound { .. }) => TagOutcome::Missing,
+        Err(_) => TagOutcome::Failed,
     }
 }

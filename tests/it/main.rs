@@ -15,6 +15,7 @@ mod faults;
 mod fills;
 mod inputs;
 mod limit;
+mod metrics;
 mod protocol;
 mod restart;
 mod rights;

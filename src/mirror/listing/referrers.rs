@@ -43,7 +43,7 @@ impl Mirror {
         let stale = self.filtered_here(&upstream, repository, digest, kind);
         match stale.await {
             Some((list, age)) => {
-                metrics::stale_served(upstream.label(), reason.into());
+                metrics::stale_served(upstream.label(), reason);
                 Ok(served(&list, CacheStatus::Stale(reason), Some(age)))
             }
             None => Err(error),
