@@ -1,0 +1,169 @@
+//! What the pages list is all that there is, and nothing else.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use forebay::oci::ErrorCode;
+
+use super::page;
+
+fn source(file: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
+/// What stands between `before` and `after`, each time.
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Vec<&'a str> {
+    let parts = text.split(before).skip(1);
+    parts
+        .filter_map(|part| Some(part.split_once(after)?.0))
+        .collect()
+}
+
+#[test]
+fn the_pages_name_metrics_that_there_are() {
+    let source = source("src/metrics.rs");
+    let text = page("troubleshooting.md");
+    let named: Vec<_> = text
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with("forebay_"))
+        .collect();
+    assert!(!named.is_empty());
+    for name in named {
+        assert!(
+            source.contains(&format!("\"{name}\"")),
+            "there is no metric {name}"
+        );
+    }
+}
+
+/// What is a key with an underscore in its name, and not ours.
+const OTHERS_KEYS: [&str; 1] = ["config_path"];
+
+#[test]
+fn the_pages_name_keys_that_there_are() {
+    let reference = page("default.toml");
+    let keys: BTreeSet<_> = reference
+        .lines()
+        .filter_map(|line| Some(line.trim_start_matches('#').split_once(" = ")?.0))
+        .collect();
+    for name in ["troubleshooting.md", "README.md"] {
+        let text = page(name);
+        for word in text.split('`').skip(1).step_by(2) {
+            let is_key =
+                word.contains('_') && word.bytes().all(|c| c.is_ascii_lowercase() || c == b'_');
+            assert!(
+                !is_key
+                    || keys.contains(word)
+                    || OTHERS_KEYS.contains(&word)
+                    || word.starts_with("forebay_"),
+                "{name}: there is no key {word}"
+            );
+        }
+    }
+}
+
+/// A metric's name, kind and labels, as the table of metrics has them.
+fn row(name: &str, kind: &str, labels: &[&str]) -> String {
+    let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+    let labels = match labels.as_slice() {
+        [] => String::new(),
+        labels => format!("{} ", labels.join(", ")),
+    };
+    format!("| `{name}` | {kind} | {labels}|")
+}
+
+#[test]
+fn every_metric_is_listed_with_its_kind_and_labels() {
+    let (page, functions) = (page("metrics.md"), source("src/metrics.rs"));
+    let mut known = BTreeSet::new();
+    for kind in ["counter", "gauge", "histogram"] {
+        for call in functions.split(&format!("{kind}!(")).skip(1) {
+            let statement = call.split(';').next().unwrap();
+            let call = statement.split("\n}").next().unwrap();
+            let Some((name, rest)) = call.trim_start()[1..].split_once('"') else {
+                panic!("{call}");
+            };
+            let labels: Vec<_> = rest.split(" =>").collect();
+            let (_, labels) = labels.split_last().unwrap();
+            let labels: Vec<_> = labels
+                .iter()
+                .map(|text| text.trim_end_matches('"').rsplit('"').next().unwrap())
+                .collect();
+            let row = row(name, kind, &labels);
+            assert!(page.contains(&row), "config/metrics.md has no row: {row}");
+            known.insert(name);
+        }
+    }
+    assert!(known.len() > 30, "{known:?}");
+    for listed in between(&page, "\n| `forebay_", "`") {
+        let name = format!("forebay_{listed}");
+        assert!(known.contains(name.as_str()), "there is no metric {name}");
+    }
+}
+
+#[test]
+fn every_value_of_a_label_is_listed() {
+    let (page, labels) = (page("metrics.md"), source("src/metrics/label.rs"));
+    let listed: BTreeSet<_> = page.split('`').skip(1).step_by(2).collect();
+    let values: Vec<_> = between(&labels, " = \"", "\",\n");
+    assert!(values.len() > 50, "{values:?}");
+    for value in values {
+        assert!(
+            listed.contains(value),
+            "config/metrics.md does not list the value {value}"
+        );
+    }
+}
+
+#[test]
+fn every_cache_status_is_explained() {
+    let (page, source) = (page("troubleshooting.md"), source("src/http/respond.rs"));
+    let statuses = between(&source, "\"forebay; ", "\"");
+    assert!(statuses.len() >= 10, "{statuses:?}");
+    for status in &statuses {
+        assert!(
+            page.contains(&format!("\n| `{status}` |")),
+            "troubleshooting.md does not explain `Cache-Status: forebay; {status}`"
+        );
+    }
+    let table = page.split_once("| `Cache-Status: ").unwrap().1;
+    for explained in between(table, "\n| `", "` |") {
+        assert!(statuses.contains(&explained), "nothing says {explained}");
+    }
+}
+
+#[test]
+fn every_error_code_that_is_sent_is_explained() {
+    let page = page("troubleshooting.md");
+    let table = page.split_once("| status | code |").unwrap().1;
+    let table = table.split_once("\n## ").unwrap().0;
+    let sources = source("src/http/errors.rs") + &source("src/mirror/error.rs");
+    let named: BTreeSet<_> = sources
+        .split("ErrorCode::")
+        .map(|rest| rest.split(|c: char| !c.is_alphanumeric()).next().unwrap())
+        .collect();
+    let mut sent = 0;
+    for code in ErrorCode::all() {
+        let is_sent = named.contains(format!("{code:?}").as_str());
+        assert_eq!(
+            table.contains(&format!("`{code}`")),
+            is_sent,
+            "{code}, which is sent: {is_sent}"
+        );
+        sent += usize::from(is_sent);
+    }
+    assert!(sent > 10, "only {sent} codes are sent");
+}
+
+#[test]
+fn the_readme_names_what_the_tests_install() {
+    let (readme, script) = (source("README.md"), source("test"));
+    let packages = between(&script, "\npackages=(", ")")[0];
+    assert!(packages.split(' ').count() > 5, "{packages}");
+    for package in packages.split(' ') {
+        assert!(
+            readme.contains(&format!("`{package}`")),
+            "README.md does not name {package}"
+        );
+    }
+}
