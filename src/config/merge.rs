@@ -37,7 +37,7 @@ fn merge_node(base: &mut Node, over: Node, path: &str, errors: &mut Vec<ConfigEr
             errors.push(ConfigError::new(
                 over.origin,
                 path.into(),
-                format!("this is a table: write [{path}]"),
+                format!("this is a table: write {}", header(path)),
             ));
         }
         (_, value) => {
@@ -90,6 +90,14 @@ pub(super) fn join(path: &str, key: &str) -> String {
         format!("{path}{dot}{key}")
     } else {
         format!("{path}{dot}\"{}\"", key.escape_debug())
+    }
+}
+
+/// A table's header, or that of one within it where each is somebody's.
+pub(super) fn header(path: &str) -> String {
+    match path {
+        "upstreams" => "[upstreams.\"ghcr.io\"] for each registry".into(),
+        _ => format!("[{path}]"),
     }
 }
 

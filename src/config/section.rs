@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::error::ConfigError;
-use super::merge::join;
+use super::merge::{header, join};
 use super::suggest::instead_of;
 use super::tree::{Node, Origin, Source, Table, Value};
 
@@ -179,12 +179,20 @@ impl<'a> Section<'a> {
             .collect()
     }
 
+    /// The header that was meant where a name was written without its quotes.
+    fn unquoted(&self, key: &str, node: &Node) -> Option<String> {
+        let parent = self.schema.strip_suffix(".*")?;
+        let name = self.path.strip_prefix(parent)?.strip_prefix('.')?;
+        let whole = dotted(name, key, node).filter(|_| !name.starts_with('"'))?;
+        Some(join(parent, &whole))
+    }
+
     fn subsection(&self, key: &str, node: Option<&'a Node>, schema: String) -> Self {
         let path = join(&self.path, key);
         let table = match node.map(|node| &node.value) {
             Some(Value::Table(table)) => Some(table),
             Some(_) => {
-                self.complain(key, format!("this is a table: write [{path}]"));
+                self.complain(key, format!("this is a table: write {}", header(&path)));
                 None
             }
             None => None,
@@ -220,7 +228,13 @@ impl<'a> Section<'a> {
     pub(super) fn finish(&self) {
         let asked = self.asked.borrow();
         for (key, node) in self.table.into_iter().flatten() {
-            if !asked.contains(key) {
+            if asked.contains(key) {
+                continue;
+            }
+            if let Some(header) = self.unquoted(key, node) {
+                let message = format!("a name with dots stands in quotes: write [{header}]");
+                self.complain(key, message);
+            } else {
                 self.report.unknown.borrow_mut().push(Unknown {
                     origin: node.origin.clone(),
                     path: join(&self.path, key),
@@ -229,6 +243,17 @@ impl<'a> Section<'a> {
             }
         }
     }
+}
+
+/// A name in a table's header whose dots have made tables of its parts, as in `[upstreams.docker.io]`.
+fn dotted(name: &str, key: &str, node: &Node) -> Option<String> {
+    let Value::Table(table) = &node.value else {
+        return None;
+    };
+    let name = format!("{name}.{key}");
+    let mut below = table.iter().map(|(key, node)| dotted(&name, key, node));
+    let deeper = below.next().flatten();
+    Some(deeper.filter(|_| table.len() == 1).unwrap_or(name))
 }
 
 fn schema_of(schema: &str, key: &str) -> String {

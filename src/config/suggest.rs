@@ -5,16 +5,20 @@ use std::collections::BTreeSet;
 use super::env::PREFIX;
 use super::tree::{Origin, Source};
 
-/// The nearest of the known keys: one of the same table, else one of any table that is called the
-/// same or nearly so; where there is none, what the table has.
+/// The nearest of the known keys: one of the same table, else those of other tables that are called
+/// the same, else one that nearly is; where there is none, what the table has.
 pub(super) fn instead_of(unknown: &str, origin: &Origin, known: &BTreeSet<String>) -> String {
     let (table, _) = split(unknown);
     let siblings = || known.iter().filter(|key| split(key).0 == table);
-    let nearest = nearest(unknown, siblings())
-        .or_else(|| namesake(unknown, known))
-        .or_else(|| nearest(unknown, known.iter()));
-    if let Some(key) = nearest {
-        return format!("did you mean {}?", spelled(key, table, origin));
+    let one = |key| vec![key];
+    let meant = nearest(unknown, siblings())
+        .or_else(|| part(unknown, siblings()))
+        .map(one)
+        .or_else(|| namesakes(unknown, known))
+        .or_else(|| nearest(unknown, known.iter()).map(one));
+    if let Some(keys) = meant {
+        let spelled: Vec<_> = keys.iter().map(|key| spelled(key, table, origin)).collect();
+        return format!("did you mean {}?", spelled.join(" or "));
     }
     let names: Vec<_> = siblings().map(|key| split(key).1).collect();
     format!("known here are {}", names.join(", "))
@@ -32,12 +36,19 @@ fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a String>) -> Option
     (nearest.0 <= bound).then_some(nearest.1.as_str())
 }
 
-/// A key of the same name in another table, if there is only one.
-fn namesake<'a>(unknown: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
-    let mut same = known.iter().filter(|key| split(key).1 == split(unknown).1);
-    same.next()
-        .filter(|_| same.next().is_none())
-        .map(String::as_str)
+/// The one key that has the unknown one's name as a part of its own, as `max_size` has `size`.
+fn part<'a>(unknown: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a str> {
+    let name = split(unknown).1;
+    let mut with_it = known.filter(|key| split(key).1.split('_').any(|part| part == name));
+    let first = with_it.next()?;
+    with_it.next().is_none().then_some(first.as_str())
+}
+
+/// Keys of the same name in other tables, if there are few.
+fn namesakes<'a>(unknown: &str, known: &'a BTreeSet<String>) -> Option<Vec<&'a str>> {
+    let same = known.iter().filter(|key| split(key).1 == split(unknown).1);
+    let same: Vec<_> = same.map(String::as_str).collect();
+    (1..=2).contains(&same.len()).then_some(same)
 }
 
 /// A known key as the unknown one's source would write it.
@@ -70,6 +81,8 @@ mod tests {
             "tags.fresh_for",
             "upstreams.*.username",
             "upstreams.*.alias",
+            "admin.listen",
+            "server.listen",
         ];
         let known = known.into_iter().map(String::from).collect();
         instead_of(unknown, &Origin::new(source), &known)
@@ -84,6 +97,8 @@ mod tests {
             ("cach", "did you mean `cache`?"),
             ("server.fresh_for", "did you mean `tags.fresh_for`?"),
             ("upstreams.*.user_name", "did you mean `username`?"),
+            ("cache.size", "did you mean `max_size`?"),
+            ("listen", "did you mean `admin.listen` or `server.listen`?"),
             ("cache.colour", "known here are dir, max_size"),
         ] {
             assert_eq!(instead(unknown, Source::Default), expected, "{unknown}");

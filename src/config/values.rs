@@ -26,6 +26,10 @@ pub(super) fn text(node: &Node) -> Result<&str, String> {
     match &node.value {
         Value::Text(text) if text.is_empty() => Err("expected a string, found an empty one".into()),
         Value::Text(text) => Ok(text),
+        Value::List(_) => Err(format!(
+            "{}: write it without brackets",
+            expected("a string", node)
+        )),
         _ => Err(expected("a string", node)),
     }
 }

@@ -191,11 +191,39 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "[upstreams.'a.io']\ntags = { fresh = '1s' }",
-        "f.toml:2: upstreams.\"a.io\".tags.fresh: unknown key: known here are",
+        "f.toml:2: upstreams.\"a.io\".tags.fresh: unknown key: did you mean `fresh_for`?",
     ),
     (
         "[upstreams.'a.io'.tags]\nfreshfor = '1s'",
         "f.toml:2: upstreams.\"a.io\".tags.freshfor: unknown key: did you mean `fresh_for`?",
+    ),
+    (
+        "[upstreams.docker.io]\nusername = 'me'",
+        "f.toml:1: upstreams.docker.io: a name with dots stands in quotes: write [upstreams.\"docker.io\"]",
+    ),
+    (
+        "[upstreams.my.registry.example]\nallow_private = true",
+        "f.toml:1: upstreams.my.registry: a name with dots stands in quotes: write [upstreams.\"my.registry.example\"]",
+    ),
+    (
+        "[upstreams.'docker.io'.login]\nusername = 'me'",
+        "f.toml:1: upstreams.\"docker.io\".login: unknown key: known here are",
+    ),
+    (
+        "[[upstreams]]\nname = 'ghcr.io'",
+        "f.toml:1: upstreams: this is a table: write [upstreams.\"ghcr.io\"] for each registry",
+    ),
+    (
+        "[cache]\nsize = '10GiB'",
+        "f.toml:2: cache.size: unknown key: did you mean `max_size`?",
+    ),
+    (
+        "listen = '127.0.0.1:5000'",
+        "f.toml:1: listen: unknown key: did you mean `admin.listen` or `server.listen`?",
+    ),
+    (
+        "[admin]\nlisten = ['127.0.0.1:5001']",
+        "f.toml:2: admin.listen: expected a string, found a list: write it without brackets",
     ),
     (
         "[upstreams]\nghcr = true",
