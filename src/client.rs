@@ -7,6 +7,7 @@
 //! Depends on `oci` and `config` only.
 
 mod address;
+mod authority;
 mod block;
 mod buildkit;
 mod containerd;
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 pub use address::Mirror;
+pub use authority::Authority;
 pub use edit::{Edit, Refusal};
 pub use scope::{Scope, parse_scope};
 
@@ -39,6 +41,8 @@ use crate::oci::Registry;
 pub enum Kind {
     /// dockerd: registry-mirrors in daemon.json
     Docker,
+    /// dockerd with the containerd image store, from version 28 on: hosts.toml files, any registry
+    DockerContainerd,
     /// containerd, as Kubernetes nodes run it: hosts.toml files
     Containerd,
     /// podman, skopeo, buildah, CRI-O: a file in registries.conf.d
@@ -67,6 +71,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Docker => "docker",
+            Self::DockerContainerd => "docker-containerd",
             Self::Containerd => "containerd",
             Self::Podman => "podman",
             Self::Buildkit => "buildkit",
@@ -88,7 +93,7 @@ impl Kind {
     pub fn takes_all(self) -> bool {
         matches!(
             self,
-            Self::Containerd | Self::Nerdctl | Self::K3s | Self::Rke2
+            Self::DockerContainerd | Self::Containerd | Self::Nerdctl | Self::K3s | Self::Rke2
         )
     }
 }
@@ -100,6 +105,8 @@ pub struct Request {
     pub mirror: Mirror,
     /// What it is to pull through it; not empty.
     pub scopes: Vec<Scope>,
+    /// Whom the mirror's certificate is from, where clients don't trust that anyway.
+    pub authority: Option<Authority>,
     /// Whether it may ask the registry itself where the mirror does not help.
     pub fallback: bool,
     /// Dot-free names of registries, for clients that can't carry dots in a path.
@@ -112,6 +119,20 @@ impl Request {
         aliases
             .find(|(known, _)| known == registry)
             .map(|(_, alias)| alias.as_str())
+    }
+
+    /// Where the mirror's certificate authority is, for clients that are told its path.
+    fn ca_path(&self) -> Option<String> {
+        let authority = self.authority.as_ref();
+        authority.map(|authority| authority.path().into())
+    }
+
+    /// What to do where the mirror's certificate is from nobody whom the client trusts.
+    fn ca_hint(&self) -> Option<String> {
+        let may_need = self.authority.is_none() && !self.mirror.is_plain();
+        may_need.then(|| {
+            "a mirror with a certificate authority of its own: give that with --ca FILE".into()
+        })
     }
 
     /// The registries that are named one by one.
@@ -161,6 +182,7 @@ pub fn plan(kind: Kind, request: &Request, existing: &Existing) -> Result<Plan, 
     check(kind, request)?;
     Ok(match kind {
         Kind::Docker => docker::plan(request),
+        Kind::DockerContainerd => docker::with_containerd(request),
         Kind::Containerd => containerd::plan(request, existing.hosts_directory.as_deref()),
         Kind::Nerdctl => containerd::nerdctl(request),
         Kind::Podman => podman::plan(request),
@@ -176,6 +198,12 @@ pub fn plan(kind: Kind, request: &Request, existing: &Existing) -> Result<Plan, 
 /// What a kind of client can't do at all.
 fn check(kind: Kind, request: &Request) -> Result<(), Unsupported> {
     let name = kind.name();
+    if request.authority.is_some() && request.mirror.is_plain() {
+        return Err(Unsupported(format!(
+            "--ca: {} is reached without TLS, and no certificate is asked for; give its https:// address with --mirror",
+            request.mirror.url()
+        )));
+    }
     if !request.fallback && kind.is_docker_hub_only() {
         return Err(Unsupported(
             "--no-fallback: dockerd always asks Docker Hub itself after its mirrors, and no setting forbids that; \
@@ -200,7 +228,8 @@ fn check(kind: Kind, request: &Request) -> Result<(), Unsupported> {
             Scope::One(registry) if kind.is_docker_hub_only() && !registry.is_docker_hub() => {
                 return Err(Unsupported(format!(
                     "--registry {registry}: dockerd's registry-mirrors are asked for Docker Hub's images only; \
-                     name the mirror in the reference instead: {}/{registry}/IMAGE",
+                     name the mirror in the reference instead: {}/{registry}/IMAGE, or, with the containerd image store, see \
+                     `forebay client docker-containerd`",
                     request.mirror.reference_host()
                 )));
             }

@@ -9,7 +9,7 @@ use clap::Args;
 use super::Exit;
 use super::options::{report, sources};
 use crate::client::install::{InstallError, Outcome, Root};
-use crate::client::{self, Existing, Kind, Mirror, Plan, Request, Scope, parse_scope};
+use crate::client::{self, Authority, Existing, Kind, Mirror, Plan, Request, Scope, parse_scope};
 use crate::config::{Config, Overrides};
 
 /// Shows what points a client at the mirror: each file with its place, or flags, and how to reload.
@@ -29,6 +29,10 @@ pub(super) struct Client {
     /// Registry to pull through it, or '*' for all; may be given more than once. Not given: each that is configured
     #[arg(long, value_name = "HOST", value_parser = parse_scope)]
     registry: Vec<Scope>,
+
+    /// Certificate authority of a mirror that has its own, as a PEM file on the client's machine
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 
     /// Never go around the mirror, even when it can't help
     #[arg(long)]
@@ -118,6 +122,7 @@ impl Client {
         Ok(Request {
             mirror: self.mirror(config)?,
             scopes: self.scopes(config, root)?,
+            authority: self.authority(root)?,
             fallback: !self.no_fallback,
             aliases: client::aliases(config),
         })
@@ -140,6 +145,20 @@ impl Client {
         })
     }
 
+    /// The file that --ca names, by the path that it has where --root is `/`.
+    fn authority(&self, root: &Root) -> Result<Option<Authority>, Failed> {
+        let Some(file) = &self.ca else {
+            return Ok(None);
+        };
+        let failed = |problem: &dyn std::fmt::Display| {
+            Failed(Exit::Usage, format!("--ca {}: {problem}", file.display()))
+        };
+        let pem = std::fs::read_to_string(file).map_err(|error| failed(&error))?;
+        let path = std::path::absolute(file).map_err(|error| failed(&error))?;
+        let authority = Authority::new(&root.seen_inside(&path), &pem);
+        authority.map(Some).map_err(|problem| failed(&problem))
+    }
+
     fn scopes(&self, config: &Config, root: &Root) -> Result<Vec<Scope>, Failed> {
         if !self.registry.is_empty() {
             let mut scopes = Vec::new();
@@ -151,7 +170,12 @@ impl Client {
             return Ok(scopes);
         }
         let mut scopes = client::default_scopes(self.kind, config);
-        if self.undo && matches!(self.kind, Kind::Containerd | Kind::Nerdctl) {
+        if self.undo
+            && matches!(
+                self.kind,
+                Kind::Containerd | Kind::Nerdctl | Kind::DockerContainerd
+            )
+        {
             for name in root.hosts_of_ours(self.kind)? {
                 let name = if name == "_default" { "*" } else { &name };
                 scopes.extend(

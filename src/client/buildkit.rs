@@ -24,17 +24,17 @@ pub(super) fn plan(request: &Request) -> Plan {
     if plain {
         write!(body, "[registry.\"{host}\"]\n  http = true\n").expect("writing to a string");
     }
+    if let Some(authority) = &request.authority {
+        let path = authority.path();
+        write!(body, "[registry.\"{host}\"]\n  ca = [\"{path}\"]\n").expect("writing to a string");
+    }
     let mut notes = vec![
         "docker buildx with a builder of its own: docker buildx create --use --buildkitd-config FILE; the builder that is \
          part of dockerd uses dockerd's mirrors instead"
             .into(),
         "a rootless buildkitd reads ~/.config/buildkit/buildkitd.toml instead".into(),
     ];
-    if !plain {
-        notes.push(format!(
-            "a mirror with a private CA: add `ca = [\"/path/of/ca.pem\"]` to [registry.\"{host}\"]"
-        ));
-    }
+    notes.extend(request.ca_hint());
     Plan {
         files: vec![File {
             path: PATH.into(),

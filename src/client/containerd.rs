@@ -49,7 +49,8 @@ pub(super) fn nerdctl(request: &Request) -> Plan {
     plan
 }
 
-fn hosts_files(request: &Request, directory: &str) -> Plan {
+/// A file for each registry below `directory`, and what to know of them.
+pub(super) fn hosts_files(request: &Request, directory: &str) -> Plan {
     let url = request.mirror.url();
     let file = |scope: &Scope| {
         let name = scope
@@ -64,6 +65,7 @@ fn hosts_files(request: &Request, directory: &str) -> Plan {
             path: PathBuf::from(format!("{directory}/{name}/hosts.toml")),
             edit: Box::new(Hosts {
                 mirror: url.clone(),
+                ca: request.ca_path(),
                 server,
                 only: !request.fallback,
             }),
@@ -71,11 +73,7 @@ fn hosts_files(request: &Request, directory: &str) -> Plan {
         }
     };
     let mut notes = Vec::new();
-    if !request.mirror.is_plain() {
-        notes.push(
-            "a mirror with a private CA: add `ca = \"/path/of/ca.pem\"` to its [host] table".into(),
-        );
-    }
+    notes.extend(request.ca_hint());
     if !request.fallback {
         notes.push("pushes go to `server` too, and the mirror refuses them".into());
     }

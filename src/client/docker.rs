@@ -2,8 +2,10 @@
 
 use super::edit::{Edit, Refusal, is_blank};
 use super::json::{self, JsonError};
-use super::{File, Plan, Request};
+use super::{File, Plan, Request, containerd};
 
+/// Where dockerd looks for what it has to know of a registry's host.
+pub(super) const CERTIFICATES: &str = "/etc/docker/certs.d";
 const PATH: &str = "/etc/docker/daemon.json";
 const MIRRORS: &str = "registry-mirrors";
 const INSECURE: &str = "insecure-registries";
@@ -24,22 +26,45 @@ pub(super) fn plan(request: &Request) -> Plan {
             .into(),
         "a rootless dockerd reads ~/.config/docker/daemon.json instead".into(),
     ];
-    if !request.mirror.is_plain() {
-        let authority = request.mirror.authority();
-        notes.push(format!(
-            "a mirror with a private CA: put it in /etc/docker/certs.d/{authority}/ca.crt"
-        ));
+    notes.extend(request.ca_hint());
+    let mut files = Vec::new();
+    if let Some(authority) = &request.authority {
+        files.push(authority.copy(&certificates(request)));
+        notes.push(
+            "with the containerd image store a mirror in registry-mirrors is not looked up in certs.d by its own name: \
+             see `forebay client docker-containerd`"
+                .into(),
+        );
     }
+    files.push(File {
+        path: PATH.into(),
+        edit: Box::new(edit),
+        own_directory: false,
+    });
     Plan {
-        files: vec![File {
-            path: PATH.into(),
-            edit: Box::new(edit),
-            own_directory: false,
-        }],
+        files,
         reload: vec!["systemctl reload docker".into()],
         notes,
         ..Plan::default()
     }
+}
+
+/// With the containerd image store dockerd reads containerd's hosts files, for any registry, from a directory of
+/// its own. Where one names a host, `registry-mirrors` and `insecure-registries` no longer count for that registry.
+/// The older store looks for certificates there alone, and is not disturbed by the files.
+pub(super) fn with_containerd(request: &Request) -> Plan {
+    let mut plan = containerd::hosts_files(request, CERTIFICATES);
+    plan.notes.extend([
+        "`docker info` shows `driver-type: io.containerd.snapshotter.v1` where the containerd image store is in use; \
+         without it use `forebay client docker`"
+            .into(),
+        "dockerd reads the files at each pull; a rootless one reads ~/.config/docker/certs.d instead".into(),
+    ]);
+    plan
+}
+
+fn certificates(request: &Request) -> String {
+    format!("{CERTIFICATES}/{}", request.mirror.authority())
 }
 
 /// Docker in Docker has no file that outlives it.
@@ -57,6 +82,14 @@ pub(super) fn dind(request: &Request) -> Plan {
                 .into(),
         );
     }
+    if let Some(authority) = &request.authority {
+        notes.push(format!(
+            "before the image's name: -v {}:{}/ca.crt:ro",
+            authority.path(),
+            certificates(request)
+        ));
+    }
+    notes.extend(request.ca_hint());
     Plan {
         lines,
         notes,

@@ -11,6 +11,8 @@ use super::edit::{Edit, Refusal, parse_toml};
 pub(super) struct Hosts {
     /// The mirror's URL.
     pub(super) mirror: String,
+    /// The path of the mirror's certificate authority.
+    pub(super) ca: Option<String>,
     /// Where containerd goes after all hosts; `None` leaves it to the image's name.
     pub(super) server: Option<String>,
     /// Whether it is to go nowhere but to the mirror.
@@ -19,9 +21,11 @@ pub(super) struct Hosts {
 
 impl Hosts {
     fn host(&self) -> String {
+        let ca = self.ca.as_ref().map(|path| format!("  ca = \"{path}\"\n"));
         format!(
-            "[host.\"{}\"]\n  capabilities = [\"pull\", \"resolve\"]\n",
-            self.mirror
+            "[host.\"{}\"]\n  capabilities = [\"pull\", \"resolve\"]\n{}",
+            self.mirror,
+            ca.unwrap_or_default()
         )
     }
 

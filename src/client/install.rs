@@ -1,7 +1,8 @@
 //! Puts a plan's files in place and takes them away again.
 //!
 //! All files are read and all new texts made before the first one is written, so that a refusal changes nothing. A file
-//! that was there is kept beside the new one, once; each is replaced in one step, with its owner and mode.
+//! that was there is kept beside the new one, once; each is replaced in one step, with its owner and mode. Where one
+//! can't be, those before it are put back.
 
 mod disk;
 
@@ -11,7 +12,7 @@ use disk::Found;
 
 use super::block;
 use super::edit::is_blank;
-use super::{Existing, File, Kind, containerd};
+use super::{Existing, File, Kind, containerd, docker};
 
 pub use disk::InstallError;
 
@@ -57,6 +58,13 @@ impl Root {
         self.0.join(path.strip_prefix("/").unwrap_or(path))
     }
 
+    /// The path that a file of this machine has on the client's.
+    pub fn seen_inside(&self, path: &Path) -> PathBuf {
+        let root = std::path::absolute(&self.0).unwrap_or_else(|_| self.0.clone());
+        let below = path.strip_prefix(root);
+        below.map_or_else(|_| path.to_owned(), |below| Path::new("/").join(below))
+    }
+
     /// What a plan for this kind of client depends on.
     pub fn existing(&self, kind: Kind) -> Result<Existing, InstallError> {
         let mut existing = Existing::default();
@@ -73,10 +81,12 @@ impl Root {
     /// The directories of hosts files that have ours in them, for an undo that names no registry.
     pub fn hosts_of_ours(&self, kind: Kind) -> Result<Vec<String>, InstallError> {
         let existing = self.existing(kind)?;
-        let directory = existing
-            .hosts_directory
-            .as_deref()
-            .unwrap_or(containerd::HOSTS);
+        let usual = if kind == Kind::DockerContainerd {
+            docker::CERTIFICATES
+        } else {
+            containerd::HOSTS
+        };
+        let directory = existing.hosts_directory.as_deref().unwrap_or(usual);
         let mut names = Vec::new();
         for name in disk::directories(&self.place(directory.as_ref()))? {
             let file = Path::new(directory).join(&name).join("hosts.toml");
@@ -165,33 +175,39 @@ impl Root {
 }
 
 fn apply(changes: Vec<Change<'_>>) -> Result<Vec<(PathBuf, Outcome)>, InstallError> {
-    let mut outcomes = Vec::new();
-    for change in changes {
-        let Change {
-            file,
-            found,
-            text,
-            outcome,
-        } = change;
-        match (&outcome, &text) {
+    for (index, change) in changes.iter().enumerate() {
+        if let Err(error) = change.apply() {
+            for begun in changes[..=index].iter().rev() {
+                begun.found.put_back();
+            }
+            return Err(error);
+        }
+    }
+    let outcome = |change: Change<'_>| (change.found.path, change.outcome);
+    Ok(changes.into_iter().map(outcome).collect())
+}
+
+impl Change<'_> {
+    fn apply(&self) -> Result<(), InstallError> {
+        let Self { found, outcome, .. } = self;
+        match (outcome, &self.text) {
             (Outcome::Unchanged | Outcome::NothingOfOurs, _) => {}
             (_, Some(text)) => {
                 if matches!(outcome, Outcome::Changed(Some(_))) {
                     found.keep()?;
                 }
                 found.replace(text)?;
-                if outcome == Outcome::Restored {
+                if *outcome == Outcome::Restored {
                     found.forget_backup()?;
                 }
             }
             (_, None) => {
                 found.delete()?;
-                if file.own_directory {
+                if self.file.own_directory {
                     found.delete_directory();
                 }
             }
         }
-        outcomes.push((found.path, outcome));
+        Ok(())
     }
-    Ok(outcomes)
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::owned::Owned;
 use super::{File, Plan, Request};
 
+const CERTIFICATES: &str = "/etc/containers/certs.d";
 const PATH: &str = "/etc/containers/registries.conf.d/50-forebay.conf";
 
 pub(super) fn plan(request: &Request) -> Plan {
@@ -12,12 +13,19 @@ pub(super) fn plan(request: &Request) -> Plan {
         body: body(request),
         advice: "move it away, or add this to it yourself",
     };
+    let host = request.mirror.reference_host();
+    let authority = request.authority.as_ref();
+    let mut files: Vec<_> = authority
+        .map(|authority| authority.copy(&format!("{CERTIFICATES}/{host}")))
+        .into_iter()
+        .collect();
+    files.push(File {
+        path: PATH.into(),
+        edit: Box::new(edit),
+        own_directory: false,
+    });
     Plan {
-        files: vec![File {
-            path: PATH.into(),
-            edit: Box::new(edit),
-            own_directory: false,
-        }],
+        files,
         reload: vec![
             "systemctl reload crio    # CRI-O only; podman, skopeo and buildah read it at each run"
                 .into(),
@@ -59,11 +67,6 @@ fn notes(request: &Request) -> Vec<String> {
          ~/.config/containers/registries.conf.d"
             .into(),
     ];
-    if !request.mirror.is_plain() {
-        let host = request.mirror.reference_host();
-        notes.push(format!(
-            "a mirror with a private CA: put it in /etc/containers/certs.d/{host}/ca.crt"
-        ));
-    }
+    notes.extend(request.ca_hint());
     notes
 }

@@ -34,7 +34,7 @@ pub(super) fn plan(distribution: Distribution, request: &Request) -> Plan {
     let mut files = vec![owned(
         format!("/etc/rancher/{name}/registries.yaml"),
         mirrors(request),
-        "add this to it yourself, under the `mirrors:` that it has",
+        "add this to it yourself, under the `mirrors:` (and `configs:`) that it has",
     )];
     if !request.fallback {
         files.push(owned(
@@ -51,12 +51,7 @@ pub(super) fn plan(distribution: Distribution, request: &Request) -> Plan {
         ],
         ..Plan::default()
     };
-    if !request.mirror.is_plain() {
-        plan.notes.push(format!(
-            "a mirror with a private CA: name it under `configs: {{\"{}\": {{tls: {{ca_file: FILE}}}}}}` in registries.yaml",
-            request.mirror.authority()
-        ));
-    }
+    plan.notes.extend(request.ca_hint());
     plan
 }
 
@@ -74,6 +69,15 @@ fn mirrors(request: &Request) -> String {
         let url = request.mirror.url();
         write!(body, "  \"{scope}\":\n    endpoint:\n      - \"{url}\"\n")
             .expect("writing to a string");
+    }
+    if let Some(authority) = &request.authority {
+        write!(
+            body,
+            "configs:\n  \"{}\":\n    tls:\n      ca_file: \"{}\"\n",
+            request.mirror.authority(),
+            authority.path()
+        )
+        .expect("writing to a string");
     }
     body
 }

@@ -1,4 +1,8 @@
 //! Clients without a file: kaniko's flags, and tools that go where the reference says.
+//!
+//! The flags were checked against the sources of oras and crane and the references of helm (3.13 and later, for
+//! `--plain-http`) and cosign (2 and later); none of the four was run. crane has no flag for a certificate authority:
+//! it is a Go program, for which `SSL_CERT_FILE` stands for the machine's own.
 
 use super::{Plan, Request, Unsupported};
 
@@ -23,12 +27,22 @@ pub(super) fn kaniko(request: &Request) -> Result<Plan, Unsupported> {
     if request.mirror.is_plain() {
         lines.push(format!("--insecure-registry={host}"));
     }
+    if let Some(authority) = &request.authority {
+        lines.push(format!(
+            "--registry-certificate={host}={}",
+            authority.path()
+        ));
+    }
     if !request.fallback {
         lines.push("--skip-default-registry-fallback".into());
     }
     Ok(Plan {
         lines,
-        notes: vec!["the names after the mirror and `_` are the `alias` of each upstream in the mirror's configuration".into()],
+        notes: std::iter::once(
+            "the names after the mirror and `_` are the `alias` of each upstream in the mirror's configuration".into(),
+        )
+        .chain(request.ca_hint())
+        .collect(),
         ..Plan::default()
     })
 }
@@ -45,24 +59,39 @@ pub(super) fn crane(request: &Request) -> Plan {
         .registries()
         .next()
         .map_or("docker.io", |first| first.as_str());
-    for (command, flag, scheme) in [
-        ("crane pull", " --insecure", ""),
-        ("oras pull", " --plain-http", ""),
-        ("helm pull", " --plain-http", "oci://"),
-        ("cosign tree", " --allow-http-registry", ""),
+    let ca = request.ca_path();
+    for (command, flag, ca_flag, scheme) in [
+        ("crane pull", " --insecure", "", ""),
+        ("oras pull", " --plain-http", "--ca-file", ""),
+        ("helm pull", " --plain-http", "--ca-file", "oci://"),
+        (
+            "cosign tree",
+            " --allow-http-registry",
+            "--registry-cacert",
+            "",
+        ),
     ] {
-        let flag = if plain { flag } else { "" };
+        let flag = match &ca {
+            _ if plain => flag.to_owned(),
+            Some(ca) if !ca_flag.is_empty() => format!(" {ca_flag} \"{ca}\""),
+            _ => String::new(),
+        };
+        let before = match &ca {
+            Some(ca) if ca_flag.is_empty() => format!("SSL_CERT_FILE=\"{ca}\" "),
+            _ => String::new(),
+        };
         let file = if command == "crane pull" {
             " image.tar"
         } else {
             ""
         };
         lines.push(format!(
-            "{command}{flag} {scheme}{host}/{example}/NAME{file}"
+            "{before}{command}{flag} {scheme}{host}/{example}/NAME{file}"
         ));
     }
     Plan {
         lines,
+        notes: request.ca_hint().into_iter().collect(),
         ..Plan::default()
     }
 }

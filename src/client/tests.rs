@@ -13,6 +13,7 @@ pub(super) fn request() -> Request {
     Request {
         mirror: MIRROR.parse().unwrap(),
         scopes: vec![Scope::One("docker.io".parse().unwrap())],
+        authority: None,
         fallback: true,
         aliases: vec![("docker.io".parse().unwrap(), "dockerhub".into())],
     }

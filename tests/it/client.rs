@@ -2,6 +2,7 @@
 
 mod files;
 mod shown;
+mod trust;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -58,6 +58,8 @@ pub(super) struct Found {
     pub(super) path: PathBuf,
     bytes: Option<Vec<u8>>,
     original: Option<Vec<u8>>,
+    /// The directories above it that are not there, the innermost first.
+    missing: Vec<PathBuf>,
 }
 
 /// Looks at what is at `path`, which has to be below `root`.
@@ -65,10 +67,14 @@ pub(super) fn find(root: &Path, path: &Path) -> Result<Found, InstallError> {
     let path = follow(root, path)?;
     let bytes = read(&path)?;
     let original = read(&backup_of(&path))?;
+    let above = path.ancestors().skip(1);
+    let missing = above.take_while(|directory| !directory.exists());
+    let missing = missing.map(Path::to_owned).collect();
     Ok(Found {
         path,
         bytes,
         original,
+        missing,
     })
 }
 
@@ -208,6 +214,22 @@ impl Found {
     pub(super) fn delete(&self) -> Result<(), InstallError> {
         fs::remove_file(&self.path)
             .map_err(|error| InstallError::io(&self.path, "cannot be removed", &error))
+    }
+
+    /// Leaves the file, its backup and their directory as they were found. What can't be put back stays: the error
+    /// that led here is the one to tell.
+    pub(super) fn put_back(&self) {
+        for (path, before) in [(&self.path, &self.bytes), (&self.backup(), &self.original)] {
+            let now = fs::read(path).ok();
+            match before {
+                _ if now == *before => {}
+                Some(bytes) => drop(self.put(path, bytes)),
+                None => drop(fs::remove_file(path)),
+            }
+        }
+        for directory in &self.missing {
+            drop(fs::remove_dir(directory));
+        }
     }
 
     /// Removes the file's directory if nothing else is in it.

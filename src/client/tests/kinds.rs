@@ -4,10 +4,11 @@ use proptest::prelude::*;
 use toml::Table;
 
 use super::{MIRROR, edit, planned, request};
-use crate::client::{Kind, Request, Scope};
+use crate::client::{Authority, Kind, Request, Scope};
 
-const ALL: [Kind; 10] = [
+const ALL: [Kind; 11] = [
     Kind::Docker,
+    Kind::DockerContainerd,
     Kind::Containerd,
     Kind::Podman,
     Kind::Buildkit,
@@ -50,6 +51,95 @@ fn tls_needs_no_word_about_plain_http() {
             plain.contains("mirror.lan:5000") && tls.contains("mirror.lan:5000"),
             "{kind:?}"
         );
+    }
+}
+
+#[test]
+fn each_client_is_told_of_the_mirrors_authority_in_its_own_way() {
+    const PEM: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let authority = Authority::new("/etc/ca.pem".as_ref(), PEM).unwrap();
+    let request = Request {
+        authority: Some(authority),
+        ..with(&["docker.io"], "https://mirror.lan:5000")
+    };
+    for (kind, line) in [
+        (Kind::Docker, PEM),
+        (Kind::DockerContainerd, "\n  ca = \"/etc/ca.pem\"\n"),
+        (Kind::Containerd, "\n  ca = \"/etc/ca.pem\"\n"),
+        (Kind::Nerdctl, "\n  ca = \"/etc/ca.pem\"\n"),
+        (Kind::Podman, PEM),
+        (
+            Kind::Buildkit,
+            "[registry.\"mirror.lan:5000\"]\n  ca = [\"/etc/ca.pem\"]\n",
+        ),
+        (
+            Kind::K3s,
+            "configs:\n  \"mirror.lan:5000\":\n    tls:\n      ca_file: \"/etc/ca.pem\"\n",
+        ),
+        (
+            Kind::Rke2,
+            "configs:\n  \"mirror.lan:5000\":\n    tls:\n      ca_file: \"/etc/ca.pem\"\n",
+        ),
+        (
+            Kind::Kaniko,
+            "--registry-certificate=mirror.lan:5000=/etc/ca.pem\n",
+        ),
+        (Kind::Crane, "SSL_CERT_FILE=\"/etc/ca.pem\" crane pull "),
+        (Kind::Crane, "oras pull --ca-file \"/etc/ca.pem\" "),
+        (Kind::Crane, "helm pull --ca-file \"/etc/ca.pem\" oci://"),
+        (
+            Kind::Crane,
+            "cosign tree --registry-cacert \"/etc/ca.pem\" ",
+        ),
+    ] {
+        let text = text(kind, &request);
+        assert!(text.contains(line), "{kind:?}: {text}");
+    }
+    for (kind, place) in [
+        (Kind::Docker, "/etc/docker/certs.d/mirror.lan:5000/ca.crt"),
+        (
+            Kind::Podman,
+            "/etc/containers/certs.d/mirror.lan:5000/ca.crt",
+        ),
+    ] {
+        let files = planned(kind, &request).unwrap().files;
+        assert!(
+            files.iter().any(|file| file.path.as_os_str() == place),
+            "{kind:?}"
+        );
+    }
+    let notes = planned(Kind::Dind, &request).unwrap().notes.join("\n");
+    let mount = "-v /etc/ca.pem:/etc/docker/certs.d/mirror.lan:5000/ca.crt:ro";
+    assert!(notes.contains(mount), "{notes}");
+    let plain = Request {
+        mirror: MIRROR.parse().unwrap(),
+        ..request
+    };
+    for kind in ALL {
+        let message = planned(kind, &plain).unwrap_err().to_string();
+        assert!(message.contains("give its https:// address"), "{message}");
+        let unsure = planned(kind, &with(&["docker.io"], "https://mirror.lan:5000"));
+        let notes = unsure.unwrap().notes.join("\n");
+        assert!(notes.contains("--ca FILE"), "{kind:?}: {notes}");
+    }
+}
+
+#[test]
+fn an_authority_is_a_certificate_at_a_path_that_needs_no_escapes() {
+    const PEM: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (path, pem, advice) in [
+        ("ca.pem", PEM, "absolute"),
+        ("/a\"b/ca.pem", PEM, "without quotes"),
+        ("/a\nb/ca.pem", PEM, "without quotes"),
+        ("/ca.pem", "0\u{1}", "PEM form"),
+        (
+            "/ca.pem",
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+            "private key",
+        ),
+    ] {
+        let message = Authority::new(path.as_ref(), pem).unwrap_err();
+        assert!(message.contains(advice), "{path:?}: {message}");
     }
 }
 

@@ -47,6 +47,7 @@ fn the_readme_shows_what_the_command_prints() {
 fn what_is_written_is_what_is_printed() {
     for kind in [
         "docker",
+        "docker-containerd",
         "containerd",
         "podman",
         "buildkit",
