@@ -248,7 +248,7 @@ async fn a_list_that_takes_long_is_stale_because_its_upstream_is_slow() {
         assert_eq!(slow.header("cache-status"), status, "{path}");
         assert!(!slow.header("age").is_empty(), "{path}");
     }
-    let stale = forebay.metric("forebay_stale_served_total", "reason=\"slow\"");
+    let stale = forebay.metric("forebay_stale_served_total", "reason=\"upstream-slow\"");
     assert!((stale.await - 2.0).abs() < f64::EPSILON);
     // Nothing else is held against it.
     let tag = listed(&client, "/v2/library/app/manifests/v1").await;
