@@ -70,18 +70,18 @@ impl Inner {
             let wished = charge.grow(wish, free);
             wished.or_else(|_| charge.grow(bytes, free))
         };
-        let Err(mut shortfall) = take(charge, free) else {
+        if take(charge, free).is_ok() {
             return Ok(());
-        };
+        }
         let _gate = self.room.gate.lock().await;
-        for _ in 0..ATTEMPTS {
-            if shortfall.hopeless || !self.evict_for(shortfall).await? {
-                break;
-            }
+        for attempt in 0..=ATTEMPTS {
+            // Who had the gate before may have made room enough for all who wait.
             let free = self.blocking(|inner| inner.disk.free()).await?;
-            match take(charge, free) {
-                Ok(()) => return Ok(()),
-                Err(again) => shortfall = again,
+            let Err(shortfall) = take(charge, free) else {
+                return Ok(());
+            };
+            if shortfall.hopeless || attempt == ATTEMPTS || !self.evict_for(shortfall).await? {
+                break;
             }
         }
         self.counts.no_room.fetch_add(1, Ordering::Relaxed);

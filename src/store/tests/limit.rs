@@ -75,3 +75,40 @@ async fn bytes_on_disk_never_pass_the_limit_while_ten_times_as_much_flows_throug
     assert!(stored >= 300, "only {stored} of 320 were stored");
     audit(&dir, &store).await;
 }
+
+/// Each of those who had waited while another made room evicted for itself what was free by then.
+#[tokio::test]
+async fn who_waited_while_room_was_made_takes_it_and_evicts_nothing_more() {
+    let dir = Dir::in_memory();
+    let store = dir.open(20 * MIB).await;
+    stop_upkeep(&store).await;
+    for seed in 0..40 {
+        fill(&store, &body(seed, MIB / 2)).await.unwrap();
+    }
+    // What is free now is less than any of these asks for.
+    let sums = store.0.ledger.sums();
+    let free = 20 * MIB - sums.total() - sums.headroom();
+    let before = store.usage().evicted_bytes;
+    let gate = store.0.room.gate.lock().await;
+    let waiting: Vec<_> = (0..8)
+        .map(|_| {
+            let inner = Arc::clone(&store.0);
+            tokio::spawn(async move { inner.reserve(free + 4096).await.unwrap() })
+        })
+        .collect();
+    // They have found no room by now, or will find some at once.
+    for _ in 0..100 {
+        store.0.blocking(|_| ()).await;
+    }
+    drop(gate);
+    let mut charges = Vec::new();
+    for task in waiting {
+        charges.push(task.await.unwrap());
+    }
+    let evicted = store.usage().evicted_bytes - before;
+    let taken: u64 = charges
+        .iter()
+        .map(crate::store::ledger::Charge::bytes)
+        .sum();
+    assert!(evicted <= 3 * MIB, "{evicted} evicted for {taken}");
+}

@@ -88,10 +88,7 @@ async fn open(dir: &Dir, millis: &Arc<AtomicU64>) -> Store {
     settings.clock = Clock::manual(Arc::clone(millis));
     settings.open_files = 4;
     let store = Store::open(settings).await.unwrap();
-    // Upkeep runs when the model says so, and then to its end.
-    store.0.stop.cancel();
-    let task = crate::sync::lock(&store.0.upkeep).take();
-    let _ = task.unwrap().await;
+    stop_upkeep(&store).await;
     store
 }
 

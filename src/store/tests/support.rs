@@ -264,6 +264,13 @@ pub(super) fn surely_on_disk(path: &Path) -> u64 {
     found.into_iter().filter_map(still).sum()
 }
 
+/// From now on upkeep runs when the test says so, and then to its end.
+pub(super) async fn stop_upkeep(store: &Store) {
+    store.0.stop.cancel();
+    let task = crate::sync::lock(&store.0.upkeep).take();
+    let _ = task.unwrap().await;
+}
+
 /// Waits until nobody is busy with any digest, and lets upkeep do everything it would do some time.
 pub(super) async fn settle(store: &Store) {
     until("all writers done", async || store.0.live.is_quiet()).await;
