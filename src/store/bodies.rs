@@ -23,7 +23,7 @@ impl Inner {
     /// The open file of a blob, where there is one.
     pub(crate) fn blob_if_open(&self, digest: &Digest) -> Option<Arc<BlobFile>> {
         let file = self.open.get(digest)?;
-        if file.touch(self.stamps.now(), GRANULE) {
+        if file.touch(self.stamps.elapsed(), GRANULE) {
             self.touches.note(digest, self.stamps.next());
         }
         Some(file)
@@ -73,8 +73,9 @@ impl Inner {
                 opening.opened(file)
             }
         };
-        let file = BlobFile::new(disk, row.size, row.last_use);
-        if file.touch(self.stamps.now(), GRANULE) {
+        let used = self.stamps.elapsed_at(row.last_use);
+        let file = BlobFile::new(disk, row.size, used);
+        if file.touch(self.stamps.elapsed(), GRANULE) {
             self.touches.note(digest, self.stamps.next());
         }
         Ok(Some(Stored {

@@ -1,36 +1,68 @@
-//! The clock that orders uses.
+//! The clocks: one orders uses, also across restarts, the other tells how long ago something was.
 //!
 //! Stamps are milliseconds since 1970, made strictly increasing: a wall clock that steps back must
-//! not make what is used now look older than what was used yesterday.
+//! not make what is used now look older than what was used yesterday. How long ago something was
+//! within this process is told by a clock that never steps, so that no jump of the wall clock, by an
+//! hour or by ten years, makes anything last for ever or end at once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// A stamp this far ahead of the wall clock, in milliseconds, was given before that was set back:
+/// it says nothing of how long ago that was.
+const AHEAD: u64 = 3_600_000;
+
+/// What [`Clock::elapsed`] begins with: an age that is taken off it stays above zero.
+const BASE: u64 = 24 * 3_600_000;
 
 /// Where the store takes the time from.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Option<Arc<AtomicU64>>);
+pub struct Clock(Option<Manual>);
+
+#[derive(Clone, Debug)]
+struct Manual {
+    wall: Arc<AtomicU64>,
+    elapsed: Arc<AtomicU64>,
+}
 
 impl Clock {
-    /// The wall clock.
+    /// The system's clocks.
     pub fn system() -> Self {
         Self(None)
     }
 
     /// A clock that stands at the given milliseconds until they are changed.
     pub fn manual(millis: Arc<AtomicU64>) -> Self {
-        Self(Some(millis))
+        Self::jumping(Arc::clone(&millis), millis)
+    }
+
+    /// As [`Clock::manual`], with a wall clock that can be set without time passing: `elapsed` are
+    /// the milliseconds that pass, from any number above a day's on.
+    pub fn jumping(wall: Arc<AtomicU64>, elapsed: Arc<AtomicU64>) -> Self {
+        Self(Some(Manual { wall, elapsed }))
     }
 
     /// Milliseconds since 1970.
     pub(crate) fn now(&self) -> u64 {
         match &self.0 {
-            Some(millis) => millis.load(Ordering::Relaxed),
+            Some(manual) => manual.wall.load(Ordering::Relaxed),
             None => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .ok()
                 .and_then(|since| u64::try_from(since.as_millis()).ok())
                 .unwrap_or(0),
+        }
+    }
+
+    /// Milliseconds that have passed since some moment, whatever was done to the wall clock.
+    pub(crate) fn elapsed(&self) -> u64 {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match &self.0 {
+            Some(manual) => manual.elapsed.load(Ordering::Relaxed),
+            None => u64::try_from(START.elapsed().as_millis())
+                .unwrap_or(u64::MAX)
+                .saturating_add(BASE),
         }
     }
 }
@@ -53,6 +85,21 @@ impl Stamps {
 
     pub(crate) fn now(&self) -> u64 {
         self.clock.now()
+    }
+
+    pub(crate) fn elapsed(&self) -> u64 {
+        self.clock.elapsed()
+    }
+
+    /// When a stamp was given out, in terms of [`Stamps::elapsed`]; 0 where the wall clock has been
+    /// set back so far that it can't tell.
+    pub(crate) fn elapsed_at(&self, stamp: u64) -> u64 {
+        let now = self.clock.now();
+        if stamp.saturating_sub(now) > AHEAD {
+            return 0;
+        }
+        let age = now.saturating_sub(stamp);
+        self.clock.elapsed().saturating_sub(age)
     }
 
     pub(crate) fn next(&self) -> u64 {
@@ -85,5 +132,21 @@ mod tests {
         millis.store(5000, Ordering::Relaxed);
         let third = stamps.next();
         assert_eq!((first, second, third), (1000, 1001, 5000));
+    }
+
+    #[test]
+    fn a_stamps_age_is_told_as_well_as_the_wall_clock_allows() {
+        const HOUR: u64 = 3_600_000;
+        const YEARS: u64 = 10 * 365 * 24 * HOUR;
+        let noon = 1_700_000_000_000;
+        let wall = Arc::new(AtomicU64::new(noon));
+        let elapsed = Arc::new(AtomicU64::new(30 * HOUR));
+        let stamps = Stamps::new(Clock::jumping(Arc::clone(&wall), elapsed), 0);
+        assert_eq!(stamps.elapsed_at(noon - HOUR), 29 * HOUR);
+        assert_eq!(stamps.elapsed_at(noon - YEARS), 0);
+        // Given out in the same millisecond as many others, or a little before a step back.
+        assert_eq!(stamps.elapsed_at(noon + 5), 30 * HOUR);
+        assert_eq!(stamps.elapsed_at(noon + HOUR), 30 * HOUR);
+        assert_eq!(stamps.elapsed_at(noon + YEARS), 0);
     }
 }

@@ -101,7 +101,7 @@ impl Drop for DiskFile {
 pub struct BlobFile {
     disk: Arc<DiskFile>,
     size: u64,
-    /// The last use that was recorded.
+    /// The last use that was recorded, by the clock that never steps.
     pub(crate) recorded_use: AtomicU64,
 }
 

@@ -4,6 +4,7 @@ mod basics;
 mod catalog;
 mod crash;
 mod eviction;
+mod lifetime;
 mod limit;
 mod lists;
 mod model;
