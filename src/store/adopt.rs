@@ -138,7 +138,11 @@ impl Inner {
     /// Blocks for as long as hashing the file takes.
     fn inspect_file(&self, digest: &Digest) -> Result<Verdict, StoreError> {
         let path = self.disk.layout.blob(digest);
-        let Some(file) = self.disk.open(&path)? else {
+        let file = match self.disk.open(&path) {
+            Err(error) if error.is_damage() => return self.drop_bad(digest, &path),
+            opened => opened?,
+        };
+        let Some(file) = file else {
             return Ok(Verdict::Missing);
         };
         let mut verifier = Verifier::new(*digest);
@@ -204,6 +208,17 @@ impl Inner {
         }
         self.attention.notify_one();
         Ok(())
+    }
+
+    /// The disk does not give a stored blob back: drops it, some time soon.
+    pub(crate) fn drop_unreadable(self: &Arc<Self>, digest: Digest) {
+        tracing::warn!(%digest, "a cached blob can't be read; dropping it");
+        let inner = Arc::clone(self);
+        self.reads.later(move || {
+            if let Err(error) = inner.drop_blob(&digest) {
+                tracing::warn!(%digest, %error, "a cached blob that can't be read can't be dropped");
+            }
+        });
     }
 
     /// A row's file is missing, or is not what it should be: both go. Does nothing while the digest

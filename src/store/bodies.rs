@@ -51,8 +51,8 @@ impl Inner {
         .await
     }
 
-    /// Opens a stored blob and notes the use. What is missing or of the wrong length is dropped.
-    /// Blocks.
+    /// Opens a stored blob and notes the use. What is missing, of the wrong length or damaged is
+    /// dropped. Blocks.
     fn open_stored(self: &Arc<Self>, digest: &Digest) -> Result<Option<Stored>, StoreError> {
         let found = self.live.find(digest);
         if let Found::Owned = found {
@@ -74,7 +74,7 @@ impl Inner {
             }
         };
         let used = self.stamps.elapsed_at(row.last_use);
-        let file = BlobFile::new(disk, row.size, used);
+        let file = BlobFile::new(disk, row.size, used, Arc::downgrade(self));
         if file.touch(self.stamps.elapsed(), GRANULE) {
             self.touches.note(digest, self.stamps.next());
         }
@@ -84,10 +84,18 @@ impl Inner {
         }))
     }
 
-    /// `None` where the file is missing or has another length than its row says.
+    /// `None` where the file is missing, can't be had from the disk any more, or has another length
+    /// than its row says.
     fn open_file(&self, digest: &Digest, size: u64) -> Result<Option<Arc<DiskFile>>, StoreError> {
         let path = self.disk.layout.blob(digest);
-        let Some(file) = self.disk.open(&path)? else {
+        let opened = self.disk.open(&path);
+        if let Err(error) = &opened
+            && error.is_damage()
+        {
+            tracing::warn!(%digest, %error, "a cached blob can't be opened; dropping it");
+            return Ok(None);
+        }
+        let Some(file) = opened? else {
             return Ok(None);
         };
         if self.disk.info(&path)?.is_none_or(|info| info.size != size) {
@@ -142,7 +150,11 @@ impl Inner {
         }
         let mut bytes = vec![0; size];
         let disk = stored.file.disk();
-        let count = self.disk.read_at(disk.file(), disk.path(), &mut bytes, 0)?;
+        let count = match self.disk.read_at(disk.file(), disk.path(), &mut bytes, 0) {
+            // Then it does not match.
+            Err(error) if error.is_damage() => 0,
+            read => read?,
+        };
         bytes.truncate(count);
         if digest.verify(&bytes).is_err() {
             tracing::warn!(%digest, "a stored manifest no longer matches its digest; dropping it");

@@ -67,14 +67,22 @@ impl StoreError {
 
     /// Whether the disk cannot read back what it was given.
     pub(crate) fn is_damage(&self) -> bool {
-        let eio = rustix::io::Errno::IO.raw_os_error();
-        matches!(self, Self::Io { op: Op::Read, source, .. } if source.raw_os_error() == Some(eio))
+        matches!(self, Self::Io { op: Op::Open | Op::Read, source, .. } if is_damage(source))
     }
 
     pub(crate) fn io(op: Op, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { op, path, source }
     }
+}
+
+/// Whether the medium or the file system's own structure is at fault, rather than a want of
+/// descriptors or memory: trying again would not help.
+pub(crate) fn is_damage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    // File systems tell a wrong checksum as one of the latter two.
+    let lost = [Errno::IO, Errno::BADMSG, Errno::UCLEAN];
+    Errno::from_io_error(error).is_some_and(|errno| lost.contains(&errno))
 }
 
 pub(crate) fn is_full(error: &io::Error) -> bool {

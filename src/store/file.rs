@@ -6,10 +6,12 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 
+use super::error::is_damage;
+use super::inner::Inner;
 use super::ledger::Charge;
 use super::live::Live;
 use super::reads::Reads;
@@ -102,15 +104,23 @@ pub struct BlobFile {
     disk: Arc<DiskFile>,
     size: u64,
     /// The last use that was recorded, by the clock that never steps.
-    pub(crate) recorded_use: AtomicU64,
+    recorded_use: AtomicU64,
+    /// Whom to tell that the disk does not give it back.
+    store: Weak<Inner>,
 }
 
 impl BlobFile {
-    pub(crate) fn new(disk: Arc<DiskFile>, size: u64, recorded_use: u64) -> Arc<Self> {
+    pub(crate) fn new(
+        disk: Arc<DiskFile>,
+        size: u64,
+        recorded_use: u64,
+        store: Weak<Inner>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             disk,
             size,
             recorded_use: AtomicU64::new(recorded_use),
+            store,
         })
     }
 
@@ -127,8 +137,19 @@ impl BlobFile {
     /// Reads at most `max` bytes from `position`: what is in the page cache at once (at most
     /// 32 KiB), anything else on the blocking pool (at most 256 KiB). Empty only at the end, or
     /// for a `max` of 0.
+    ///
+    /// A blob that the disk does not give back is dropped from the cache, so that its next fill can
+    /// mend it; one that could not be read for want of descriptors or memory stays.
     pub async fn read_at(&self, position: u64, max: usize) -> io::Result<Bytes> {
-        self.disk.read_at(position, max).await
+        let result = self.disk.read_at(position, max).await;
+        let is_lost = match &result {
+            Ok(bytes) => bytes.is_empty() && max > 0 && position < self.size,
+            Err(error) => is_damage(error),
+        };
+        if is_lost && let Some(store) = self.store.upgrade() {
+            store.drop_unreadable(self.disk.digest);
+        }
+        result
     }
 
     pub(crate) fn disk(&self) -> &DiskFile {

@@ -12,3 +12,4 @@ mod opening;
 mod partial;
 mod recovery;
 mod support;
+mod unreadable;

@@ -16,8 +16,9 @@ use tempfile::TempDir;
 use crate::harness::{hold_body, origin_with_blob, sha256};
 
 const SIZE: u64 = 6_000_000;
-/// `errno` of a disk that can't, and of one that is full.
+/// `errno` of a disk that can't, of a process without descriptors, and of a disk that is full.
 const EIO: i32 = 5;
+const EMFILE: i32 = 24;
 const ENOSPC: i32 = 28;
 
 struct Rig {
@@ -180,12 +181,37 @@ async fn what_cannot_be_committed_has_been_served_all_the_same() {
     }
 }
 
+/// It used to stay where it was, and every request for it went upstream from then on.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cached_blob_that_cannot_be_opened_or_read_comes_from_upstream() {
+async fn a_cached_blob_that_the_disk_lost_comes_from_upstream_once_and_is_kept_anew() {
     for (seed, op) in [(8, Op::Open), (9, Op::Read)] {
         let mut rig = Rig::new(seed, op, EIO).await;
         rig.recovers().await;
         // No file is open any more.
+        rig.reopen().await;
+        let asked = rig.bodies();
+        rig.fail(true);
+        assert!(rig.is_right(&rig.pull().await.unwrap()), "{op}");
+        assert!(rig.bodies() > asked, "{op}: the fault was not met");
+        rig.fail(false);
+        if op == Op::Read {
+            // It is dropped behind the answer's back.
+            while rig.store.stat(&rig.digest()).await.unwrap().is_some() {
+                tokio::task::yield_now().await;
+            }
+        }
+        rig.recovers().await;
+        let asked = rig.bodies();
+        assert!(rig.is_right(&rig.pull().await.unwrap()), "{op}");
+        assert_eq!(rig.bodies(), asked, "{op}: it is cached again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cached_blob_that_cannot_be_read_for_want_of_descriptors_stays_cached() {
+    for (seed, op) in [(11, Op::Open), (12, Op::Read)] {
+        let mut rig = Rig::new(seed, op, EMFILE).await;
+        rig.recovers().await;
         rig.reopen().await;
         let asked = rig.bodies();
         rig.fail(true);
