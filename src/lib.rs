@@ -82,8 +82,10 @@
 //!     `src/mirror/fill/solo.rs`, `src/mirror/body.rs`; tested by `tests/it/disk.rs`, `tests/it/restart.rs`.
 //! 11. **Everything is bounded**: disk, memory a connection, fills, connections, queues, maps, waits, retries. The bounds
 //!     that can be set are in `config/default.toml`; tested by `tests/it/limit.rs`, `src/store/tests/limit.rs`.
-//! 12. **Eviction only unlinks.** Open readers finish, a running fill is never evicted. Kept by `src/store/room.rs`; tested
-//!     by `src/store/tests/eviction.rs`.
+//! 12. **Eviction only unlinks.** Open readers finish, a running fill is never evicted. What a manifest served within the
+//!     hour refers to is evicted after all else, as far as four fifths of the cache allow; the limit and `min_free` win.
+//!     Kept by `src/store/evict.rs`, `src/store/guard.rs`; tested by `src/store/tests/eviction.rs`,
+//!     `src/store/tests/lifetime.rs`, `src/store/tests/traffic.rs`.
 
 #![forbid(unsafe_code)]
 

@@ -208,6 +208,8 @@ pub struct StoreUsage {
     pub index: u64,
     /// The configured limit.
     pub limit: u64,
+    /// The part of the committed blobs that eviction spares: what manifests of the last hour need.
+    pub guarded: u64,
     /// The number of committed blobs.
     pub blobs: u64,
 }
@@ -219,6 +221,7 @@ pub fn store_usage(usage: StoreUsage) {
         partial,
         index,
         limit,
+        guarded,
         blobs,
     } = usage;
     for (state, bytes) in [
@@ -229,6 +232,7 @@ pub fn store_usage(usage: StoreUsage) {
         gauge!("forebay_store_bytes", "state" => state).set(lossy(bytes));
     }
     gauge!("forebay_store_limit_bytes").set(lossy(limit));
+    gauge!("forebay_store_guarded_bytes").set(lossy(guarded));
     gauge!("forebay_store_blobs").set(lossy(blobs));
 }
 
@@ -236,6 +240,11 @@ pub fn store_usage(usage: StoreUsage) {
 pub fn eviction(bytes: u64) {
     counter!("forebay_evictions_total").increment(1);
     counter!("forebay_evicted_bytes_total").increment(bytes);
+}
+
+/// A blob was evicted that a manifest of the last hour needs: nothing else made the room.
+pub fn guarded_eviction() {
+    counter!("forebay_guarded_evictions_total").increment(1);
 }
 
 /// A reservation found no room, even after eviction.

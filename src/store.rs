@@ -15,7 +15,8 @@
 //!   finished [`Verifier`](crate::oci::Verifier) proves (`commit.rs`), and what is found there
 //!   without a row is hashed before it gets one (`adopt.rs`).
 //! - All bytes on disk or promised to writers, the index included, stay under the limit at every
-//!   instant (`ledger.rs`); eviction only unlinks (`room.rs`).
+//!   instant (`ledger.rs`, `room.rs`); eviction only unlinks (`evict.rs`), and spares what manifests
+//!   served within the hour refer to while anything else can go (`guard.rs`).
 //! - A crash at any point leaves what the next start can use or clear away (`commit.rs`, `open.rs`,
 //!   `sweep.rs`).
 //! - No async thread waits for the disk: all of it is on the blocking pool, except for reads of
@@ -32,11 +33,13 @@ mod clock;
 mod commit;
 mod disk;
 mod error;
+mod evict;
 mod extents;
 mod faults;
 mod file;
 mod fill;
 mod gone;
+mod guard;
 mod index;
 mod inner;
 mod layout;
@@ -49,6 +52,8 @@ mod orphans;
 mod partial;
 mod paused;
 mod reads;
+mod recent;
+mod references;
 mod room;
 mod settings;
 mod sweep;
@@ -56,6 +61,7 @@ mod tier;
 mod touches;
 mod upkeep;
 mod usage;
+mod uses;
 mod writer;
 
 #[cfg(test)]
@@ -75,6 +81,7 @@ pub use extents::Extents;
 pub use faults::{Fault, Faults, Op};
 pub use file::{BlobFile, PartialFile};
 pub use index::{IndexError, ListRecord, TagRecord, Visibility};
+pub use references::References;
 pub use settings::{MIN_LIMIT, Settings};
 pub use usage::Usage;
 pub use writer::{BlobWriter, Written};
@@ -113,6 +120,7 @@ impl Store {
         if let Some(task) = upkeep {
             let _ = task.await;
         }
+        self.0.note_all_uses().await;
         self.0.open.clear();
         self.0.index.close().await;
     }
@@ -159,6 +167,12 @@ impl Store {
         digest: &Digest,
     ) -> Result<Option<(MediaType, Bytes)>, StoreError> {
         self.0.manifest(digest).await
+    }
+
+    /// A manifest is being served: for an hour, what it refers to and itself are not evicted while
+    /// anything else can be, see `guard.rs`. Costs no more than a short lock.
+    pub fn served(&self, references: &Arc<References>) {
+        self.0.served(references);
     }
 
     /// Starts to write a blob, from where an earlier writer got to: what it left is hashed before

@@ -39,6 +39,10 @@ const HELP: &[(&str, &str)] = &[
         "Requests that joined a fill started by another",
     ),
     (
+        "forebay_guarded_evictions_total",
+        "Evicted blobs that manifests served within the hour refer to: the cache is too small",
+    ),
+    (
         "forebay_requests_running",
         "Requests between head and last byte",
     ),
@@ -69,6 +73,10 @@ const HELP: &[(&str, &str)] = &[
     (
         "forebay_store_faults_total",
         "Faults of the cache's disk or index",
+    ),
+    (
+        "forebay_store_guarded_bytes",
+        "Bytes that manifests served within the hour refer to, spared by eviction",
     ),
     ("forebay_store_limit_bytes", "The cache's limit"),
     (

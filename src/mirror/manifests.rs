@@ -35,7 +35,7 @@ impl Mirror {
         let served = match reference {
             Reference::Digest(digest) => {
                 let found = self.manifest_by_digest(&upstream, repository, digest).await;
-                found.map(|(manifest, status)| served(&manifest, status, None))
+                found.map(|(manifest, status)| self.serve(&manifest, status, None))
             }
             Reference::Tag(tag) => {
                 let decided = self.manifest_by_tag(&upstream, repository, tag).await;
@@ -103,11 +103,7 @@ impl Mirror {
         });
         let (media_type, bytes) = stored?;
         let parsed = Manifest::parse(&bytes, Some(&media_type)).ok()?;
-        let manifest = Arc::new(StoredManifest {
-            digest: *digest,
-            media_type,
-            bytes,
-        });
+        let manifest = Arc::new(StoredManifest::new(*digest, bytes, &parsed));
         inner.memory.keep_manifest(repository, &manifest, &parsed);
         Some(manifest)
     }
@@ -167,6 +163,26 @@ impl Mirror {
         Err(wrong.unwrap_or(MirrorError::Internal))
     }
 
+    /// A manifest as an answer. What it refers to is kept for the requests that follow, those after a HEAD included.
+    pub(super) fn serve(
+        &self,
+        manifest: &StoredManifest,
+        cache_status: CacheStatus,
+        age: Option<Duration>,
+    ) -> Served {
+        self.inner.store.served(&manifest.references);
+        Served {
+            cache_status,
+            media_type: manifest.media_type.clone(),
+            digest: Some(manifest.digest),
+            size: manifest.bytes.len() as u64,
+            slice: None,
+            age,
+            filters_applied: None,
+            body: Body::Bytes(manifest.bytes.clone()),
+        }
+    }
+
     fn keep(
         &self,
         upstream: &Upstream,
@@ -177,11 +193,7 @@ impl Mirror {
         let digest = verified.digest();
         let parsed = Manifest::parse(&answer.bytes, Some(&answer.media_type))
             .map_err(|error| MirrorError::bad_manifest(repository, &digest, &error))?;
-        let manifest = Arc::new(StoredManifest {
-            digest,
-            media_type: parsed.media_type().clone(),
-            bytes: answer.bytes,
-        });
+        let manifest = Arc::new(StoredManifest::new(digest, answer.bytes, &parsed));
         let inner = &self.inner;
         inner.rights.remember(
             upstream,
@@ -213,22 +225,5 @@ pub(super) fn fetched(joined: bool) -> CacheStatus {
         CacheStatus::Collapsed
     } else {
         CacheStatus::Miss
-    }
-}
-
-pub(super) fn served(
-    manifest: &StoredManifest,
-    cache_status: CacheStatus,
-    age: Option<Duration>,
-) -> Served {
-    Served {
-        cache_status,
-        media_type: manifest.media_type.clone(),
-        digest: Some(manifest.digest),
-        size: manifest.bytes.len() as u64,
-        slice: None,
-        age,
-        filters_applied: None,
-        body: Body::Bytes(manifest.bytes.clone()),
     }
 }

@@ -11,7 +11,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::oci::{Descriptor, Digest, Manifest, MediaType, Registry, Repository, Tag};
-use crate::store::TagRecord;
+use crate::store::{References, TagRecord};
 
 use super::error::MirrorError;
 use super::freshness;
@@ -25,7 +25,7 @@ const ABSENCES: u64 = 10_000;
 const TROUBLES: u64 = 1_000;
 
 /// A manifest as it is served: verbatim, with what its bytes are.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct StoredManifest {
     /// What its bytes hash to.
     pub digest: Digest,
@@ -33,9 +33,21 @@ pub struct StoredManifest {
     pub media_type: MediaType,
     /// As they came from upstream.
     pub bytes: Bytes,
+    /// What clients that have it ask for next.
+    pub references: Arc<References>,
 }
 
 impl StoredManifest {
+    /// The manifest that `bytes` are, which hash to `digest` and say `parsed`.
+    pub fn new(digest: Digest, bytes: Bytes, parsed: &Manifest) -> Self {
+        Self {
+            digest,
+            media_type: parsed.media_type().clone(),
+            bytes,
+            references: Arc::new(References::new(digest, parsed)),
+        }
+    }
+
     /// Its descriptor.
     pub fn descriptor(&self) -> Descriptor {
         Descriptor::new(
@@ -79,7 +91,8 @@ impl Memory {
     /// A tier that keeps at most `bytes` of manifests.
     pub fn new(bytes: u64) -> Self {
         let weigh = |_: &Digest, manifest: &Arc<StoredManifest>| {
-            u32::try_from(manifest.bytes.len() + 256).unwrap_or(u32::MAX)
+            let weight = manifest.bytes.len() + manifest.references.weight() + 256;
+            u32::try_from(weight).unwrap_or(u32::MAX)
         };
         Self {
             manifests: Cache::builder().max_capacity(bytes).weigher(weigh).build(),

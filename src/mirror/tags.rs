@@ -12,7 +12,7 @@ use super::Mirror;
 use super::confirm::Confirmed;
 use super::error::MirrorError;
 use super::freshness::{self, CONFIRM_WAIT, Decision};
-use super::manifests::{fetched, served};
+use super::manifests::fetched;
 use super::memory::{KnownTag, StoredManifest};
 use super::served::{CacheStatus, Served, StaleReason};
 
@@ -61,7 +61,7 @@ impl Mirror {
             let (manifest, status) = self
                 .manifest_by_digest(upstream, repository, digest)
                 .await?;
-            return Ok((TagOutcome::Fresh, served(&manifest, status, None)));
+            return Ok((TagOutcome::Fresh, self.serve(&manifest, status, None)));
         }
         let stale = match decision {
             Decision::ConfirmOnly => None,
@@ -75,7 +75,7 @@ impl Mirror {
             }
             Some(stale) if decision == Decision::ServeAndRefresh => {
                 self.refresh(upstream, repository, tag);
-                Ok(stale.serve(upstream, StaleReason::Revalidating))
+                Ok(self.serve_stale(&stale, upstream, StaleReason::Revalidating))
             }
             Some(stale) => {
                 self.serve_confirmed_or_stale(upstream, repository, tag, stale)
@@ -121,20 +121,20 @@ impl Mirror {
         let troubles = &self.inner.troubles;
         if troubles.lasts(upstream.registry(), Instant::now()) {
             self.refresh(upstream, repository, tag);
-            return Ok(stale.serve(upstream, StaleReason::Unavailable));
+            return Ok(self.serve_stale(&stale, upstream, StaleReason::Unavailable));
         }
         let confirmed = self.confirm(upstream, repository, tag);
         match tokio::time::timeout(CONFIRM_WAIT, confirmed).await {
             Err(_) => {
                 troubles.note(upstream.registry());
-                Ok(stale.serve(upstream, StaleReason::Unavailable))
+                Ok(self.serve_stale(&stale, upstream, StaleReason::Unavailable))
             }
             Ok((Ok(confirmed), _)) => {
                 self.serve_confirmed(upstream, repository, confirmed, Some(&stale))
                     .await
             }
             Ok((Err(error), _)) => match error.allows_stale() {
-                Some(reason) => Ok(stale.serve(upstream, reason)),
+                Some(reason) => Ok(self.serve_stale(&stale, upstream, reason)),
                 None => Err(error),
             },
         }
@@ -162,15 +162,18 @@ impl Mirror {
         } else {
             (TagOutcome::Renewed, CacheStatus::Revalidated)
         };
-        Ok((outcome, served(&manifest, status, None)))
+        Ok((outcome, self.serve(&manifest, status, None)))
     }
-}
 
-impl Stale {
-    fn serve(&self, upstream: &Upstream, reason: StaleReason) -> (TagOutcome, Served) {
+    fn serve_stale(
+        &self,
+        stale: &Stale,
+        upstream: &Upstream,
+        reason: StaleReason,
+    ) -> (TagOutcome, Served) {
         metrics::stale_served(upstream.label(), reason);
-        let age = freshness::stale_age(SystemTime::now(), self.confirmed_at);
-        let served = served(&self.manifest, CacheStatus::Stale(reason), Some(age));
+        let age = freshness::stale_age(SystemTime::now(), stale.confirmed_at);
+        let served = self.serve(&stale.manifest, CacheStatus::Stale(reason), Some(age));
         (TagOutcome::Stale, served)
     }
 }

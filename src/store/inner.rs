@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OnceCell, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +19,7 @@ use super::lock::DirLock;
 use super::orphans::Orphans;
 use super::paused::Paused;
 use super::reads::Reads;
+use super::recent::Recent;
 use super::room::{Room, is_crowded};
 use super::tier::OpenFiles;
 use super::touches::Touches;
@@ -34,6 +35,10 @@ pub(crate) struct Inner {
     pub(crate) open: OpenFiles,
     pub(crate) touches: Arc<Touches>,
     pub(crate) stamps: Stamps,
+    pub(crate) opened: Opened,
+    pub(crate) recent: Recent,
+    /// Set once what was served before the start is in `recent`.
+    pub(crate) recalled: OnceCell<()>,
     pub(crate) paused: Paused,
     pub(crate) orphans: Arc<Orphans>,
     pub(crate) room: Room,
@@ -53,11 +58,25 @@ pub(crate) struct Inner {
     pub(crate) upkeep: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// The moment at which the store was opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened {
+    /// By the clock that never steps.
+    pub(crate) at: u64,
+    /// The last use of all that were recorded before.
+    pub(crate) newest: u64,
+}
+
 /// What happened since the store was opened.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) evictions: AtomicU64,
     pub(crate) evicted_bytes: AtomicU64,
+    pub(crate) guarded_evictions: AtomicU64,
+    /// How many bytes were guarded when that was last looked at.
+    pub(crate) guarded: AtomicU64,
+    /// How many might have been then.
+    pub(crate) guardable: AtomicU64,
     pub(crate) adopted: AtomicU64,
     pub(crate) swept: AtomicU64,
     pub(crate) no_room: AtomicU64,

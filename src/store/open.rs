@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Stamps;
@@ -15,7 +15,7 @@ use super::disk::Disk;
 use super::error::{OpenError, StoreError};
 use super::fill::charged_partial;
 use super::index::{Caps, Index, IndexParts, broken_indexes};
-use super::inner::{Counts, Inner};
+use super::inner::{Counts, Inner, Opened};
 use super::layout::{Layout, PartialName, VERSION, is_known_root_name, parse_partial_name};
 use super::ledger::{BLOCK, Kind, Ledger, charged};
 use super::lock::{self, DirLock};
@@ -23,6 +23,7 @@ use super::orphans::Orphans;
 use super::partial;
 use super::paused::Paused;
 use super::reads::Reads;
+use super::recent::Recent;
 use super::room::Room;
 use super::settings::{MIN_LIMIT, Settings};
 use super::tier::OpenFiles;
@@ -92,6 +93,12 @@ fn assemble(
         open: OpenFiles::new(settings.open_files),
         touches,
         stamps: Stamps::new(settings.clock.clone(), newest),
+        opened: Opened {
+            at: settings.clock.elapsed(),
+            newest,
+        },
+        recent: Recent::default(),
+        recalled: OnceCell::new(),
         paused: Paused::default(),
         orphans,
         room: Room::default(),

@@ -12,4 +12,5 @@ mod opening;
 mod partial;
 mod recovery;
 mod support;
+mod traffic;
 mod unreadable;

@@ -21,10 +21,12 @@ const PENDING: usize = 16 << 10;
 pub(crate) struct Touches(Mutex<HashMap<Digest, u64>>);
 
 impl Touches {
-    /// Notes a use.
+    /// Notes a use; of several of one blob the last one counts, whichever is noted first.
     pub(crate) fn note(&self, digest: &Digest, at: u64) {
         let mut pending = lock(&self.0);
-        if pending.len() < PENDING || pending.contains_key(digest) {
+        if let Some(noted) = pending.get_mut(digest) {
+            *noted = at.max(*noted);
+        } else if pending.len() < PENDING {
             pending.insert(*digest, at);
         }
     }

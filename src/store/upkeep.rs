@@ -28,6 +28,8 @@ pub(crate) struct Upkeep {
     sweep: bool,
     /// When the links were last looked through.
     links_at: u64,
+    /// When it was last looked at what is guarded, by the clock that never steps.
+    guarded_at: u64,
 }
 
 impl Upkeep {
@@ -36,7 +38,21 @@ impl Upkeep {
         Self {
             sweep: true,
             links_at: 0,
+            guarded_at: 0,
         }
+    }
+}
+
+impl Upkeep {
+    /// Keeps the sum of what is guarded no older than the interval. The first time comes before the
+    /// sweep: what that finds in no order was not served last.
+    async fn look_at_guarded(&mut self, inner: &Arc<Inner>) -> Result<(), StoreError> {
+        let now = inner.stamps.elapsed();
+        if u128::from(now.saturating_sub(self.guarded_at)) >= INTERVAL.as_millis() {
+            inner.guarded().await?;
+            self.guarded_at = now;
+        }
+        Ok(())
     }
 }
 
@@ -79,6 +95,7 @@ pub(crate) fn start(inner: &Arc<Inner>) -> JoinHandle<()> {
 
 /// One look at everything.
 pub(crate) async fn round(inner: &Arc<Inner>, upkeep: &mut Upkeep) -> Result<(), StoreError> {
+    upkeep.look_at_guarded(inner).await?;
     inner.report_usage();
     upkeep.sweep |= inner.index.take_rebuild();
     let mut swept = Ok(());
@@ -105,6 +122,7 @@ impl Inner {
             self.adopt(&digest).await?;
         }
         self.drop_stale_partials().await;
+        self.note_uses().await;
         if !self.touches.is_empty() {
             self.index.flush().await;
         }

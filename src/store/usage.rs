@@ -38,6 +38,10 @@ pub struct Usage {
     pub evictions: u64,
     /// What they were charged.
     pub evicted_bytes: u64,
+    /// Of the committed bytes those that were guarded when that was last looked at.
+    pub guarded: u64,
+    /// Guarded blobs evicted since the start, because nothing else made the room.
+    pub guarded_evictions: u64,
     /// Files adopted since the start.
     pub adopted: u64,
     /// Files removed by the sweep since the start.
@@ -54,6 +58,7 @@ impl Usage {
             partial: self.running + self.paused + self.unlinked + self.orphaned + self.other,
             index: self.index,
             limit: self.limit,
+            guarded: self.guarded,
             blobs: self.blobs,
         }
     }
@@ -80,6 +85,8 @@ impl Inner {
             partial_files: self.paused.len(),
             evictions: count(&self.counts.evictions),
             evicted_bytes: count(&self.counts.evicted_bytes),
+            guarded: count(&self.counts.guarded),
+            guarded_evictions: count(&self.counts.guarded_evictions),
             adopted: count(&self.counts.adopted),
             swept: count(&self.counts.swept),
             no_room: count(&self.counts.no_room),

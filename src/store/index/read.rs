@@ -104,6 +104,34 @@ impl Index {
         })
     }
 
+    /// The manifests that were last used at `latest` or at most `within` milliseconds before it, the
+    /// last one first, among so many blobs.
+    pub(crate) fn manifests_before(
+        &self,
+        latest: u64,
+        within: u64,
+        rows: usize,
+    ) -> Result<Vec<(Digest, BlobRow)>> {
+        self.read(|txn| {
+            let blobs = txn.open_table(BLOBS)?;
+            let lru = txn.open_table(LRU)?;
+            let from = latest.saturating_sub(within).to_be_bytes();
+            let to = latest.saturating_add(1).to_be_bytes();
+            let mut manifests = Vec::new();
+            for entry in lru.range(from.as_slice()..to.as_slice())?.rev().take(rows) {
+                let (_, digest) = read_lru_key(entry?.0.value())?;
+                let row = blobs
+                    .get(digest_key(&digest).as_slice())?
+                    .ok_or_else(|| IndexError::Damaged("a place without a row".into()))?;
+                let row = BlobRow::decode(row.value())?;
+                if row.media_type.is_some() {
+                    manifests.push((digest, row));
+                }
+            }
+            Ok(manifests)
+        })
+    }
+
     /// The blobs of one shard, in order, with their sizes.
     pub(crate) fn shard(&self, shard: Shard) -> Result<Vec<(Digest, u64)>> {
         self.read(|txn| {

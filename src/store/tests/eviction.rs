@@ -140,6 +140,7 @@ async fn a_blob_of_unknown_length_stops_at_the_limit_and_keeps_what_it_has() {
     assert_eq!(reader.read_at(at - 4, 10).await.unwrap().len(), 4);
     writer.discard().await;
     drop(reader);
+    until("its bytes are free", async || store.usage().unlinked == 0).await;
     fill(&store, &body(2, 4 * MIB)).await.unwrap();
     audit(&dir, &store).await;
 }

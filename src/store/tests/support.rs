@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::oci::{Algorithm, Digest, MediaType, Registry, Repository, RepositoryName, Tag};
 use crate::store::ledger::charged;
 use crate::store::upkeep;
-use crate::store::{BlobFile, BlobWriter, Faults, Settings, Store, StoreError};
+use crate::store::{BlobFile, BlobWriter, Faults, References, Settings, Store, StoreError};
 
 pub(super) const MIB: u64 = 1 << 20;
 
@@ -237,6 +237,84 @@ pub(super) async fn put_manifest(store: &Store, seed: u64) -> Digest {
     let verified = digest.verify(&bytes).unwrap();
     store.put(verified, bytes, Some(media_type)).await.unwrap();
     digest
+}
+
+/// An image whose layers are given.
+pub(super) struct Image {
+    pub(super) manifest: Digest,
+    pub(super) bytes: Bytes,
+    pub(super) layers: Vec<Bytes>,
+}
+
+impl Image {
+    pub(super) fn new(layers: &[Bytes]) -> Self {
+        let described = |body: &Bytes| {
+            let (digest, size) = (digest(body), body.len());
+            format!(
+                r#"{{"mediaType":"application/octet-stream","digest":"{digest}","size":{size}}}"#
+            )
+        };
+        let described: Vec<String> = layers.iter().map(described).collect();
+        let media_type = crate::oci::media_type::OCI_MANIFEST;
+        // The first layer is the config as well: manifests may say things twice.
+        let text = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{}","config":{},"layers":[{}]}}"#,
+            media_type.as_str(),
+            described[0],
+            described.join(","),
+        );
+        Self {
+            manifest: digest(text.as_bytes()),
+            bytes: Bytes::from(text),
+            layers: layers.to_vec(),
+        }
+    }
+
+    pub(super) async fn put(&self, store: &Store) {
+        let verified = self.manifest.verify(&self.bytes).unwrap();
+        let media_type = Some(crate::oci::media_type::OCI_MANIFEST);
+        store
+            .put(verified, self.bytes.clone(), media_type)
+            .await
+            .unwrap();
+    }
+
+    /// Serves the manifest.
+    pub(super) fn serve(&self, store: &Store) {
+        let parsed = crate::oci::Manifest::parse(&self.bytes, None).unwrap();
+        let references = References::new(self.manifest, &parsed);
+        store.served(&Arc::new(references));
+    }
+
+    /// What a client does: the manifest, then the layers.
+    pub(super) async fn pull(&self, store: &Store) {
+        self.put(store).await;
+        self.serve(store);
+        for layer in &self.layers {
+            fill(store, layer).await.unwrap();
+        }
+    }
+
+    /// Whether all of it is stored; not a use.
+    pub(super) async fn is_whole(&self, store: &Store) -> bool {
+        self.missing(store).await.is_empty()
+    }
+
+    /// What of it is not stored.
+    pub(super) async fn missing(&self, store: &Store) -> Vec<Digest> {
+        let mut missing = Vec::new();
+        for digest in self
+            .layers
+            .iter()
+            .map(|layer| digest(layer))
+            .chain([self.manifest])
+        {
+            if store.stat(&digest).await.unwrap().is_none() {
+                missing.push(digest);
+            }
+        }
+        missing
+    }
 }
 
 /// What is on disk below a directory for certain: files that were there when the look began and

@@ -1,0 +1,163 @@
+//! The manifests that were served lately, and what each refers to: what clients are about to ask
+//! for.
+//!
+//! Owns one bounded map under one lock, which each manifest that is served takes for a moment. It
+//! says what was served and when; what follows from that for eviction is decided in `guard.rs`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use super::references::References;
+use super::touches::GRANULE;
+use crate::oci::Digest;
+use crate::sync::lock;
+
+#[cfg(test)]
+mod tests;
+
+/// How long, in milliseconds, what a manifest refers to counts as about to be asked for.
+const HOUR: u64 = 3_600_000;
+
+/// How many digests all manifests together may hold here, so that this stays below some 10 MiB;
+/// beyond it those that were served longest ago are forgotten. A manifest refers to 10,000 at most.
+const DIGESTS: usize = 50_000;
+
+/// The first turn since the start; manifests that were served before it have lower ones.
+const FIRST_TURN: u64 = 1 << 32;
+
+/// A manifest that was served lately.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    pub(crate) references: Arc<References>,
+    /// Its place among all: the higher, the later it was served. Another one each time it is.
+    pub(crate) turn: u64,
+    /// When that was.
+    pub(crate) at: u64,
+}
+
+impl Image {
+    fn weight(&self) -> usize {
+        // An entry takes as much as some digests.
+        self.references.all().len() + 4
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    image: Image,
+    /// The last serving that counted as a use of all that it refers to.
+    used: Option<u64>,
+}
+
+impl Entry {
+    fn is_use(&self) -> bool {
+        self.used
+            .is_none_or(|used| self.image.at.saturating_sub(used) >= GRANULE)
+    }
+}
+
+/// The manifests that were served lately.
+#[derive(Debug, Default)]
+pub(crate) struct Recent(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// By turn.
+    entries: BTreeMap<u64, Entry>,
+    turns: HashMap<Digest, u64>,
+    served: u64,
+    restored: u64,
+    weight: usize,
+}
+
+impl Recent {
+    /// A manifest is being served.
+    pub(crate) fn note(&self, references: &Arc<References>, now: u64) {
+        let mut state = lock(&self.0);
+        let known = state.turns.get(references.manifest()).copied();
+        let used = known.and_then(|turn| state.remove(turn)?.used);
+        let turn = FIRST_TURN + state.served;
+        state.served += 1;
+        state.insert(references, turn, now, used);
+        while state.weight > DIGESTS && state.entries.len() > 1 {
+            state.remove_first();
+        }
+    }
+
+    /// A manifest that was served before the start, and not later than those that were restored
+    /// before it; `false` when no more are kept.
+    pub(crate) fn restore(&self, references: &Arc<References>, at: u64) -> bool {
+        let mut state = lock(&self.0);
+        if state.turns.contains_key(references.manifest()) {
+            return true;
+        }
+        state.restored += 1;
+        let turn = FIRST_TURN - state.restored;
+        // Its uses are recorded.
+        state.insert(references, turn, at, Some(at));
+        if state.weight > DIGESTS {
+            state.remove(turn);
+            return false;
+        }
+        true
+    }
+
+    /// The image with this turn is not kept together any more. One that was served since has
+    /// another.
+    pub(crate) fn forget(&self, turn: u64) {
+        lock(&self.0).remove(turn);
+    }
+
+    /// Takes those whose serving is to count as a use of what they refer to, in the order in which
+    /// they were served.
+    pub(crate) fn take_used(&self) -> Vec<Image> {
+        let mut used = Vec::new();
+        for entry in lock(&self.0).entries.values_mut() {
+            if entry.is_use() {
+                entry.used = Some(entry.image.at);
+                used.push(entry.image.clone());
+            }
+        }
+        used
+    }
+
+    /// Those of the last hour, in the order in which they were served. All others are forgotten.
+    pub(crate) fn of_the_hour(&self, now: u64) -> Vec<Image> {
+        let mut state = lock(&self.0);
+        while let Some(first) = state.entries.first_entry()
+            && now.saturating_sub(first.get().image.at) >= HOUR
+        {
+            state.remove_first();
+        }
+        let images = state.entries.values().map(|entry| entry.image.clone());
+        images.collect()
+    }
+}
+
+impl State {
+    fn insert(&mut self, references: &Arc<References>, turn: u64, at: u64, used: Option<u64>) {
+        let references = Arc::clone(references);
+        let manifest = *references.manifest();
+        let image = Image {
+            references,
+            turn,
+            at,
+        };
+        self.weight += image.weight();
+        self.turns.insert(manifest, turn);
+        self.entries.insert(turn, Entry { image, used });
+    }
+
+    fn remove(&mut self, turn: u64) -> Option<Entry> {
+        let entry = self.entries.remove(&turn)?;
+        self.turns.remove(entry.image.references.manifest());
+        self.weight -= entry.image.weight();
+        Some(entry)
+    }
+
+    fn remove_first(&mut self) {
+        if let Some((&turn, _)) = self.entries.first_key_value() {
+            self.remove(turn);
+        }
+    }
+}
