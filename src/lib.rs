@@ -85,7 +85,7 @@
 //! 12. **Eviction only unlinks.** Open readers finish, a running fill is never evicted. What a manifest served within the
 //!     hour refers to is evicted after all else, as far as four fifths of the cache allow; the limit and `min_free` win.
 //!     Kept by `src/store/evict.rs`, `src/store/guard.rs`; tested by `src/store/tests/eviction.rs`,
-//!     `src/store/tests/lifetime.rs`, `src/store/tests/traffic.rs`.
+//!     `src/store/tests/lifetime.rs`, `src/store/tests/traffic.rs`, `tests/it/lifetime.rs`.
 
 #![forbid(unsafe_code)]
 

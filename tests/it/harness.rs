@@ -1,10 +1,14 @@
 //! A mirror as a process of its own, an origin before it, and a client to ask it with.
 
 mod client;
+mod disk;
 mod process;
+mod sampler;
 
 pub(crate) use client::{Answer, Client, blob_path, manifest_path, sha256};
-pub(crate) use process::{Forebay, Setup, bytes_below, committed, wait_for_exit};
+pub(crate) use disk::{bytes_below, bytes_free, committed};
+pub(crate) use process::{Forebay, Setup, wait_for_exit};
+pub(crate) use sampler::Sampler;
 
 use forebay_loadtest::origin::{Blobs, Builder, Descriptor, Fault, Gate, Origin};
 

@@ -1,11 +1,8 @@
 //! Bytes on disk never exceed the limit, and the limit never costs a pull.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
 use tokio::task::JoinSet;
 
-use crate::harness::{Setup, bytes_below, plain_origin};
+use crate::harness::{Sampler, Setup, bytes_below, plain_origin};
 
 const LIMIT: u64 = 200_000_000;
 const BLOB: u64 = 10_000_000;
@@ -22,7 +19,8 @@ async fn two_gigabytes_through_a_cache_of_two_hundred_megabytes() {
         .config(&format!("[cache]\nmax_size = {LIMIT}\nmin_free = 0"))
         .start()
         .await;
-    let watch = Sampler::start(forebay.cache_dir());
+    let cache = forebay.cache_dir();
+    let watch = Sampler::start(move || bytes_below(&cache));
     let mut pulls = JoinSet::new();
     for blob in blobs {
         while pulls.len() >= 8 {
@@ -74,36 +72,4 @@ async fn a_blob_larger_than_the_cache_is_passed_through() {
         answer.headers
     );
     assert!(bytes_below(&forebay.cache_dir()) <= 40_000_000);
-}
-
-/// Adds up the files of a directory, over and over.
-struct Sampler {
-    stop: Arc<AtomicBool>,
-    most: Arc<AtomicU64>,
-    thread: tokio::task::JoinHandle<u64>,
-}
-
-impl Sampler {
-    fn start(directory: std::path::PathBuf) -> Self {
-        let (stop, most) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
-        let (stopped, highest) = (Arc::clone(&stop), Arc::clone(&most));
-        let thread = tokio::task::spawn_blocking(move || {
-            let mut samples = 0;
-            while !stopped.load(Ordering::Relaxed) {
-                highest.fetch_max(bytes_below(&directory), Ordering::Relaxed);
-                samples += 1;
-            }
-            samples
-        });
-        Self { stop, most, thread }
-    }
-
-    async fn stop(self) -> (u64, u64) {
-        self.stop.store(true, Ordering::Relaxed);
-        let samples = self.thread.await.unwrap();
-        (samples, self.most.load(Ordering::Relaxed))
-    }
 }

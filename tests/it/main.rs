@@ -14,6 +14,7 @@ mod docs;
 mod faults;
 mod fills;
 mod inputs;
+mod lifetime;
 mod limit;
 mod metrics;
 mod protocol;

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use super::client::Client;
+use super::disk::on_own_disk;
 
 /// How long a start or a stop may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -29,6 +29,8 @@ pub(crate) struct Setup {
     upstream: String,
     more: String,
     listen: SocketAddr,
+    /// The size of the file system that its cache has for itself.
+    disk: Option<u64>,
 }
 
 impl Setup {
@@ -49,6 +51,7 @@ impl Setup {
             upstream,
             more: String::new(),
             listen: ([127, 0, 0, 1], 0).into(),
+            disk: None,
         }
     }
 
@@ -88,9 +91,32 @@ impl Setup {
         self
     }
 
+    /// Gives its cache a file system of `bytes` in memory, which only the mirror sees and which goes with
+    /// it: see [`Forebay::seen`].
+    pub(crate) fn disk_of(mut self, bytes: u64) -> Self {
+        self.disk = Some(bytes);
+        self
+    }
+
     /// Where its cache is.
     pub(crate) fn cache_dir(&self) -> PathBuf {
-        self.root.path().join("cache")
+        self.disk_dir().join("cache")
+    }
+
+    fn disk_dir(&self) -> PathBuf {
+        match self.disk {
+            Some(_) => self.root.path().join("disk"),
+            None => self.root.path().to_owned(),
+        }
+    }
+
+    /// The program, on a disk of its own if it is to have one.
+    fn program(&self) -> Command {
+        let program = env!("CARGO_BIN_EXE_forebay");
+        match self.disk {
+            Some(bytes) => on_own_disk(program, &self.disk_dir(), bytes),
+            None => Command::new(program),
+        }
     }
 
     fn write(&self) -> PathBuf {
@@ -105,7 +131,7 @@ impl Setup {
 
     /// The command that serves, listening on ports that the system chooses unless told otherwise.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+        let mut command = self.program();
         command
             .arg("serve")
             .arg("--config")
@@ -175,6 +201,12 @@ impl Forebay {
     /// Where its cache is.
     pub(crate) fn cache_dir(&self) -> PathBuf {
         self.setup.cache_dir()
+    }
+
+    /// A path as the mirror sees it, on its own disk if it has one.
+    pub(crate) fn seen(&self, path: &Path) -> PathBuf {
+        let path = path.strip_prefix("/").expect("paths are absolute");
+        PathBuf::from(format!("/proc/{}/root", self.pid())).join(path)
     }
 
     /// Its process's id.
@@ -319,53 +351,4 @@ fn follow(
         }
     });
     (listening, kept)
-}
-
-/// The names of the committed blobs of a cache. Each is checked: nothing stands there that does not hash to its name.
-pub(crate) fn committed(cache: &Path) -> Vec<String> {
-    let mut names = Vec::new();
-    let folders = std::fs::read_dir(cache.join("blobs/sha256"))
-        .into_iter()
-        .flatten();
-    for folder in folders.flatten() {
-        for file in std::fs::read_dir(folder.path()).unwrap().flatten() {
-            let name = format!("sha256:{}", file.file_name().to_string_lossy());
-            let bytes = std::fs::read(file.path()).unwrap();
-            assert_eq!(
-                super::sha256(&bytes),
-                name,
-                "a committed blob is not what its name says"
-            );
-            names.push(name);
-        }
-    }
-    names
-}
-
-/// The bytes that the files below `directory` have on disk for certain: those of files that were there when the look
-/// began and still are when it ends. A plain walk counts a file twice that is renamed meanwhile, and adds up files that
-/// were never there at once; this never says more than there was at one instant.
-pub(crate) fn bytes_below(directory: &Path) -> u64 {
-    let mut found = Vec::new();
-    collect(directory, &mut found);
-    let still = |(path, before): (PathBuf, std::fs::Metadata)| {
-        let after = std::fs::symlink_metadata(path).ok()?;
-        (after.ino() == before.ino()).then(|| before.blocks().min(after.blocks()) * 512)
-    };
-    found.into_iter().filter_map(still).sum()
-}
-
-fn collect(directory: &Path, found: &mut Vec<(PathBuf, std::fs::Metadata)>) {
-    let Ok(entries) = std::fs::read_dir(directory) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let Ok(meta) = entry.metadata() else {
-            continue;
-        };
-        if meta.is_dir() {
-            collect(&entry.path(), found);
-        }
-        found.push((entry.path(), meta));
-    }
 }
