@@ -1,5 +1,7 @@
 //! What stays in a cache that is too small for all that goes through it, and what goes.
 
+use std::time::Duration;
+
 use forebay_loadtest::origin::{Content, Descriptor, Image, ImageSpec, Origin};
 use http::Method;
 
@@ -67,10 +69,14 @@ async fn fetch(client: &Client, blob: &Descriptor) {
 async fn flood(forebay: &Forebay, blobs: &[Descriptor]) {
     let client = forebay.client();
     for blob in blobs {
-        fetch(&client, blob).await;
-        while !has_file(forebay, blob) {
+        let in_place = async {
             fetch(&client, blob).await;
-        }
+            while !has_file(forebay, blob) {
+                fetch(&client, blob).await;
+            }
+        };
+        let in_place = tokio::time::timeout(Duration::from_mins(1), in_place).await;
+        assert!(in_place.is_ok(), "{} is not kept", blob.digest);
     }
 }
 
