@@ -7,6 +7,8 @@
 //!
 //! Depends on `oci` only. Reads files while it loads, and none after.
 
+mod credentials;
+mod ecr;
 mod env;
 mod error;
 mod globs;
@@ -27,6 +29,7 @@ mod values;
 
 pub(crate) use values::parse_address;
 
+pub use ecr::EcrHost;
 pub use error::{ConfigError, ConfigErrors};
 pub use globs::Globs;
 pub use load::{DEFAULT, Overrides, Sources};
@@ -36,6 +39,6 @@ pub use routes::Routes;
 pub use secret::Secret;
 pub use tree::{Origin, Source};
 pub use types::{
-    Admin, Cache, Config, Credentials, Fetch, Limits, Log, LogFormat, LogLevel, Server, TagPolicy,
-    Timeouts, Upstream,
+    Admin, Cache, Config, Credentials, DockerConfig, Ecr, Fetch, Limits, Log, LogFormat, LogLevel,
+    Server, TagPolicy, Timeouts, Upstream,
 };

@@ -3,7 +3,7 @@
 //! A question goes down through these, each with one concern:
 //! [`Upstreams`] finds or makes the upstream of a registry; [`Upstream`] knows the registry API's
 //! endpoints and tries again where that helps (`retry`); `exchange` logs in (`auth`, `challenge`,
-//! `token`) and follows redirects (`redirect`); `transport` sends one request, under the address
+//! `token`, with who `credentials` says that forebay is) and follows redirects (`redirect`); `transport` sends one request, under the address
 //! policy (`address`, `resolver`) and the timeouts.
 //!
 //! What holds here, whatever an upstream answers:

@@ -63,7 +63,7 @@ mod target;
 mod token;
 mod transmit;
 
-pub use self::auth::{Auth, TokenAuth, TokenField};
+pub use self::auth::{Auth, Refresh, TokenAuth, TokenField};
 pub use self::builder::Builder;
 pub use self::cdn::{Blobs, Redirect};
 pub use self::descriptor::{Descriptor, Platform, media_type};

@@ -33,5 +33,17 @@ fn directives(level: LogLevel) -> String {
         LogLevel::Debug => ("debug", "info"),
         LogLevel::Trace => ("trace", "debug"),
     };
-    format!("{theirs},forebay={ours}")
+    let silent = SILENT.map(|target| format!("{target}=off")).join(",");
+    format!("{theirs},forebay={ours},{silent}")
 }
+
+/// Libraries that print whole answers of the services that give out logins. What they complain of comes as an error too.
+const SILENT: [&str; 7] = [
+    "aws_config",
+    "aws_credential_types",
+    "aws_runtime",
+    "aws_sdk_sts",
+    "aws_smithy_http_client",
+    "aws_smithy_runtime",
+    "aws_smithy_runtime_api",
+];

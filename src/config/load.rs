@@ -30,6 +30,8 @@ pub struct Sources {
     pub overrides: Overrides,
     /// Where the user's caches are, for when `cache.dir` is not set.
     pub user_cache: Option<PathBuf>,
+    /// Where docker or podman keep the user's logins.
+    pub user_logins: Option<PathBuf>,
 }
 
 /// What the command line can override.
@@ -53,6 +55,7 @@ impl Sources {
             environment,
             overrides,
             user_cache: user_cache(),
+            user_logins: user_logins(),
         }
     }
 }
@@ -66,6 +69,15 @@ fn user_cache() -> Option<PathBuf> {
         .map(|base| base.cache_dir())
 }
 
+/// `$REGISTRY_AUTH_FILE` as podman has it, `$DOCKER_CONFIG/config.json`, or `~/.docker/config.json`.
+fn user_logins() -> Option<PathBuf> {
+    let of = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    of("REGISTRY_AUTH_FILE")
+        .map(PathBuf::from)
+        .or_else(|| of("DOCKER_CONFIG").map(|dir| Path::new(&dir).join("config.json")))
+        .or_else(|| of("HOME").map(|home| Path::new(&home).join(".docker/config.json")))
+}
+
 impl Config {
     /// Loads and validates; the error has everything that is wrong.
     pub fn load(sources: Sources) -> Result<Self, ConfigErrors> {
@@ -74,6 +86,7 @@ impl Config {
             environment,
             overrides,
             user_cache,
+            user_logins,
         } = sources;
         let file = file
             .map(|path| read_file(&path))
@@ -83,7 +96,7 @@ impl Config {
         let mut table = files(file, &mut errors).map_err(ConfigErrors::from)?;
         merge_environment(&mut table, environment, &mut errors);
         merge(&mut table, flags(overrides), &mut errors);
-        finish(&table, errors, user_cache)
+        finish(&table, errors, user_cache, user_logins.as_deref())
     }
 
     /// The embedded default with `text` over it, as if it were a file; no environment. For tests and
@@ -95,7 +108,7 @@ impl Config {
         );
         let mut errors = Vec::new();
         let table = files(Some(file), &mut errors).map_err(ConfigErrors::from)?;
-        finish(&table, errors, user_cache())
+        finish(&table, errors, user_cache(), user_logins().as_deref())
     }
 }
 
@@ -151,9 +164,10 @@ fn finish(
     table: &Table,
     errors: Vec<ConfigError>,
     user_cache: Option<PathBuf>,
+    user_logins: Option<&Path>,
 ) -> Result<Config, ConfigErrors> {
     let report = Report::new(errors);
-    let config = read::config(&Section::root(table, &report), user_cache);
+    let config = read::config(&Section::root(table, &report), user_cache, user_logins);
     let errors = report.into_errors();
     match config {
         Ok(config) if errors.is_empty() => Ok(config),

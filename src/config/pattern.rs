@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::ecr::EcrHost;
 use crate::oci::Registry;
 
 /// A registry, or a pattern for several.
@@ -30,7 +31,7 @@ impl RegistryPattern {
         match self {
             Self::Exact(exact) => exact == registry,
             Self::Wildcard(wildcard) => wildcard.matches(registry),
-            Self::Ecr => is_ecr(registry),
+            Self::Ecr => EcrHost::of(registry).is_some(),
         }
     }
 
@@ -136,36 +137,6 @@ impl FromStr for Wildcard {
             Err(refusal(&text))
         }
     }
-}
-
-/// ECR's own grammar:
-/// `<12 digits>.dkr.ecr[-fips].<region>.<domain>`, with `dkr-ecr` for `dkr.ecr` too.
-fn is_ecr(registry: &Registry) -> bool {
-    const DOMAINS: [&str; 9] = [
-        "amazonaws.com",
-        "amazonaws.com.cn",
-        "amazonaws.eu",
-        "on.aws",
-        "on.amazonwebservices.com.cn",
-        "sc2s.sgov.gov",
-        "c2s.ic.gov",
-        "cloud.adc-e.uk",
-        "csp.hci.ic.gov",
-    ];
-    let Some((account, rest)) = registry.host().split_once('.') else {
-        return false;
-    };
-    let service = rest
-        .strip_prefix("dkr.ecr")
-        .or_else(|| rest.strip_prefix("dkr-ecr"));
-    let region_and_domain =
-        service.and_then(|rest| rest.strip_prefix("-fips").unwrap_or(rest).strip_prefix('.'));
-    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
-    is_account
-        && registry.port().is_none()
-        && region_and_domain
-            .and_then(|rest| rest.split_once('.'))
-            .is_some_and(|(region, domain)| !region.is_empty() && DOMAINS.contains(&domain))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Reads the merged tables into a [`Config`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::section::{Reported, Section};
@@ -16,8 +16,12 @@ use super::values::{
 const LEAST_CACHE: u64 = 16 << 20;
 
 /// Reads everything; on an error, the report has what is wrong. `user_cache` is the user's cache
-/// directory.
-pub(super) fn config(root: &Section<'_>, user_cache: Option<PathBuf>) -> Result<Config, Reported> {
+/// directory, `user_logins` the file where docker or podman keep the user's logins.
+pub(super) fn config(
+    root: &Section<'_>,
+    user_cache: Option<PathBuf>,
+    user_logins: Option<&Path>,
+) -> Result<Config, Reported> {
     let default_registry = root.required("default_registry", registry);
     let server = server(&root.table("server"));
     let admin = admin(&root.table("admin"));
@@ -29,6 +33,7 @@ pub(super) fn config(root: &Section<'_>, user_cache: Option<PathBuf>) -> Result<
     let limits = limits(&root.table("limits"));
     let log = log(&root.table("log"));
     let inherited = upstreams::Inherited {
+        user_logins,
         tags,
         timeouts,
         max_connections: fetch.map(|f| f.connections_per_upstream),

@@ -100,13 +100,29 @@ fn upstream(out: &mut Toml, upstream: &Upstream, config: &Config) {
     if let Some(alias) = &upstream.alias {
         out.text("alias", alias);
     }
-    if let Credentials::Password {
-        username,
-        password: _,
-    } = &upstream.credentials
-    {
-        out.text("username", username);
-        out.text("password", Secret::REDACTED);
+    match &upstream.credentials {
+        Credentials::None => {}
+        Credentials::Password {
+            username,
+            password: _,
+        } => {
+            out.text("username", username);
+            out.text("password", Secret::REDACTED);
+        }
+        Credentials::DockerConfig(settings) => {
+            out.text("credentials", "docker-config");
+            out.text("docker_config", settings.path.display());
+            out.duration("helper_timeout", settings.helper_timeout);
+        }
+        Credentials::Ecr(settings) => {
+            out.text("credentials", "ecr");
+            if let Some(endpoint) = &settings.endpoint {
+                out.text("ecr_endpoint", endpoint.origin().ascii_serialization());
+            }
+            if let Some(profile) = &settings.profile {
+                out.text("aws_profile", profile);
+            }
+        }
     }
     out.list("public", upstream.public.patterns());
     out.value("allow_private", upstream.allow_private);

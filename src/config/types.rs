@@ -201,4 +201,26 @@ pub enum Credentials {
         /// The password, an access token or the like.
         password: Secret,
     },
+    /// As docker or podman would.
+    DockerConfig(DockerConfig),
+    /// With a password that Amazon ECR gives for an AWS key.
+    Ecr(Ecr),
+}
+
+/// `credentials = "ecr"`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ecr {
+    /// Where the API is that gives passwords; `None` for the one of the registry's region.
+    pub endpoint: Option<Url>,
+    /// Which profile of AWS's configuration counts; `None` leaves it to the environment.
+    pub profile: Option<String>,
+}
+
+/// `credentials = "docker-config"`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DockerConfig {
+    /// The `config.json` or `auth.json`.
+    pub path: PathBuf,
+    /// How long a credential helper is waited for.
+    pub helper_timeout: Duration,
 }

@@ -5,19 +5,21 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
+use super::credentials;
 use super::env::variable_word;
 use super::globs::Globs;
 use super::pattern::RegistryPattern;
 use super::read::{tag_policy, timeouts};
-use super::secret::Secret;
 use super::section::{Reported, Section};
 use super::tree::Node;
-use super::types::{Credentials, TagPolicy, Timeouts, Upstream};
+use super::types::{TagPolicy, Timeouts, Upstream};
 use super::values::{alias, boolean, count, endpoint, file, host, host_and_port, path, text};
 
 /// What an upstream takes from the tables for all, where it says nothing.
 #[derive(Clone, Copy)]
-pub(super) struct Inherited {
+pub(super) struct Inherited<'a> {
+    /// Where docker or podman keep the user's logins.
+    pub(super) user_logins: Option<&'a Path>,
     pub(super) tags: Result<TagPolicy, Reported>,
     pub(super) timeouts: Result<Timeouts, Reported>,
     pub(super) max_connections: Result<usize, Reported>,
@@ -32,7 +34,7 @@ pub(super) struct Upstreams {
 }
 
 /// Reads every table.
-pub(super) fn read(section: &Section<'_>, inherited: Inherited) -> Upstreams {
+pub(super) fn read(section: &Section<'_>, inherited: Inherited<'_>) -> Upstreams {
     let tables = section.named_tables();
     let mut read = Upstreams {
         all: Ok(Vec::new()),
@@ -106,13 +108,13 @@ fn upstream<'a>(
     key: &'a str,
     registry: Result<RegistryPattern, Reported>,
     table: &'a Section<'a>,
-    inherited: Inherited,
+    inherited: Inherited<'_>,
     claims: &mut Vec<Claim<'a>>,
 ) -> Result<Upstream, Reported> {
     let endpoints = endpoints(table, registry.as_ref().ok());
     let hosts = hosts(table, registry.as_ref().ok());
     let alias = table.optional("alias", alias);
-    let credentials = credentials(table);
+    let credentials = credentials::read(table, registry.as_ref().ok(), inherited.user_logins);
     let public = public(table);
     let allow_private = table.optional("allow_private", boolean);
     let trusted_realms = table.list("trusted_realms", host_and_port);
@@ -195,74 +197,6 @@ fn public(section: &Section<'_>) -> Result<Globs, Reported> {
         Globs::new(vec![pattern.into()]).map(|_| pattern.to_owned())
     })?;
     Globs::new(patterns).map_err(|message| section.complain("public", message))
-}
-
-fn credentials(section: &Section<'_>) -> Result<Credentials, Reported> {
-    let username = section.optional("username", |node| match text(node)? {
-        name if name.contains(':') => {
-            Err("a user's name has no colon: write the name alone".into())
-        }
-        name => Ok(name.to_owned()),
-    });
-    let password = password(section);
-    match (username?, password?) {
-        (Some(username), Some(password)) => Ok(Credentials::Password { username, password }),
-        (None, None) => Ok(Credentials::None),
-        (Some(_), None) => Err(section.complain(
-            "username",
-            "there is no password for it: write `password_file` or `password`".into(),
-        )),
-        (None, Some(_)) => {
-            let key = if section.has("password") {
-                "password"
-            } else {
-                "password_file"
-            };
-            Err(section.complain(key, "there is no `username` for it: write one".into()))
-        }
-    }
-}
-
-/// The password, or that of the file. Where different sources say one each, the later source counts.
-fn password(section: &Section<'_>) -> Result<Option<Secret>, Reported> {
-    let inline = section.optional("password", |node| text(node).map(Secret::new));
-    let path = section.optional("password_file", path);
-    let (inline, path) = (inline?, path?);
-    let (inline_at, path_at) = (
-        &section.origin("password").source,
-        &section.origin("password_file").source,
-    );
-    let (inline, path) = match (inline, path) {
-        (Some(inline), Some(_)) if inline_at.overrides(path_at) => (Some(inline), None),
-        (Some(_), Some(path)) if path_at.overrides(inline_at) => (None, Some(path)),
-        (Some(_), Some(_)) => {
-            return Err(section.complain(
-                "password",
-                "`password_file` is set too: write one of them".into(),
-            ));
-        }
-        either => either,
-    };
-    match path {
-        Some(path) => read_password(&path)
-            .map(Some)
-            .map_err(|message| section.complain("password_file", message)),
-        None => Ok(inline),
-    }
-}
-
-/// One line, whose end is not part of the password.
-fn read_password(path: &Path) -> Result<Secret, String> {
-    let text = file(path)?;
-    let password = text.strip_suffix('\n').unwrap_or(&text);
-    let password = password.strip_suffix('\r').unwrap_or(password);
-    if password.is_empty() {
-        return Err(format!(
-            "{} is empty: write the password into it",
-            path.display()
-        ));
-    }
-    Ok(Secret::new(password))
 }
 
 /// Certificates are parsed where they are used; what can be told here is that they are there.

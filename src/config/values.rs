@@ -229,7 +229,7 @@ pub(super) fn endpoint(node: &Node) -> Result<Url, String> {
 }
 
 /// One of a few words.
-fn word<T: Copy>(words: &[(&str, T)], node: &Node) -> Result<T, String> {
+pub(super) fn word<T: Copy>(words: &[(&str, T)], node: &Node) -> Result<T, String> {
     let text = text(node)?;
     words
         .iter()

@@ -72,7 +72,7 @@ pub(super) fn of_mirror(error: MirrorError, routes: &Routes) -> Answer {
         MirrorError::NotFound { code, .. } => refuse(StatusCode::NOT_FOUND, code, message, None),
         // Not 401: without a challenge it means nothing, and with one dockerd would send us the user's
         // login for Docker Hub.
-        MirrorError::Denied { detail, .. } => refuse(
+        MirrorError::Denied { detail, .. } | MirrorError::NoLogin { detail, .. } => refuse(
             StatusCode::FORBIDDEN,
             ErrorCode::Denied,
             message,

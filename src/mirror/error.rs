@@ -31,6 +31,14 @@ pub enum MirrorError {
         /// For the operator: which key to look at.
         detail: String,
     },
+    /// The login that the upstream wants can't be had, which says nothing of the right to read: 403, or what is stale.
+    #[error("{message}")]
+    NoLogin {
+        /// For the client.
+        message: String,
+        /// For the operator: which key to look at.
+        detail: String,
+    },
     /// The range lies outside the blob: 416 with `bytes */size`.
     #[error("the range lies outside the {size} bytes of the blob")]
     RangeNotSatisfiable {
@@ -73,7 +81,7 @@ impl MirrorError {
     /// Whether a stale answer may take its place, and why: only while the upstream is unreachable or refuses for load.
     pub fn allows_stale(&self) -> Option<StaleReason> {
         match self {
-            Self::Unavailable { .. } => Some(StaleReason::Unavailable),
+            Self::Unavailable { .. } | Self::NoLogin { .. } => Some(StaleReason::Unavailable),
             Self::TooManyRequests { .. } => Some(StaleReason::Quota),
             _ => None,
         }
@@ -144,6 +152,13 @@ impl MirrorError {
             ErrorKind::TooManyRequests => Self::TooManyRequests {
                 retry_after: error.retry_after(),
                 message: format!("the quota of {} is used up: {error}", repository.registry),
+            },
+            ErrorKind::Unavailable(Trouble::Login) => Self::NoLogin {
+                message: format!("{what} takes a login: {error}"),
+                detail: format!(
+                    "see `credentials` under [upstreams.\"{}\"]",
+                    repository.registry
+                ),
             },
             ErrorKind::Unavailable(trouble) => Self::Unavailable {
                 timed_out: trouble == Trouble::Timeout,

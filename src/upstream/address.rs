@@ -45,6 +45,14 @@ impl Origin {
     pub(crate) fn host(&self) -> &Host<String> {
         &self.host
     }
+
+    /// `host`, or `host:port` where the port is not the scheme's own.
+    pub(crate) fn authority(&self) -> String {
+        match (self.secure, self.port) {
+            (true, 443) | (false, 80) => self.host.to_string(),
+            (_, port) => format!("{}:{port}", self.host),
+        }
+    }
 }
 
 impl fmt::Display for Origin {

@@ -11,14 +11,13 @@ use url::Url;
 
 use super::address::Origin;
 use super::challenge::{Bearer, Challenge, ChallengeError};
-use super::credentials::{Access, Identity, basic};
+use super::credentials::{Access, Credentials, Held, Login};
 use super::error::{ErrorKind, UpstreamError};
 use super::redirect;
 use super::refusal::Refusal;
 use super::token::{Obtained, Token, TokenKey, Tokens};
-use super::token_service::fetch_token;
+use super::token_service::{Question, fetch_token};
 use super::transport::{Transport, host_of};
-use crate::config::Credentials;
 use crate::metrics::{self, UpstreamName, UpstreamOutcome};
 use crate::oci::RepositoryName;
 
@@ -27,6 +26,7 @@ use crate::oci::RepositoryName;
 pub(crate) struct Grant {
     pub(crate) header: HeaderValue,
     pub(crate) access: Access,
+    login: Arc<Held>,
     token: Option<Sent>,
 }
 
@@ -38,9 +38,12 @@ struct Sent {
 }
 
 impl Grant {
-    /// Whether another token could do better: this one came from the cache.
-    pub(crate) fn is_renewable(&self) -> bool {
-        self.token.as_ref().is_some_and(|sent| !sent.fresh)
+    /// Notes that it has opened the way.
+    pub(crate) fn prove(&self) {
+        // A token says nothing of the login that is not known since it came.
+        if self.token.is_none() {
+            self.login.prove();
+        }
     }
 }
 
@@ -99,10 +102,11 @@ impl Auth {
             return Ok(None);
         };
         // Without a password, repositories that need none may still be read.
-        if *challenge == Challenge::Basic && basic(&self.credentials).is_none() {
+        let login = self.credentials.login(registry, name).await?;
+        if *challenge == Challenge::Basic && login.login.basic().is_none() {
             return Ok(None);
         }
-        match self.meet(registry, &challenge, name).await {
+        match self.meet(registry, &challenge, login, name).await {
             Ok(grant) => Ok(Some(grant)),
             // The token service may have moved; a request without a token finds out.
             Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Policy) => {
@@ -124,15 +128,12 @@ impl Auth {
         refused: Option<&Grant>,
         name: &RepositoryName,
     ) -> Result<Option<Grant>, UpstreamError> {
-        let expired = refused.is_some_and(Grant::is_renewable) && refusal.says_expired();
+        let expired = refused.is_some() && refusal.says_expired();
         if refusal.status != StatusCode::UNAUTHORIZED && !expired {
             return Ok(None);
         }
-        if let Some(sent) = refused {
-            if !sent.is_renewable() {
-                return Ok(None);
-            }
-            self.reject(sent);
+        if refused.is_some_and(|grant| !self.reject(grant)) {
+            return Ok(None);
         }
         let challenge = match Challenge::from_headers(&refusal.headers, asked) {
             Ok(challenge) => Arc::new(challenge),
@@ -143,7 +144,8 @@ impl Auth {
             Err(error) => return Err(refused_challenge(asked, &error)),
         };
         memory.set(Some(challenge.clone()));
-        self.meet(registry, &challenge, name).await.map(Some)
+        let login = self.credentials.login(registry, name).await?;
+        self.meet(registry, &challenge, login, name).await.map(Some)
     }
 
     /// What meets the challenge of another registry, which the upstream redirected to: an anonymous
@@ -159,7 +161,12 @@ impl Auth {
         };
         match Challenge::from_headers(&refusal.headers, asked) {
             Ok(Challenge::Bearer(bearer)) => self
-                .bearer(&registry, &bearer, &Credentials::None, &name)
+                .bearer(
+                    &registry,
+                    &bearer,
+                    Arc::new(Held::fixed(Login::Anonymous)),
+                    &name,
+                )
                 .await
                 .map(Some),
             _ => Ok(None),
@@ -170,16 +177,16 @@ impl Auth {
         &self,
         registry: &Origin,
         challenge: &Challenge,
+        login: Arc<Held>,
         name: &RepositoryName,
     ) -> Result<Grant, UpstreamError> {
         match challenge {
-            Challenge::Bearer(bearer) => {
-                self.bearer(registry, bearer, &self.credentials, name).await
-            }
-            Challenge::Basic => match basic(&self.credentials) {
+            Challenge::Bearer(bearer) => self.bearer_renewed(registry, bearer, login, name).await,
+            Challenge::Basic => match login.login.basic() {
                 Some(header) => Ok(Grant {
                     header,
-                    access: Access::Credentialed,
+                    access: login.login.access(),
+                    login,
                     token: None,
                 }),
                 None => Err(UpstreamError::new(
@@ -191,11 +198,30 @@ impl Auth {
         }
     }
 
+    /// A token for the upstream's login. Where the service refuses the login, somebody may have logged in anew since.
+    async fn bearer_renewed(
+        &self,
+        registry: &Origin,
+        bearer: &Bearer,
+        login: Arc<Held>,
+        name: &RepositoryName,
+    ) -> Result<Grant, UpstreamError> {
+        match self.bearer(registry, bearer, login.clone(), name).await {
+            Err(error)
+                if error.kind() == ErrorKind::Unauthorized && self.credentials.reject(&login) =>
+            {
+                let login = self.credentials.login(registry, name).await?;
+                self.bearer(registry, bearer, login, name).await
+            }
+            outcome => outcome,
+        }
+    }
+
     async fn bearer(
         &self,
         registry: &Origin,
         bearer: &Bearer,
-        credentials: &Credentials,
+        login: Arc<Held>,
         name: &RepositoryName,
     ) -> Result<Grant, UpstreamError> {
         bearer
@@ -209,21 +235,20 @@ impl Auth {
         };
         let key = TokenKey {
             registry: registry.to_string(),
-            identity: Identity::of(credentials),
+            identity: login.identity.clone(),
             realm: bearer.realm.to_string(),
             service: bearer.service.clone(),
-            scope,
-        };
-        let url = bearer.token_url(&key.scope);
-        let login = basic(credentials);
-        let access = match login {
-            Some(_) => Access::Credentialed,
-            None => Access::Anonymous,
+            scope: scope.clone(),
         };
         let fetch = || {
             let (transport, label) = (self.transport.clone(), self.label.clone());
+            let question = Question {
+                bearer: bearer.clone(),
+                scope,
+                login: login.clone(),
+            };
             async move {
-                let fetched = fetch_token(transport, url, login).await;
+                let fetched = fetch_token(transport, question).await;
                 let outcome = fetched.as_ref().err();
                 let outcome = outcome.map_or(UpstreamOutcome::Ok, UpstreamError::outcome);
                 metrics::token_fetch(&label, outcome);
@@ -231,16 +256,24 @@ impl Auth {
             }
         };
         let (token, fresh): Obtained = self.tokens.get(&key, Instant::now(), fetch).await?;
+        login.prove();
         Ok(Grant {
             header: token.header.clone(),
-            access,
+            access: login.login.access(),
+            login,
             token: Some(Sent { key, token, fresh }),
         })
     }
 
-    fn reject(&self, grant: &Grant) {
-        if let Some(sent) = &grant.token {
-            self.tokens.reject(&sent.key, &sent.token);
+    /// Forgets what was refused. False if another would be refused as well, since this one is new.
+    pub(crate) fn reject(&self, grant: &Grant) -> bool {
+        match &grant.token {
+            Some(sent) if sent.fresh => false,
+            Some(sent) => {
+                self.tokens.reject(&sent.key, &sent.token);
+                true
+            }
+            None => self.credentials.reject(&grant.login),
         }
     }
 }

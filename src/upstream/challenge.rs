@@ -6,7 +6,7 @@
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
 use http_auth::{ChallengeParser, ChallengeRef};
-use url::{Host, Url};
+use url::{Host, Url, form_urlencoded};
 
 use super::address::Origin;
 
@@ -117,6 +117,19 @@ impl Bearer {
         } else {
             Err(ChallengeError::ForeignRealm(host))
         }
+    }
+
+    /// The form that asks this realm for a token in exchange for a refresh token.
+    pub(crate) fn refresh_form(&self, scope: &str, refresh_token: &str) -> String {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "refresh_token")
+            .append_pair("client_id", "forebay")
+            .append_pair("scope", scope)
+            .append_pair("refresh_token", refresh_token);
+        if let Some(service) = &self.service {
+            form.append_pair("service", service);
+        }
+        form.finish()
     }
 
     /// The URL that asks this realm for a token; a query that the realm already has is kept.

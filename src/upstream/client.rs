@@ -10,6 +10,7 @@ use url::Url;
 
 use super::auth::Auth;
 use super::bounds::{BlobPermit, Bounds};
+use super::credentials::Credentials;
 use super::error::{ErrorKind, UpstreamError};
 use super::exchange::{Answer, Ask, Endpoint, Exchange};
 use super::quota::QuotaReport;
@@ -67,7 +68,7 @@ impl Upstream {
         let label = UpstreamName::configured(&settings.registry.to_string());
         Upstream {
             auth: Auth::new(
-                settings.credentials.clone(),
+                Credentials::new(&settings.credentials, &registry, &shared.cloud),
                 settings.trusted_realms.clone(),
                 shared.tokens.clone(),
                 transport.clone(),

@@ -1,39 +1,205 @@
-//! Who forebay is to an upstream. The one seam for kinds of credentials to come (docker's config and
-//! helpers, cloud tokens): they end up as a user name and a password, or as a token to exchange.
+//! Who forebay is to an upstream: the seam behind which each kind of credentials has a file.
+//!
+//! A [`Source`] comes up with a [`Login`] when it is asked; [`Keeper`] asks it as seldom as it may. What meets a
+//! challenge with it is [`super::auth`].
+
+mod cloud;
+mod docker_config;
+#[cfg(feature = "aws")]
+mod ecr;
+mod helper;
+mod keeper;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 
-use crate::config::Credentials;
+use super::address::Origin;
+use super::error::{ErrorKind, Trouble, UpstreamError};
+use crate::config::{self, Secret};
+use crate::oci::{Registry, RepositoryName};
+
+pub(crate) use cloud::Cloud;
+pub(crate) use keeper::{Held, Keeper};
+
+/// What a registry or its token service is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Login {
+    /// Nothing: anonymous tokens only.
+    Anonymous,
+    /// A user's name and password, for Basic and for the token service alike.
+    Password {
+        /// The user.
+        username: String,
+        /// The password, an access token or the like.
+        password: Secret,
+    },
+    /// A refresh token, which only a token service takes.
+    IdentityToken(Secret),
+}
+
+impl Login {
+    /// `Authorization` for the Basic scheme; `None` unless there is a password.
+    pub(crate) fn basic(&self) -> Option<HeaderValue> {
+        match self {
+            Login::Password { username, password } => Some(basic(username, password)),
+            Login::Anonymous | Login::IdentityToken(_) => None,
+        }
+    }
+
+    /// Whether what it opens may not be shown to everyone.
+    pub(crate) fn access(&self) -> Access {
+        match self {
+            Login::Anonymous => Access::Anonymous,
+            Login::Password { .. } | Login::IdentityToken(_) => Access::Credentialed,
+        }
+    }
+}
+
+/// `Basic` with this pair, marked as sensitive.
+pub(crate) fn basic(username: &str, password: &Secret) -> HeaderValue {
+    let pair = STANDARD.encode(format!("{username}:{}", password.expose()));
+    let mut value =
+        HeaderValue::try_from(format!("Basic {pair}")).expect("base64 is a header value");
+    value.set_sensitive(true);
+    value
+}
 
 /// Whose a token is, as part of its key in the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Identity {
     Anonymous,
     User(String),
+    /// The holder of an identity token, by the account that it was found under.
+    Holder(String),
 }
 
-impl Identity {
-    pub(crate) fn of(credentials: &Credentials) -> Identity {
-        match credentials {
-            Credentials::None => Identity::Anonymous,
-            Credentials::Password { username, .. } => Identity::User(username.clone()),
+/// A login that a source came up with.
+#[derive(Debug)]
+pub(crate) struct Issued {
+    pub(crate) login: Login,
+    /// When to ask for another one, while this one still serves.
+    pub(crate) renew_after: Duration,
+    /// When it is of no use any more, where it ends by itself.
+    pub(crate) expires_after: Option<Duration>,
+}
+
+impl Issued {
+    /// A login that ends: renewed at half of its life.
+    pub(crate) fn for_a_while(login: Login, life: Duration) -> Issued {
+        Issued {
+            login,
+            renew_after: life / 2,
+            expires_after: Some(life),
+        }
+    }
+
+    /// A login that does not end, but may be replaced where it came from.
+    pub(crate) fn looked_up(login: Login, renew_after: Duration) -> Issued {
+        Issued {
+            login,
+            renew_after,
+            expires_after: None,
         }
     }
 }
 
-/// `Authorization` for the Basic scheme, for a registry that asks for it or for its token service;
-/// `None` without credentials.
-pub(crate) fn basic(credentials: &Credentials) -> Option<HeaderValue> {
-    match credentials {
-        Credentials::None => None,
-        Credentials::Password { username, password } => {
-            let pair = STANDARD.encode(format!("{username}:{}", password.expose()));
-            let mut value =
-                HeaderValue::try_from(format!("Basic {pair}")).expect("base64 is a header value");
-            value.set_sensitive(true);
-            Some(value)
+/// Why a source has no login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LoginError {
+    /// It can't say now: a helper that hangs, a file that can't be read, a cloud that is out of reach. Nothing is known
+    /// about the right to read, so a stale answer may still be served.
+    Broken(String),
+    /// Whoever gives out logins says no: a key that is unknown or expired.
+    Refused(String),
+}
+
+impl LoginError {
+    /// The error of the request that needed the login.
+    pub(crate) fn at(self, registry: &Origin) -> UpstreamError {
+        let (kind, message) = match self {
+            LoginError::Broken(message) => (ErrorKind::Unavailable(Trouble::Login), message),
+            LoginError::Refused(message) => (ErrorKind::Unauthorized, message),
+        };
+        UpstreamError::new(kind, registry.host(), message)
+    }
+}
+
+/// What a source is waited for.
+pub(crate) type Issuing<'a> = Pin<Box<dyn Future<Output = Result<Issued, LoginError>> + Send + 'a>>;
+
+/// A kind of credentials, for one upstream.
+pub(crate) trait Source: fmt::Debug + Send + Sync {
+    /// Which of its accounts a repository is read with. Logins are kept by it, so it takes few values.
+    fn account(&self, registry: &Origin, name: &RepositoryName) -> String;
+
+    /// Comes up with a login for an account, in bounded time.
+    fn issue<'a>(&'a self, registry: &'a Origin, account: &'a str) -> Issuing<'a>;
+}
+
+/// The credentials of an upstream.
+#[derive(Debug)]
+pub(crate) enum Credentials {
+    /// What the configuration holds.
+    Fixed(Arc<Held>),
+    /// What has to be asked for.
+    Kept(Keeper),
+}
+
+impl Credentials {
+    pub(crate) fn new(
+        settings: &config::Credentials,
+        registry: &Registry,
+        cloud: &Cloud,
+    ) -> Credentials {
+        let kept = |source: Arc<dyn Source>| Credentials::Kept(Keeper::new(source));
+        let fixed = |login| Credentials::Fixed(Arc::new(Held::fixed(login)));
+        match settings {
+            config::Credentials::None => fixed(Login::Anonymous),
+            config::Credentials::Password { username, password } => fixed(Login::Password {
+                username: username.clone(),
+                password: password.clone(),
+            }),
+            config::Credentials::DockerConfig(settings) => {
+                kept(Arc::new(docker_config::DockerConfig::new(settings.clone())))
+            }
+            #[cfg(feature = "aws")]
+            config::Credentials::Ecr(settings) => kept(Arc::new(ecr::Ecr::new(
+                settings.clone(),
+                registry.clone(),
+                cloud.clone(),
+            ))),
+            // The configuration has refused it.
+            #[cfg(not(feature = "aws"))]
+            config::Credentials::Ecr(_) => fixed(Login::Anonymous),
+        }
+    }
+
+    /// The login for a repository.
+    pub(crate) async fn login(
+        &self,
+        registry: &Origin,
+        name: &RepositoryName,
+    ) -> Result<Arc<Held>, UpstreamError> {
+        match self {
+            Credentials::Fixed(held) => Ok(held.clone()),
+            Credentials::Kept(keeper) => keeper
+                .login(registry, name)
+                .await
+                .map_err(|error| error.at(registry)),
+        }
+    }
+
+    /// Forgets a login that was refused, so that the next request gets another one. False where that would be the same.
+    pub(crate) fn reject(&self, refused: &Arc<Held>) -> bool {
+        match self {
+            Credentials::Fixed(_) => false,
+            Credentials::Kept(keeper) => keeper.reject(refused),
         }
     }
 }
@@ -50,24 +216,21 @@ pub enum Access {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
 
     #[test]
     fn passwords_are_sent_as_basic_and_never_printed() {
-        let credentials = Credentials::Password {
+        let login = Login::Password {
             username: "user".to_owned(),
             password: Secret::new("canary-7"),
         };
-        let header = basic(&credentials).unwrap();
+        let header = login.basic().unwrap();
         assert_eq!(header.to_str().unwrap(), "Basic dXNlcjpjYW5hcnktNw==");
-        let printed = format!(
-            "{credentials:?} {header:?} {:?}",
-            Identity::of(&credentials)
-        );
+        let printed = format!("{login:?} {header:?} {:?}", Held::fixed(login.clone()));
         assert!(
             !printed.contains("canary") && !printed.contains("dXNl"),
             "{printed}"
         );
-        assert!(basic(&Credentials::None).is_none());
+        assert!(Login::Anonymous.basic().is_none());
+        assert!(Login::IdentityToken(Secret::new("t")).basic().is_none());
     }
 }

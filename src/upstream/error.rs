@@ -64,6 +64,8 @@ pub enum Trouble {
     Timeout,
     /// A status: 408 or 5xx.
     Status(u16),
+    /// The login that it takes can't be had: a credential helper or a cloud fails.
+    Login,
 }
 
 /// Whose fault a failure is.
@@ -135,14 +137,23 @@ impl UpstreamError {
         self
     }
 
-    /// An upstream that repeats a login in its message is not repeated.
+    /// As [`UpstreamError::without`], for what was sent in a header.
     #[must_use]
-    pub(crate) fn without(mut self, login: &HeaderValue) -> Self {
+    pub(crate) fn without_header(self, login: &HeaderValue) -> Self {
         let secret = login
             .to_str()
             .ok()
             .and_then(|login| login.split(' ').next_back());
-        if secret.is_some_and(|secret| self.message.contains(secret)) {
+        match secret {
+            Some(secret) => self.without(secret),
+            None => self,
+        }
+    }
+
+    /// An upstream that repeats a login in its message is not repeated.
+    #[must_use]
+    pub(crate) fn without(mut self, secret: &str) -> Self {
+        if !secret.is_empty() && self.message.contains(secret) {
             "its message is withheld, since it repeats the login".clone_into(&mut self.message);
         }
         self
@@ -169,7 +180,10 @@ impl UpstreamError {
     pub fn fault(&self) -> Fault {
         match self.kind {
             ErrorKind::NotFound { .. } | ErrorKind::RangeUnsatisfiable { .. } => Fault::Client,
-            ErrorKind::Unauthorized | ErrorKind::Denied | ErrorKind::Policy => Fault::Operator,
+            ErrorKind::Unauthorized
+            | ErrorKind::Denied
+            | ErrorKind::Policy
+            | ErrorKind::Unavailable(Trouble::Login) => Fault::Operator,
             ErrorKind::TooManyRequests
             | ErrorKind::Unavailable(_)
             | ErrorKind::Cut
@@ -194,6 +208,7 @@ impl UpstreamError {
             ErrorKind::Unavailable(Trouble::Status(status)) => {
                 matches!(status, 408 | 500 | 502 | 503 | 504)
             }
+            ErrorKind::Unavailable(Trouble::Login) => false,
             ErrorKind::Unavailable(_) | ErrorKind::TooManyRequests | ErrorKind::Cut => true,
             _ => false,
         }
@@ -206,7 +221,9 @@ impl UpstreamError {
             ErrorKind::NotFound { .. }
             | ErrorKind::RangeUnsatisfiable { .. }
             | ErrorKind::Unsupported => UpstreamOutcome::NotFound,
-            ErrorKind::Unauthorized | ErrorKind::Denied => UpstreamOutcome::Denied,
+            ErrorKind::Unauthorized
+            | ErrorKind::Denied
+            | ErrorKind::Unavailable(Trouble::Login) => UpstreamOutcome::Denied,
             ErrorKind::TooManyRequests => UpstreamOutcome::TooManyRequests,
             ErrorKind::Unavailable(Trouble::Connect) => UpstreamOutcome::Connect,
             ErrorKind::Unavailable(Trouble::Timeout) => UpstreamOutcome::Timeout,

@@ -112,20 +112,41 @@ enum Reply {
     Refusal(Refusal),
 }
 
+/// What a question came to, at the end of all redirects.
+enum End {
+    Success(Response),
+    Refusal(Refusal, Place),
+}
+
+/// Where a question ended.
+struct Place {
+    host: String,
+    speaker: Speaker,
+    beyond_redirect: bool,
+}
+
 impl Exchange<'_> {
     pub(crate) async fn run(&self, ask: &Ask<'_>) -> Result<Answer, UpstreamError> {
-        let url = self.endpoint.url(ask);
-        let (reply, grant) = self.logged_in(ask, &url).await?;
+        let (mut end, mut grant) = self.end(ask).await?;
+        if let End::Refusal(refusal, Place { speaker, .. }) = &end
+            && *speaker == Speaker::Store
+            && refusal.says_token_expired()
+            && grant.as_ref().is_some_and(|grant| self.auth.reject(grant))
+        {
+            (end, grant) = self.end(ask).await?;
+        }
         let access = grant
             .as_ref()
             .map_or(Access::Anonymous, |grant| grant.access);
-        let mut response = match reply {
-            Reply::Success(response) => response,
-            Reply::Redirect(response) => self.follow(ask, url, response, grant.as_ref()).await?,
-            Reply::Refusal(refusal) => {
-                let error = refusal.into_error(&host_of(&url), Speaker::Registry(ask.absent));
+        let mut response = match end {
+            End::Success(response) => response,
+            End::Refusal(refusal, place) => {
+                let mut error = refusal.into_error(&place.host, place.speaker);
+                if place.beyond_redirect {
+                    error = error.at_redirect();
+                }
                 return Err(match &grant {
-                    Some(grant) => error.without(&grant.header),
+                    Some(grant) => error.without_header(&grant.header),
                     None => error,
                 });
             }
@@ -139,6 +160,28 @@ impl Exchange<'_> {
             body,
             access,
         })
+    }
+
+    /// Logs in and follows redirects.
+    async fn end(&self, ask: &Ask<'_>) -> Result<(End, Option<Grant>), UpstreamError> {
+        let url = self.endpoint.url(ask);
+        let (reply, grant) = self.logged_in(ask, &url).await?;
+        if let (Some(grant), Reply::Success(_) | Reply::Redirect(_)) = (&grant, &reply) {
+            grant.prove();
+        }
+        let end = match reply {
+            Reply::Success(response) => End::Success(response),
+            Reply::Redirect(response) => self.follow(ask, url, response, grant.as_ref()).await?,
+            Reply::Refusal(refusal) => {
+                let place = Place {
+                    host: host_of(&url),
+                    speaker: Speaker::Registry(ask.absent),
+                    beyond_redirect: false,
+                };
+                End::Refusal(refusal, place)
+            }
+        };
+        Ok((end, grant))
     }
 
     /// Asks the endpoint itself: with what earlier challenges suggest, then with what this one's
@@ -176,13 +219,13 @@ impl Exchange<'_> {
         mut url: Url,
         mut response: Response,
         grant: Option<&Grant>,
-    ) -> Result<Response, UpstreamError> {
+    ) -> Result<End, UpstreamError> {
         for _ in 0..MAX_REDIRECTS {
             let next = redirect::target(&url, response.headers())
                 .map_err(|what| UpstreamError::invalid(host_of(&url), what).at_redirect())?;
             let elsewhere = redirect::repository_in(&next);
             if ask.redirects == Redirects::Prove && elsewhere.is_none() {
-                return Ok(response);
+                return Ok(End::Success(response));
             }
             // Read to its end, so that its connection can be used again.
             Refusal::read(response).await;
@@ -194,14 +237,19 @@ impl Exchange<'_> {
                 .await
                 .map_err(UpstreamError::at_redirect)?;
             match reply {
-                Reply::Success(response) => return Ok(response),
+                Reply::Success(response) => return Ok(End::Success(response)),
                 Reply::Redirect(next) => response = next,
                 Reply::Refusal(refusal) => {
-                    let host = host_of(&url);
-                    return Err(match elsewhere {
-                        Some(_) => refusal.into_error(&host, Speaker::Registry(ask.absent)),
-                        None => refusal.into_error(&host, Speaker::Store).at_redirect(),
-                    });
+                    let speaker = match elsewhere {
+                        Some(_) => Speaker::Registry(ask.absent),
+                        None => Speaker::Store,
+                    };
+                    let place = Place {
+                        host: host_of(&url),
+                        speaker,
+                        beyond_redirect: speaker == Speaker::Store,
+                    };
+                    return Ok(End::Refusal(refusal, place));
                 }
             }
         }
@@ -242,6 +290,7 @@ impl Exchange<'_> {
             authorization: grant.map(|grant| grant.header.clone()),
             accept: ask.accept,
             range: ask.range,
+            form: None,
         };
         let response = self.transport.send(outgoing).await?;
         if let Some(quota) = QuotaReport::from_headers(response.headers()) {

@@ -55,6 +55,12 @@ impl Refusal {
                     .contains("expired"))
     }
 
+    /// Whether a store of bytes says that the registry signed with a login that is too old, as S3 does behind ECR.
+    pub(crate) fn says_token_expired(&self) -> bool {
+        self.status == StatusCode::BAD_REQUEST
+            && String::from_utf8_lossy(&self.body).contains("ExpiredToken")
+    }
+
     /// The error that this refusal means.
     pub(crate) fn into_error(self, host: &str, speaker: Speaker) -> UpstreamError {
         let wire = WireErrors::parse(&self.body);

@@ -8,6 +8,7 @@ use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
 use super::client::Upstream;
+use super::credentials::Cloud;
 use super::tls::{self, TlsError};
 use super::token::Tokens;
 use super::transport::Clients;
@@ -31,6 +32,9 @@ pub enum SetupError {
         /// What is wrong.
         error: TlsError,
     },
+    /// The HTTP client for logins.
+    #[error("the HTTP client for clouds' logins can't be set up: {0}")]
+    Cloud(reqwest::Error),
     /// An upstream's HTTP client.
     #[error("upstreams.\"{upstream}\": its HTTP client can't be set up: {error}")]
     Client {
@@ -63,6 +67,7 @@ enum Entry {
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
     pub(super) tokens: Tokens,
+    pub(super) cloud: Cloud,
     /// The bound on blob connections in all.
     pub(super) connections: Arc<Semaphore>,
 }
@@ -71,11 +76,12 @@ impl Upstreams {
     /// Sets up what is configured. Connects to nothing; reads the certificates.
     pub fn new(config: &Config) -> Result<Upstreams, SetupError> {
         let total = config.fetch.connections_total;
+        let tls = tls::shared()?;
         let shared = Shared {
             tokens: Tokens::new(),
+            cloud: Cloud::new(&tls).map_err(SetupError::Cloud)?,
             connections: Arc::new(Semaphore::new(total.clamp(1, Semaphore::MAX_PERMITS))),
         };
-        let tls = tls::shared()?;
         let entries = config
             .upstreams
             .iter()

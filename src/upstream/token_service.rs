@@ -4,11 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method};
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode};
 use url::Url;
 
 use super::address::Origin;
 use super::body::read_small;
+use super::challenge::Bearer;
+use super::credentials::{Held, Login, basic};
 use super::error::{ErrorKind, UpstreamError};
 use super::redirect;
 use super::refusal::{Refusal, Speaker};
@@ -21,15 +24,22 @@ const EARLY: std::ops::Range<u64> = 5_000..10_000;
 /// From the question to the token, however many redirects lie between.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A question for a token.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    pub(crate) bearer: Bearer,
+    pub(crate) scope: String,
+    pub(crate) login: Arc<Held>,
+}
+
 /// Asks for a token. Redirects are followed within the service's origin only, so that the login
 /// stays there.
 pub(crate) async fn fetch_token(
     transport: Arc<Transport>,
-    url: Url,
-    login: Option<HeaderValue>,
+    question: Question,
 ) -> Result<Token, UpstreamError> {
-    let host = host_of(&url);
-    match tokio::time::timeout(PATIENCE, ask(&transport, url, login.as_ref())).await {
+    let host = host_of(&question.bearer.realm);
+    match tokio::time::timeout(PATIENCE, ask(&transport, &question)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(UpstreamError::timeout(
             host,
@@ -38,58 +48,113 @@ pub(crate) async fn fetch_token(
     }
 }
 
-async fn ask(
-    transport: &Transport,
-    mut url: Url,
-    login: Option<&HeaderValue>,
-) -> Result<Token, UpstreamError> {
-    let host = host_of(&url);
-    let home = Origin::of(&url);
+async fn ask(transport: &Transport, question: &Question) -> Result<Token, UpstreamError> {
     let asked_at = Instant::now();
+    let Question {
+        bearer,
+        scope,
+        login,
+    } = question;
+    let url = bearer.token_url(scope);
+    let get = |login: Option<HeaderValue>| Outgoing {
+        authorization: login,
+        ..outgoing(Method::GET, url.clone())
+    };
+    let answer = match &login.login {
+        Login::IdentityToken(token) => {
+            let post = Outgoing {
+                form: Some(bearer.refresh_form(scope, token.expose())),
+                ..outgoing(Method::POST, bearer.realm.clone())
+            };
+            match send(transport, post).await? {
+                // A service that knows the older way only.
+                Reply::Refusal(refusal) if is_unknown_method(refusal.status) => {
+                    send(transport, get(Some(basic("<token>", token)))).await?
+                }
+                answer => answer,
+            }
+        }
+        login => send(transport, get(login.basic())).await?,
+    };
+    let host = host_of(&bearer.realm);
+    match answer {
+        Reply::Body(body) => {
+            let early = Duration::from_millis(rand::random_range(EARLY));
+            Token::parse(&body, asked_at, early).map_err(|what| UpstreamError::invalid(host, what))
+        }
+        Reply::Refusal(refusal) => Err(explain(
+            refusal.into_error(&host, Speaker::TokenService),
+            &login.login,
+        )),
+    }
+}
+
+fn is_unknown_method(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
+    )
+}
+
+fn outgoing(method: Method, url: Url) -> Outgoing {
+    Outgoing {
+        method,
+        url,
+        authorization: None,
+        accept: None,
+        range: None,
+        form: None,
+    }
+}
+
+/// What a token service said.
+enum Reply {
+    Body(Bytes),
+    Refusal(Refusal),
+}
+
+/// Sends a question, to wherever it is redirected within its origin.
+async fn send(transport: &Transport, mut question: Outgoing) -> Result<Reply, UpstreamError> {
+    let host = host_of(&question.url);
+    let home = Origin::of(&question.url);
     for _ in 0..=redirect::MAX_REDIRECTS {
-        let outgoing = Outgoing {
-            method: Method::GET,
-            url: url.clone(),
-            authorization: login.cloned(),
-            accept: None,
-            range: None,
-        };
-        let mut response = transport.send(outgoing).await?;
+        let mut response = transport.send(question.clone()).await?;
         if response.status().is_redirection() {
-            url = redirect::target(&url, response.headers()).map_err(|what| {
+            question.url = redirect::target(&question.url, response.headers()).map_err(|what| {
                 UpstreamError::invalid(&host, format!("the token service {what}"))
             })?;
-            if Origin::of(&url) != home {
+            if Origin::of(&question.url) != home {
                 let message = "the token service redirects to another host";
                 return Err(UpstreamError::new(ErrorKind::Policy, host, message));
             }
             continue;
         }
         if !response.status().is_success() {
-            let refusal = Refusal::read(response).await;
-            return Err(explain(
-                refusal.into_error(&host, Speaker::TokenService),
-                login,
-            ));
+            return Ok(Reply::Refusal(Refusal::read(response).await));
         }
-        let body = read_small(&mut response, MAX_TOKEN_BYTES, transport.body_idle()).await?;
-        let early = Duration::from_millis(rand::random_range(EARLY));
-        return Token::parse(&body, asked_at, early)
-            .map_err(|what| UpstreamError::invalid(&host, what));
+        return read_small(&mut response, MAX_TOKEN_BYTES, transport.body_idle())
+            .await
+            .map(Reply::Body);
     }
     let message = "the token service redirects without end";
     Err(UpstreamError::invalid(host, message))
 }
 
 /// Says what to do about a login that was refused.
-fn explain(error: UpstreamError, login: Option<&HeaderValue>) -> UpstreamError {
+fn explain(error: UpstreamError, login: &Login) -> UpstreamError {
     match (error.kind(), login) {
-        (ErrorKind::Unauthorized, Some(_)) => UpstreamError::new(
+        (_, Login::Anonymous) => error,
+        (ErrorKind::Unauthorized, _) => UpstreamError::new(
             ErrorKind::Unauthorized,
             error.host(),
-            "the token service refuses the login: check username and password of this upstream",
+            "the token service refuses the login: check the credentials of this upstream",
         ),
-        (_, Some(login)) => error.without(login),
-        (_, None) => error,
+        (_, Login::Password { password, .. }) => {
+            let error = error.without(password.expose());
+            login
+                .basic()
+                .map_or(error.clone(), |header| error.without_header(&header))
+        }
+        (_, Login::IdentityToken(token)) => error.without(token.expose()),
     }
 }

@@ -10,8 +10,8 @@
 use std::time::Duration;
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue, RANGE,
-    TRANSFER_ENCODING,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
+    RANGE, TRANSFER_ENCODING,
 };
 use http::{Method, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
@@ -32,12 +32,15 @@ const MAX_IDLE: usize = 32;
 const IDLE_FOR: Duration = Duration::from_mins(1);
 
 /// A request: nothing in it comes from a client's headers.
+#[derive(Clone)]
 pub(crate) struct Outgoing {
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) authorization: Option<HeaderValue>,
     pub(crate) accept: Option<&'static str>,
     pub(crate) range: Option<ByteRange>,
+    /// The fields of a form to send with a POST, encoded.
+    pub(crate) form: Option<String>,
 }
 
 /// The two clients.
@@ -114,6 +117,11 @@ impl Transport {
         }
         if let Some(range) = outgoing.range {
             headers.insert(RANGE, range.header());
+        }
+        if let Some(form) = outgoing.form {
+            let encoded = HeaderValue::from_static("application/x-www-form-urlencoded");
+            headers.insert(CONTENT_TYPE, encoded);
+            *request.body_mut() = Some(form.into());
         }
         let head = timeout(
             self.timeouts.connect + self.timeouts.first_byte,

@@ -9,6 +9,7 @@ mod architecture;
 mod client;
 mod clients;
 mod crash;
+mod credentials;
 mod disk;
 mod docs;
 mod faults;

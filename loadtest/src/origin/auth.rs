@@ -48,6 +48,16 @@ pub enum TokenField {
     Both,
 }
 
+/// Whether the token service takes refresh tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refresh {
+    /// By POST.
+    #[default]
+    Posted,
+    /// It knows GET only.
+    Unknown,
+}
+
 /// How the token service behaves.
 #[derive(Clone, Debug)]
 pub struct TokenAuth {
@@ -66,6 +76,8 @@ pub struct TokenAuth {
     /// Whether repositories that do not exist can be asked for, to be told so
     /// with 404. Docker Hub answers 401 instead.
     pub grants_unknown: bool,
+    /// What it makes of a refresh token, which a user's password is as well.
+    pub refresh: Refresh,
 }
 
 impl Default for TokenAuth {
@@ -78,6 +90,7 @@ impl Default for TokenAuth {
             field: TokenField::default(),
             realm: None,
             grants_unknown: false,
+            refresh: Refresh::default(),
         }
     }
 }
@@ -160,11 +173,22 @@ impl Guard {
     pub(crate) fn by_password(&self, headers: &HeaderMap) -> Result<Identity, ()> {
         match Basic::of(headers) {
             Basic::Absent => Ok(Identity::default()),
+            // How a refresh token is sent to a service that knows GET only.
+            Basic::User(user, token) if user == "<token>" => self.by_refresh_token(&token),
             Basic::User(user, password) if self.users.get(&user) == Some(&password) => {
                 Ok(Identity { user: Some(user) })
             }
             Basic::User(..) | Basic::Malformed => Err(()),
         }
+    }
+
+    /// Whose refresh token this is: a user's password is one too.
+    pub(crate) fn by_refresh_token(&self, token: &str) -> Result<Identity, ()> {
+        let user = self.users.iter().find(|(_, password)| *password == token);
+        user.map(|(user, _)| Identity {
+            user: Some(user.clone()),
+        })
+        .ok_or(())
     }
 
     /// Issues a token for these repositories.

@@ -24,6 +24,8 @@ pub(crate) struct Head {
     /// Path and query as sent.
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
+    /// The body of a small POST, such as a form; empty for all else.
+    body: Bytes,
     http11: bool,
 }
 
@@ -42,19 +44,33 @@ impl Head {
             .collect()
     }
 
+    /// The decoded pairs of the query, and of the form that was sent.
+    pub(crate) fn parameters(&self) -> Vec<(String, String)> {
+        let mut pairs = self.query();
+        pairs.extend(url::form_urlencoded::parse(&self.body).into_owned());
+        pairs
+    }
+
+    /// The bytes of a small POST's body that follow the head.
+    fn small_body(&self) -> Option<usize> {
+        let length = self.header(CONTENT_LENGTH)?.parse().ok()?;
+        (self.method == Method::POST && length <= HEAD_LIMIT).then_some(length)
+    }
+
     pub(crate) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
     /// Whether another request may follow on the connection. A body would have
-    /// to be read first; nothing that the origin answers needs one.
+    /// to be read first; only a form's is.
     pub(crate) fn keeps_alive(&self) -> bool {
         let close = self
             .header(CONNECTION)
             .is_some_and(|value| value.eq_ignore_ascii_case("close"));
         let empty = self
             .header(CONTENT_LENGTH)
-            .is_none_or(|length| length == "0");
+            .is_none_or(|length| length == "0")
+            || !self.body.is_empty();
         self.http11 && !close && empty && !self.headers.contains_key(TRANSFER_ENCODING)
     }
 }
@@ -89,8 +105,11 @@ impl Connection {
     /// The next request's head.
     pub(crate) async fn head(&mut self) -> Result<Head, Gone> {
         loop {
-            if let Some((head, length)) = parse(&self.received)? {
+            if let Some((mut head, length)) = parse(&self.received)? {
                 let _ = self.received.split_to(length);
+                if let Some(length) = head.small_body() {
+                    head.body = self.body(length).await?;
+                }
                 return Ok(head);
             }
             if self.received.len() > HEAD_LIMIT
@@ -99,6 +118,15 @@ impl Connection {
                 return Err(Gone);
             }
         }
+    }
+
+    async fn body(&mut self, length: usize) -> Result<Bytes, Gone> {
+        while self.received.len() < length {
+            if self.stream.read_buf(&mut self.received).await? == 0 {
+                return Err(Gone);
+            }
+        }
+        Ok(self.received.split_to(length).freeze())
     }
 
     /// Waits for `work`, but no longer than the client stays.
@@ -178,6 +206,7 @@ fn parse(received: &[u8]) -> Result<Option<(Head, usize)>, Gone> {
             .map_err(|_| Gone)?,
         target: request.path.unwrap_or_default().to_owned(),
         headers,
+        body: Bytes::new(),
         http11: request.version == Some(1),
     };
     Ok(Some((head, length)))

@@ -47,7 +47,7 @@ impl Target {
             Server::Registry => Self::at_registry(&path).unwrap_or(Self::Unknown),
             Server::Token if path == "/token" => Self::Token {
                 scopes: head
-                    .query()
+                    .parameters()
                     .into_iter()
                     .filter(|(key, _)| key == "scope")
                     .flat_map(|(_, value)| value.split(' ').map(str::to_owned).collect::<Vec<_>>())
@@ -80,6 +80,7 @@ impl Target {
 
     pub(crate) fn kind(&self, method: &Method) -> Kind {
         let is_head = match *method {
+            Method::POST if matches!(self, Self::Token { .. }) => false,
             Method::GET => false,
             Method::HEAD => true,
             _ => return Kind::Other,

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use super::auth::{Auth, Identity, TokenAuth, TokenField};
+use super::auth::{Auth, Identity, Refresh, TokenAuth, TokenField};
 use super::connection::Head;
 use super::reply::Reply;
 use super::state::State;
@@ -15,13 +15,18 @@ pub(crate) fn answer(state: &State, head: &Head, scopes: &[String]) -> Reply {
     let Auth::Token(auth) = &state.settings.auth else {
         return Reply::error(404, "UNSUPPORTED", "this origin issues no tokens");
     };
-    if head.method != Method::GET {
-        return Reply::error(405, "UNSUPPORTED", "tokens are given by GET");
-    }
-    let Ok(identity) = state.guard.by_password(&head.headers) else {
+    let identity = match head.method {
+        Method::GET => state.guard.by_password(&head.headers),
+        Method::POST if auth.refresh == Refresh::Posted => by_refresh_token(state, head),
+        _ => return Reply::error(405, "UNSUPPORTED", "tokens are given by GET"),
+    };
+    let Ok(identity) = identity else {
         return Reply::status(401).json(&json!({"details": "incorrect username or password"}));
     };
-    let service = head.query().into_iter().find(|(key, _)| key == "service");
+    let service = head
+        .parameters()
+        .into_iter()
+        .find(|(key, _)| key == "service");
     if service.is_none_or(|(_, service)| service != auth.service) {
         return Reply::status(400).json(&json!({"details": "unknown service"}));
     }
@@ -29,6 +34,19 @@ pub(crate) fn answer(state: &State, head: &Head, scopes: &[String]) -> Reply {
         return Reply::status(400).json(&json!({"details": "malformed scope"}));
     }
     issued(state, auth, &identity, scopes)
+}
+
+/// Who sent this form, by a refresh token.
+fn by_refresh_token(state: &State, head: &Head) -> Result<Identity, ()> {
+    let parameters = head.parameters();
+    let value = |name: &str| {
+        let pair = parameters.iter().find(|(key, _)| key == name);
+        pair.map(|(_, value)| value.as_str())
+    };
+    match (value("grant_type"), value("refresh_token")) {
+        (Some("refresh_token"), Some(token)) => state.guard.by_refresh_token(token),
+        _ => Err(()),
+    }
 }
 
 fn issued(state: &State, auth: &TokenAuth, identity: &Identity, scopes: &[String]) -> Reply {

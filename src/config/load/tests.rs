@@ -28,6 +28,7 @@ fn load_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigE
 fn sources() -> Sources {
     Sources {
         user_cache: Some("/home/me/.cache".into()),
+        user_logins: None,
         ..Sources::default()
     }
 }

@@ -170,7 +170,7 @@ async fn a_wrong_password_is_a_failed_login_and_not_an_absence() {
     let error = upstream.get_manifest(&name(), &latest()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
     assert!(
-        error.to_string().contains("check username and password"),
+        error.to_string().contains("check the credentials"),
         "{error}"
     );
     assert_eq!(count(&origin, Kind::Token), 1);

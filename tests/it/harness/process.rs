@@ -1,5 +1,6 @@
 //! The mirror's process: configured, started, watched, stopped by its id.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub(crate) struct Setup {
     listen: SocketAddr,
     /// The size of the file system that its cache has for itself.
     disk: Option<u64>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Setup {
@@ -52,6 +54,7 @@ impl Setup {
             more: String::new(),
             listen: ([127, 0, 0, 1], 0).into(),
             disk: None,
+            environment: Vec::new(),
         }
     }
 
@@ -95,6 +98,12 @@ impl Setup {
     /// it: see [`Forebay::seen`].
     pub(crate) fn disk_of(mut self, bytes: u64) -> Self {
         self.disk = Some(bytes);
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub(crate) fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
         self
     }
 
@@ -144,6 +153,7 @@ impl Setup {
             .env("FOREBAY_ADMIN__LISTEN", "127.0.0.1:0")
             .env_remove("FOREBAY_CONFIG")
             .env_remove("FOREBAY_SKIP_CLIENTS")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -49,6 +49,7 @@ fn the_default_serves_this_machine_from_the_users_cache() {
 fn without_a_home_it_is_said_what_to_set() {
     let homeless = || Sources {
         user_cache: None,
+        user_logins: None,
         ..sources()
     };
     let told = errors(Config::load(homeless()));

@@ -37,7 +37,7 @@ fn template_keys() -> Vec<(String, String, bool)> {
 fn the_template_has_every_key_that_is_read() {
     let table = files(None, &mut Vec::new()).unwrap();
     let report = Report::new(Vec::new());
-    read::config(&Section::root(&table, &report), Some("/cache".into())).unwrap();
+    read::config(&Section::root(&table, &report), Some("/cache".into()), None).unwrap();
     let in_template: BTreeSet<_> = template_keys()
         .into_iter()
         .map(|(table, key, _)| table + &key)
@@ -74,6 +74,10 @@ fn the_templates_examples_can_be_taken_as_they_are() {
             "username" => "there is no password for it",
             "password" => "there is no `username` for it",
             "password_file" | "ca_file" => "cannot be read",
+            "credentials" => "it is not known where docker's logins are",
+            "docker_config" | "helper_timeout" | "aws_profile" | "ecr_endpoint" => {
+                "this counts only with `credentials"
+            }
             "enabled" => "no upstream is configured for `docker.io`",
             _ => "",
         };

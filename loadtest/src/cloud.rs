@@ -1,0 +1,7 @@
+//! Stand-ins for the clouds' own services from which registries' logins come: what each checks of a request is what its
+//! documentation says that the real one checks.
+
+mod aws;
+mod server;
+
+pub use aws::{Aws, Key};

@@ -1,0 +1,199 @@
+//! Reads how to log in to an upstream: the key `credentials` and the keys of each kind.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::ecr::EcrHost;
+use super::pattern::RegistryPattern;
+use super::secret::Secret;
+use super::section::{Reported, Section};
+use super::types::{Credentials, DockerConfig, Ecr};
+use super::values::{endpoint, file, path, text, timeout, word};
+
+/// How long a credential helper is waited for, unless something else is said.
+const HELPER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The kinds, by the words that `credentials` takes.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    None,
+    DockerConfig,
+    Ecr,
+}
+
+const KINDS: [(&str, Kind); 3] = [
+    ("none", Kind::None),
+    ("docker-config", Kind::DockerConfig),
+    ("ecr", Kind::Ecr),
+];
+
+/// How to log in to an upstream. A word in `credentials` says who knows it; without one, a user's name and password do.
+pub(super) fn read(
+    section: &Section<'_>,
+    registry: Option<&RegistryPattern>,
+    user_logins: Option<&Path>,
+) -> Result<Credentials, Reported> {
+    let kind = section.optional("credentials", |node| word(&KINDS, node));
+    let is = |wanted| kind == Ok(Some(wanted));
+    let pair = pair(section);
+    let docker = docker(section, is(Kind::DockerConfig), user_logins);
+    let ecr = ecr(section, is(Kind::Ecr), registry);
+    let (kind, pair, docker, ecr) = (kind?, pair?, docker?, ecr?);
+    if kind.is_some() && pair != Credentials::None {
+        let message = "`username` and a password are set as well: write one or the other";
+        return Err(section.complain("credentials", message.into()));
+    }
+    Ok(docker
+        .map(Credentials::DockerConfig)
+        .or(ecr.map(Credentials::Ecr))
+        .unwrap_or(pair))
+}
+
+/// `docker_config` and `helper_timeout`, which only count with `credentials = "docker-config"`.
+fn docker(
+    section: &Section<'_>,
+    wanted: bool,
+    user_logins: Option<&Path>,
+) -> Result<Option<DockerConfig>, Reported> {
+    let own = section.optional("docker_config", path);
+    let helper_timeout = section.optional("helper_timeout", timeout);
+    if !wanted {
+        return unwanted(
+            section,
+            "docker-config",
+            &["docker_config", "helper_timeout"],
+        )
+        .map(|()| None);
+    }
+    let (key, path) = match (own?, user_logins) {
+        (Some(path), _) => ("docker_config", path),
+        (None, Some(path)) => ("credentials", path.to_owned()),
+        (None, None) => {
+            let message = "it is not known where docker's logins are, since HOME is not set: write \
+                           `docker_config` too";
+            return Err(section.complain("credentials", message.into()));
+        }
+    };
+    file(&path).map_err(|message| {
+        let message = format!(
+            "{message}: log in with docker or podman, or write another path in `docker_config`"
+        );
+        section.complain(key, message)
+    })?;
+    Ok(Some(DockerConfig {
+        path,
+        helper_timeout: helper_timeout?.unwrap_or(HELPER_TIMEOUT),
+    }))
+}
+
+/// `ecr_endpoint` and `aws_profile`, which only count with `credentials = "ecr"`.
+fn ecr(
+    section: &Section<'_>,
+    wanted: bool,
+    registry: Option<&RegistryPattern>,
+) -> Result<Option<Ecr>, Reported> {
+    let at = section.optional("ecr_endpoint", endpoint);
+    let profile = section.optional("aws_profile", |node| text(node).map(str::to_owned));
+    if !wanted {
+        return unwanted(section, "ecr", &["ecr_endpoint", "aws_profile"]).map(|()| None);
+    }
+    if !cfg!(feature = "aws") {
+        let message = "this forebay was built without AWS: build it with the feature `aws`, or write \
+                       \"docker-config\" and use a credential helper";
+        return Err(section.complain("credentials", message.into()));
+    }
+    // What a pattern stands for is not known yet; a member that is none of ECR's can't log in.
+    let exact = registry.and_then(RegistryPattern::exact);
+    if let Some(registry) = exact
+        && EcrHost::of(registry).is_none()
+    {
+        let message = format!(
+            "`{registry}` is no private registry of Amazon ECR: those are called \
+             <account>.dkr.ecr.<region>.amazonaws.com"
+        );
+        return Err(section.complain("credentials", message));
+    }
+    Ok(Some(Ecr {
+        endpoint: at?,
+        profile: profile?,
+    }))
+}
+
+/// Complains of the keys of a kind that is not the one in `credentials`.
+fn unwanted(section: &Section<'_>, kind: &str, keys: &[&str]) -> Result<(), Reported> {
+    let mut reported = Ok(());
+    for key in keys.iter().filter(|key| section.has(key)) {
+        let message = format!("this counts only with `credentials = \"{kind}\"`: write that too");
+        reported = Err(section.complain(key, message));
+    }
+    reported
+}
+
+/// `username` with `password` or `password_file`.
+fn pair(section: &Section<'_>) -> Result<Credentials, Reported> {
+    let username = section.optional("username", |node| match text(node)? {
+        name if name.contains(':') => {
+            Err("a user's name has no colon: write the name alone".into())
+        }
+        name => Ok(name.to_owned()),
+    });
+    let password = password(section);
+    match (username?, password?) {
+        (Some(username), Some(password)) => Ok(Credentials::Password { username, password }),
+        (None, None) => Ok(Credentials::None),
+        (Some(_), None) => Err(section.complain(
+            "username",
+            "there is no password for it: write `password_file` or `password`".into(),
+        )),
+        (None, Some(_)) => {
+            let key = if section.has("password") {
+                "password"
+            } else {
+                "password_file"
+            };
+            Err(section.complain(key, "there is no `username` for it: write one".into()))
+        }
+    }
+}
+
+/// The password, or that of the file. Where different sources say one each, the later source counts.
+fn password(section: &Section<'_>) -> Result<Option<Secret>, Reported> {
+    let inline = section.optional("password", |node| text(node).map(Secret::new));
+    let path = section.optional("password_file", path);
+    let (inline, path) = (inline?, path?);
+    let (inline_at, path_at) = (
+        &section.origin("password").source,
+        &section.origin("password_file").source,
+    );
+    let (inline, path) = match (inline, path) {
+        (Some(inline), Some(_)) if inline_at.overrides(path_at) => (Some(inline), None),
+        (Some(_), Some(path)) if path_at.overrides(inline_at) => (None, Some(path)),
+        (Some(_), Some(_)) => {
+            return Err(section.complain(
+                "password",
+                "`password_file` is set too: write one of them".into(),
+            ));
+        }
+        either => either,
+    };
+    match path {
+        Some(path) => read_password(&path)
+            .map(Some)
+            .map_err(|message| section.complain("password_file", message)),
+        None => Ok(inline),
+    }
+}
+
+/// One line, whose end is not part of the password.
+fn read_password(path: &Path) -> Result<Secret, String> {
+    let text = file(path)?;
+    let password = text.strip_suffix('\n').unwrap_or(&text);
+    let password = password.strip_suffix('\r').unwrap_or(password);
+    if password.is_empty() {
+        return Err(format!(
+            "{} is empty: write the password into it",
+            path.display()
+        ));
+    }
+    Ok(Secret::new(password))
+}

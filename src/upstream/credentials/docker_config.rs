@@ -1,0 +1,91 @@
+//! The logins of docker and podman: a `config.json` or `auth.json`, and the helpers that it names.
+//!
+//! What is most specific counts: an entry for a path below the registry (podman's), the registry's own helper, the helper
+//! for all, an entry for the registry. A registry without any is read without a login.
+
+mod file;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::helper::Helper;
+use super::{Issued, Issuing, Login, LoginError, Source};
+use crate::config;
+use crate::oci::RepositoryName;
+use crate::upstream::address::Origin;
+use file::{File, Place};
+
+/// How often the file, or the helper, is asked whether somebody has logged in anew.
+const LOOK_AGAIN: Duration = Duration::from_mins(2);
+
+/// A file of logins.
+#[derive(Debug)]
+pub(super) struct DockerConfig {
+    settings: config::DockerConfig,
+    /// As it was when it was last read.
+    file: RwLock<Arc<File>>,
+}
+
+impl DockerConfig {
+    pub(super) fn new(settings: config::DockerConfig) -> DockerConfig {
+        // A file that can't be read is complained of when a login is asked for.
+        let file = File::read(&settings.path).unwrap_or_default();
+        DockerConfig {
+            settings,
+            file: RwLock::new(Arc::new(file)),
+        }
+    }
+
+    fn file(&self) -> Arc<File> {
+        self.file
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Reads the file again, since people log in while the mirror runs.
+    async fn read_again(&self) -> Result<Arc<File>, LoginError> {
+        let path = self.settings.path.clone();
+        let file = tokio::task::spawn_blocking(move || File::read(&path))
+            .await
+            .map_err(|_| LoginError::Broken("reading docker's logins failed".to_owned()))?
+            .map_err(LoginError::Broken)?;
+        let file = Arc::new(file);
+        *self.file.write().unwrap_or_else(PoisonError::into_inner) = file.clone();
+        Ok(file)
+    }
+
+    async fn look_up(&self, place: &Place) -> Result<Login, LoginError> {
+        let file = self.read_again().await?;
+        if !place.is_whole_registry()
+            && let Some(login) = file.login(place)?
+        {
+            return Ok(login);
+        }
+        let registry = place.registry();
+        if let Some(name) = file.helper(&registry) {
+            let helper = Helper::new(name, self.settings.helper_timeout);
+            if let Some(login) = helper.get(&registry.server()).await? {
+                return Ok(login);
+            }
+        }
+        Ok(file.login(&registry)?.unwrap_or(Login::Anonymous))
+    }
+}
+
+impl Source for DockerConfig {
+    fn account(&self, registry: &Origin, name: &RepositoryName) -> String {
+        let registry = Place::registry_at(&registry.authority());
+        self.file().most_specific(&registry, name).to_string()
+    }
+
+    fn issue<'a>(&'a self, _: &'a Origin, account: &'a str) -> Issuing<'a> {
+        Box::pin(async move {
+            let login = self.look_up(&Place::of_key(account)).await?;
+            Ok(Issued::looked_up(login, LOOK_AGAIN))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

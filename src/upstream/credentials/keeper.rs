@@ -1,0 +1,250 @@
+//! Keeps logins that have to be asked for: one question at a time for each account, at half of a login's life, and the
+//! old login goes on serving while a new one can't be had.
+//!
+//! Owns the logins of one upstream. A question belongs to no client: it goes on when the one who made it leaves.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
+use tokio::time::Instant;
+
+use super::{Identity, Issued, Login, LoginError, Source};
+use crate::oci::RepositoryName;
+use crate::upstream::address::Origin;
+
+/// How long after an answer, good or bad, the source is not asked again. A refused login and a broken source then cost a
+/// question now and then, not one a request.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// A login, and when it came.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) login: Login,
+    pub(crate) identity: Identity,
+    /// Whether it has opened something.
+    proved: AtomicBool,
+    /// `None` for one that came with the configuration.
+    term: Option<Term>,
+}
+
+/// The account that a login is for, and its times.
+#[derive(Debug)]
+struct Term {
+    account: String,
+    issued_at: Instant,
+    renew_at: Instant,
+    expires_at: Option<Instant>,
+}
+
+impl Held {
+    /// A login that the configuration holds.
+    pub(crate) fn fixed(login: Login) -> Held {
+        Held {
+            identity: identity(&login, ""),
+            login,
+            proved: AtomicBool::new(false),
+            term: None,
+        }
+    }
+
+    fn issued(account: &str, issued: Issued) -> Held {
+        let now = Instant::now();
+        Held {
+            identity: identity(&issued.login, account),
+            login: issued.login,
+            proved: AtomicBool::new(false),
+            term: Some(Term {
+                account: account.to_owned(),
+                issued_at: now,
+                renew_at: now + issued.renew_after,
+                expires_at: issued.expires_after.map(|life| now + life),
+            }),
+        }
+    }
+}
+
+impl Held {
+    /// Notes that it has opened something: if it is refused later, another one may be better.
+    pub(crate) fn prove(&self) {
+        self.proved.store(true, Ordering::Relaxed);
+    }
+}
+
+fn identity(login: &Login, account: &str) -> Identity {
+    match login {
+        Login::Anonymous => Identity::Anonymous,
+        Login::Password { username, .. } => Identity::User(username.clone()),
+        Login::IdentityToken(_) => Identity::Holder(account.to_owned()),
+    }
+}
+
+/// The logins of one upstream.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    source: Arc<dyn Source>,
+    accounts: Mutex<HashMap<String, Arc<Account>>>,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    state: Mutex<State>,
+    /// Held by the question that is under way.
+    turn: Arc<Turn<()>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: Option<Arc<Held>>,
+    /// The last answer, if it was none, and when it came.
+    failed: Option<(LoginError, Instant)>,
+}
+
+/// What there is to do about an account.
+enum Next {
+    /// There is an answer, and nothing to do.
+    Settled(Result<Arc<Held>, LoginError>),
+    /// This one still serves while another is asked for.
+    Renew(Arc<Held>),
+    /// There is none.
+    Ask,
+}
+
+impl State {
+    fn next(&self, now: Instant) -> Next {
+        let failure = self
+            .failed
+            .as_ref()
+            .filter(|(_, at)| now < *at + PAUSE)
+            .map(|(error, _)| error.clone());
+        let held = self.held.as_ref().and_then(|held| {
+            let term = held.term.as_ref()?;
+            let serves = term.expires_at.is_none_or(|end| now < end);
+            serves.then_some((held.clone(), now < term.renew_at))
+        });
+        match (held, failure) {
+            (Some((held, true)), _) | (Some((held, false)), Some(_)) => Next::Settled(Ok(held)),
+            (Some((held, false)), None) => Next::Renew(held),
+            (None, Some(error)) => Next::Settled(Err(error)),
+            (None, None) => Next::Ask,
+        }
+    }
+}
+
+impl Account {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self) -> Next {
+        self.state().next(Instant::now())
+    }
+}
+
+impl Keeper {
+    pub(crate) fn new(source: Arc<dyn Source>) -> Keeper {
+        Keeper {
+            source,
+            accounts: Mutex::default(),
+        }
+    }
+
+    /// The login for a repository: the one at hand, or an answer of the source.
+    pub(crate) async fn login(
+        &self,
+        registry: &Origin,
+        name: &RepositoryName,
+    ) -> Result<Arc<Held>, LoginError> {
+        let key = self.source.account(registry, name);
+        let account = self.account(&key);
+        match account.next() {
+            Next::Settled(answer) => return answer,
+            Next::Renew(held) => {
+                if let Ok(turn) = account.turn.clone().try_lock_owned() {
+                    self.ask(registry, key, &account, turn);
+                }
+                return Ok(held);
+            }
+            Next::Ask => {}
+        }
+        let turn = account.turn.clone().lock_owned().await;
+        // Who waited for its turn finds what the question before it brought.
+        match account.next() {
+            Next::Settled(answer) => answer,
+            Next::Renew(held) => Ok(held),
+            Next::Ask => {
+                let asking = self.ask(registry, key, &account, turn);
+                asking.await.unwrap_or_else(|_| {
+                    Err(LoginError::Broken("asking for a login failed".to_owned()))
+                })
+            }
+        }
+    }
+
+    /// Forgets a login that was refused. False if it never opened anything and is so new that another would be refused as
+    /// well.
+    pub(crate) fn reject(&self, refused: &Arc<Held>) -> bool {
+        let Some(term) = &refused.term else {
+            return false;
+        };
+        let account = self.account(&term.account);
+        let mut state = account.state();
+        let current = state.held.as_ref();
+        if current.is_some_and(|held| !Arc::ptr_eq(held, refused)) {
+            return true;
+        }
+        let proved = refused.proved.load(Ordering::Relaxed);
+        if !proved && Instant::now() < term.issued_at + PAUSE {
+            return false;
+        }
+        state.held = None;
+        true
+    }
+
+    fn account(&self, key: &str) -> Arc<Account> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(account) = accounts.get(key) {
+            return account.clone();
+        }
+        accounts.entry(key.to_owned()).or_default().clone()
+    }
+
+    /// Asks the source in a task of its own, and writes down what it says.
+    fn ask(
+        &self,
+        registry: &Origin,
+        key: String,
+        account: &Arc<Account>,
+        turn: OwnedMutexGuard<()>,
+    ) -> tokio::task::JoinHandle<Result<Arc<Held>, LoginError>> {
+        let (source, registry, account) = (self.source.clone(), registry.clone(), account.clone());
+        tokio::spawn(async move {
+            let answer = source.issue(&registry, &key).await;
+            let mut state = account.state();
+            let answer = match answer {
+                Ok(issued) => {
+                    let held = Arc::new(Held::issued(&key, issued));
+                    *state = State {
+                        held: Some(held.clone()),
+                        failed: None,
+                    };
+                    Ok(held)
+                }
+                Err(error) => {
+                    let (LoginError::Broken(message) | LoginError::Refused(message)) = &error;
+                    tracing::warn!(registry = %registry.host(), %message, "there is no new login");
+                    state.failed = Some((error.clone(), Instant::now()));
+                    Err(error)
+                }
+            };
+            drop(state);
+            drop(turn);
+            answer
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

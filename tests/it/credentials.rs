@@ -1,0 +1,4 @@
+//! Logins that forebay has to ask for.
+
+mod docker_config;
+mod ecr;

@@ -1,0 +1,235 @@
+//! docker's and podman's file of logins, and the programs that it names.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use forebay_loadtest::origin::{Auth, Authorization, ImageSpec, Kind, Origin, Refresh, TokenAuth};
+use http::StatusCode;
+use tempfile::TempDir;
+
+use crate::harness::{Answer, Forebay, Setup, manifest_path};
+
+const DOCKER: &str = "credentials = \"docker-config\"";
+
+/// An upstream whose `team/app` only the user `ci` may read.
+async fn private_origin(auth: Auth) -> Origin {
+    let builder = Origin::docker_hub().auth(auth).user("ci", "canary-secret");
+    let builder = builder.repository("team/app", |repository| {
+        repository.private();
+        repository.image("v1", &ImageSpec::default());
+    });
+    builder.start().await.expect("the origin starts")
+}
+
+/// A user's home: logins and helpers.
+struct Home(TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Writes `config.json`, in which `HOST` stands for the registry.
+    fn log_in(&self, origin: &Origin, config: &str) {
+        let url = origin.registry_url();
+        let host = url.trim_start_matches("http://").trim_end_matches('/');
+        std::fs::write(
+            self.path().join("config.json"),
+            config.replace("HOST", host),
+        )
+        .unwrap();
+    }
+
+    /// Installs a credential helper: a shell script.
+    fn helper(&self, name: &str, script: &str) {
+        let path = self.path().join(format!("docker-credential-{name}"));
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    async fn mirror(&self, origin: &Origin) -> Forebay {
+        let path = std::env::var("PATH").unwrap_or_default();
+        Setup::new(origin)
+            .upstream(DOCKER)
+            .upstream("helper_timeout = \"2s\"")
+            .env("DOCKER_CONFIG", self.path())
+            .env("PATH", format!("{}:{path}", self.path().display()))
+            .env("FOREBAY_LOG__LEVEL", "debug")
+            .start()
+            .await
+    }
+}
+
+async fn pull(forebay: &Forebay) -> Answer {
+    forebay.client().get(&manifest_path("team/app", "v1")).await
+}
+
+/// Pulls, and sees that no secret is printed.
+async fn pulls(forebay: &Forebay) {
+    let answer = pull(forebay).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", forebay.log());
+    assert!(!forebay.log().contains("canary"), "{}", forebay.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_of_dockers_file_opens_a_private_repository() {
+    for auth in [Auth::token(), Auth::Basic] {
+        let origin = private_origin(auth).await;
+        let home = Home::new();
+        home.log_in(
+            &origin,
+            r#"{"auths": {"https://HOST/v2/": {"auth": "Y2k6Y2FuYXJ5LXNlY3JldA=="}}}"#,
+        );
+        pulls(&home.mirror(&origin).await).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_token_is_posted_and_a_service_that_knows_get_only_gets_it_so() {
+    for (refresh, asked) in [(Refresh::Posted, 1), (Refresh::Unknown, 2)] {
+        let auth = Auth::Token(TokenAuth {
+            refresh,
+            ..TokenAuth::default()
+        });
+        let origin = private_origin(auth).await;
+        let home = Home::new();
+        home.log_in(
+            &origin,
+            r#"{"auths": {"HOST": {"identitytoken": "canary-secret"}}}"#,
+        );
+        pulls(&home.mirror(&origin).await).await;
+        let tokens = origin.requests_for(Kind::Token);
+        assert_eq!(tokens.len(), asked);
+        assert_eq!(tokens[0].method, "POST");
+        assert_eq!(tokens[0].authorization, Authorization::None);
+        assert!(!tokens[0].target.contains("canary"), "in no address");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helpers_login_is_asked_for_once() {
+    const ANSWER: &str = r#"read server; echo "$server" >> "$DOCKER_CONFIG/asked"
+        echo '{"ServerURL":"x","Username":"ci","Secret":"canary-secret"}'"#;
+    for config in [
+        r#"{"credsStore": "stub", "auths": {"HOST": {}}}"#,
+        r#"{"credsStore": "none-such", "credHelpers": {"HOST": "stub"}}"#,
+    ] {
+        let origin = private_origin(Auth::Basic).await;
+        let home = Home::new();
+        home.helper("stub", ANSWER);
+        home.log_in(&origin, config);
+        let forebay = home.mirror(&origin).await;
+        pulls(&forebay).await;
+        let image = origin.image("team/app", "v1");
+        for blob in image.manifests[0].blobs() {
+            let answer = forebay.client().blob("team/app", &blob.digest).await;
+            assert!(answer.is_exactly(&blob.digest));
+        }
+        let asked = std::fs::read_to_string(home.path().join("asked")).unwrap();
+        let host = origin.registry_url();
+        assert_eq!(
+            format!("http://{asked}"),
+            format!("{}\n", host.trim_end_matches('/'))
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helpers_identity_token_is_known_by_its_users_name() {
+    let origin = private_origin(Auth::token()).await;
+    let home = Home::new();
+    home.helper(
+        "stub",
+        r#"echo '{"Username":"<token>","Secret":"canary-secret"}'"#,
+    );
+    home.log_in(&origin, r#"{"credsStore": "stub"}"#);
+    pulls(&home.mirror(&origin).await).await;
+    assert_eq!(origin.requests_for(Kind::Token)[0].method, "POST");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helper_that_knows_no_login_leaves_the_file_and_then_nobody() {
+    let origin = private_origin(Auth::token()).await;
+    let home = Home::new();
+    home.helper(
+        "stub",
+        "echo 'credentials not found in native keychain'; exit 1",
+    );
+    home.log_in(
+        &origin,
+        r#"{"credsStore": "stub", "auths": {"HOST": {"auth": "Y2k6Y2FuYXJ5LXNlY3JldA=="}}}"#,
+    );
+    pulls(&home.mirror(&origin).await).await;
+    home.log_in(&origin, r#"{"credsStore": "stub"}"#);
+    origin.reset();
+    let answer = pull(&home.mirror(&origin).await).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    let token = &origin.requests_for(Kind::Token)[0];
+    assert_eq!(token.authorization, Authorization::None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_helper_is_named_to_the_operator_and_absence_to_nobody() {
+    for (script, what) in [
+        (None, "can't be run: No such file or directory"),
+        (Some("exec sleep 600"), "has not answered within 2s"),
+        (
+            Some("echo canary { garbage"),
+            "prints something else than a login",
+        ),
+        (
+            Some("echo the keychain is locked; exit 1"),
+            "fails: the keychain is locked",
+        ),
+        (Some("kill -9 $$"), "fails"),
+    ] {
+        let origin = private_origin(Auth::token()).await;
+        let home = Home::new();
+        if let Some(script) = script {
+            home.helper("stub", script);
+        }
+        home.log_in(&origin, r#"{"credsStore": "stub"}"#);
+        let forebay = home.mirror(&origin).await;
+        let answer = pull(&forebay).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{what}");
+        let text = answer.text();
+        let message = format!("the credential helper docker-credential-stub {what}");
+        assert!(text.contains(&message), "{text}");
+        assert!(text.contains("see `credentials` under"), "{text}");
+        assert!(!forebay.log().contains("canary") && !text.contains("canary"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_helper_takes_no_cached_image_away() {
+    let origin = private_origin(Auth::token()).await;
+    let home = Home::new();
+    home.helper(
+        "stub",
+        r#"echo '{"Username":"ci","Secret":"canary-secret"}'"#,
+    );
+    home.log_in(&origin, r#"{"credsStore": "stub"}"#);
+    let path = std::env::var("PATH").unwrap_or_default();
+    let forebay = Setup::new(&origin)
+        .upstream(DOCKER)
+        .upstream("tags = { fresh_for = \"0s\", stale_while_revalidate = \"0s\" }")
+        .env("DOCKER_CONFIG", home.path())
+        .env("PATH", format!("{}:{path}", home.path().display()))
+        .start()
+        .await;
+    pulls(&forebay).await;
+    home.helper("stub", "exit 1");
+    origin.expire_tokens();
+    let forebay = forebay.restart().await;
+    let answer = pull(&forebay).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", forebay.log());
+    assert!(
+        answer.header("cache-status").contains("stale"),
+        "{:?}",
+        answer.headers
+    );
+}

@@ -1,0 +1,204 @@
+//! Amazon ECR: the password comes from its API, for a key of AWS's standard chain.
+
+use std::time::Duration;
+
+use forebay_loadtest::cloud::{Aws, Key};
+use forebay_loadtest::origin::{Auth, Fault, ImageSpec, Kind, Origin, Reply};
+use http::StatusCode;
+
+use crate::harness::{Answer, Forebay, Setup};
+
+const REGISTRY: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+const PASSWORD: &str = "canary-password";
+const CALL: &str = "ecr 123456789012 eu-west-1";
+
+fn key() -> Key {
+    Key::new("AKIDCANARY", "canary-key", Some("canary-session"))
+}
+
+/// A registry and the API that gives its password.
+struct Ecr {
+    origin: Origin,
+    aws: Aws,
+}
+
+impl Ecr {
+    async fn start() -> Self {
+        let builder = Origin::docker_hub().auth(Auth::Basic).user("AWS", PASSWORD);
+        let builder = builder.repository("team/app", |repository| {
+            repository.private();
+            repository.image("v1", &ImageSpec::default());
+        });
+        Self {
+            origin: builder.start().await.expect("the origin starts"),
+            aws: Aws::start(key(), PASSWORD).await.expect("it starts"),
+        }
+    }
+
+    /// A mirror of it whose environment has nothing of AWS's.
+    fn mirror(&self, lines: &str) -> Setup {
+        let endpoint = self.aws.url();
+        let lines = format!("credentials = \"ecr\"\necr_endpoint = {endpoint:?}\n{lines}");
+        Setup::with_endpoint("http://127.0.0.1:9")
+            .also(REGISTRY, &self.origin, &lines)
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_CONFIG_FILE", "/dev/null")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+            .env("FOREBAY_LOG__LEVEL", "trace")
+    }
+
+    fn mirror_with_key(&self) -> Setup {
+        self.mirror("")
+            .env("AWS_ACCESS_KEY_ID", key().id)
+            .env("AWS_SECRET_ACCESS_KEY", key().secret)
+            .env("AWS_SESSION_TOKEN", key().session.unwrap())
+    }
+
+    /// Pulls the whole image.
+    async fn pull(&self, forebay: &Forebay) {
+        let answer = manifest(forebay).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", forebay.log());
+        for blob in self.origin.image("team/app", "v1").manifests[0].blobs() {
+            let path = format!("/v2/{REGISTRY}/team/app/blobs/{}", blob.digest);
+            let answer = forebay.client().get(&path).await;
+            assert!(answer.is_exactly(&blob.digest), "{}", forebay.log());
+        }
+        for secret in ["canary", "Y2FuYXJ5"] {
+            assert!(!forebay.log().contains(secret), "{}", forebay.log());
+        }
+    }
+}
+
+async fn manifest(forebay: &Forebay) -> Answer {
+    let path = format!("/v2/{REGISTRY}/team/app/manifests/v1");
+    forebay.client().get(&path).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_link_of_awss_chain_gives_a_key() {
+    let ecr = Ecr::start().await;
+    let files = tempfile::tempdir().unwrap();
+    let credentials = files.path().join("credentials");
+    let Key {
+        id,
+        secret,
+        session,
+    } = key();
+    let session = session.unwrap();
+    std::fs::write(
+        &credentials,
+        format!(
+            "[ci]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\naws_session_token = {session}\n"
+        ),
+    )
+    .unwrap();
+    let web_identity = files.path().join("token");
+    std::fs::write(&web_identity, "web-identity").unwrap();
+    let url = ecr.aws.url();
+    let container = format!("{url}/container");
+    for (setup, source) in [
+        (ecr.mirror_with_key(), None),
+        (
+            ecr.mirror("aws_profile = \"ci\"")
+                .env("AWS_SHARED_CREDENTIALS_FILE", &credentials),
+            None,
+        ),
+        (
+            ecr.mirror("")
+                .env("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/puller")
+                .env("AWS_WEB_IDENTITY_TOKEN_FILE", &web_identity)
+                .env("AWS_ENDPOINT_URL_STS", &url),
+            Some("sts"),
+        ),
+        (
+            ecr.mirror("")
+                .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container)
+                .env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "container-token"),
+            Some("container"),
+        ),
+        (
+            ecr.mirror("")
+                .env("AWS_EC2_METADATA_DISABLED", "false")
+                .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &url),
+            Some("instance"),
+        ),
+    ] {
+        let before = ecr.aws.calls().len();
+        ecr.pull(&setup.start().await).await;
+        let calls = ecr.aws.calls();
+        let expected: Vec<_> = source.into_iter().chain([CALL]).collect();
+        assert_eq!(calls[before..], expected, "one password for all requests");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_password_is_replaced_once_in_both_ways_that_it_is_said() {
+    // ECR says it with 403 and no challenge, S3 with 400 where ECR redirects to.
+    let registry = Reply::error(
+        403,
+        "DENIED",
+        "Your authorization token has expired. Reauthenticate and try again.",
+    );
+    let store = Reply::status(400).json(&serde_json::json!({"Code": "ExpiredToken"}));
+    for (kind, reply) in [(Kind::BlobGet, registry), (Kind::CdnGet, store)] {
+        let ecr = Ecr::start().await;
+        let forebay = ecr.mirror_with_key().start().await;
+        assert_eq!(manifest(&forebay).await.status, StatusCode::OK);
+        ecr.origin.on(kind).once(Fault::Answer(reply));
+        ecr.pull(&forebay).await;
+        assert_eq!(ecr.aws.calls(), [CALL, CALL], "{kind:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_about_to_end_is_renewed_without_a_refusal() {
+    let ecr = Ecr::start().await;
+    // The least that is believed is a minute, renewed after half of it: a restart stands for the wait.
+    ecr.aws.set_password(PASSWORD, Duration::ZERO);
+    let forebay = ecr.mirror_with_key().start().await;
+    ecr.pull(&forebay).await;
+    assert_eq!(
+        ecr.aws.calls(),
+        [CALL],
+        "a clock that is off costs nothing more"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_key_is_told_and_is_no_absence() {
+    let cases = [
+        (Some("AKIDOTHER"), None, "UnrecognizedClientException"),
+        (
+            None,
+            Some((StatusCode::BAD_REQUEST, "ExpiredTokenException")),
+            "ExpiredTokenException",
+        ),
+        (
+            None,
+            Some((StatusCode::INTERNAL_SERVER_ERROR, "ServerException")),
+            "answers 500",
+        ),
+    ];
+    for (id, refusal, told) in cases {
+        let ecr = Ecr::start().await;
+        ecr.aws.refuse(refusal);
+        let mut setup = ecr.mirror_with_key();
+        if let Some(id) = id {
+            setup = setup.env("AWS_ACCESS_KEY_ID", id);
+        }
+        let forebay = setup.start().await;
+        let answer = manifest(&forebay).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{told}");
+        assert!(answer.text().contains(told), "{}", answer.text());
+        assert!(!forebay.log().contains("canary"), "{}", forebay.log());
+    }
+    let ecr = Ecr::start().await;
+    let forebay = ecr.mirror("").start().await;
+    let answer = manifest(&forebay).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert!(
+        answer.text().contains("no AWS key is found"),
+        "{}",
+        answer.text()
+    );
+}
