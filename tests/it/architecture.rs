@@ -32,26 +32,25 @@ const EDGES: [(&str, &[&str]); 13] = [
 /// Source files of the package, with the module that each belongs to.
 fn sources() -> Vec<(String, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let module = |path: &PathBuf| {
+        let first = path.strip_prefix(&root).unwrap().components().next();
+        let first = first.unwrap().as_os_str().to_string_lossy();
+        first.trim_end_matches(".rs").to_owned()
+    };
+    let files = rust_files(&root).into_iter();
+    files.map(|path| (module(&path), path)).collect()
+}
+
+fn rust_files(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders = vec![root.clone()];
+    let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let first = path
-                    .strip_prefix(&root)
-                    .unwrap()
-                    .components()
-                    .next()
-                    .unwrap();
-                let module = first
-                    .as_os_str()
-                    .to_string_lossy()
-                    .trim_end_matches(".rs")
-                    .to_owned();
-                found.push((module, path));
+                found.push(path);
             }
         }
     }
@@ -194,4 +193,18 @@ fn every_file_that_the_map_names_exists() {
         count += 1;
     }
     assert!(count > 30, "only {count} files are named");
+}
+
+/// A variable of whoever ran the tests made every start a bad configuration, where a test had its own way to start it.
+#[test]
+fn the_harness_alone_knows_where_the_program_is() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let name = concat!("CARGO_BIN", "_EXE_forebay");
+    let mut knowing = Vec::new();
+    for path in rust_files(&tests) {
+        if std::fs::read_to_string(&path).unwrap().contains(name) {
+            knowing.push(path);
+        }
+    }
+    assert_eq!(knowing, [tests.join("harness/program.rs")]);
 }

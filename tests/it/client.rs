@@ -6,15 +6,16 @@ mod trust;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use tempfile::TempDir;
 
+use crate::harness::program;
+
 /// Runs `forebay client` with no configuration but the built-in one.
 fn forebay(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
-    command.arg("client").args(arguments);
-    command.env_remove("FOREBAY_CONFIG").env_remove("HOME");
+    let mut command = program();
+    command.arg("client").args(arguments).env_remove("HOME");
     command.output().unwrap()
 }
 

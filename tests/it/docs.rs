@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
+use crate::harness::program;
+
 fn pages() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
 }
@@ -45,9 +47,9 @@ fn with_its_files(text: &str, root: &Path) -> String {
 #[tokio::test]
 async fn every_example_is_accepted_and_changes_something() {
     let forebay = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
-        command.args(arguments).env_remove("FOREBAY_CONFIG");
-        command.env("HOME", "/home/me").env_remove("XDG_CACHE_HOME");
+        let mut command = Command::from(program());
+        command.args(arguments).env("HOME", "/home/me");
+        command.env_remove("XDG_CACHE_HOME");
         command
     };
     let default = forebay(&["check"]).output().await.unwrap().stdout;

@@ -32,7 +32,7 @@ async fn a_stop_lets_a_running_transfer_finish_and_refuses_new_work() {
     let path = blob_path("library/app", &blob.digest);
     let mut response = forebay.client().open(Method::GET, &path, &[]).await;
     let mut body = response.chunk().await.unwrap().unwrap().to_vec();
-    forebay.signal("TERM").await;
+    forebay.ask_to_stop();
     forebay.until_draining().await;
     // It says that it is not ready first, so that a balancer turns away before anyone is refused.
     let refused = async {
@@ -96,9 +96,9 @@ async fn a_second_signal_ends_it_at_once() {
         .await;
     let path = blob_path("library/app", &blob.digest);
     let _response = forebay.client().open(Method::GET, &path, &[]).await;
-    forebay.signal("TERM").await;
+    forebay.ask_to_stop();
     forebay.until_draining().await;
-    forebay.signal("TERM").await;
+    forebay.ask_to_stop();
     let status = forebay.exited().await;
     assert_ne!(status.code(), Some(0));
 }

@@ -5,7 +5,7 @@ use std::process::Output;
 
 use tokio::process::Command;
 
-use crate::harness::{Setup, mirror_of, origin_with_blob};
+use crate::harness::{Setup, mirror_of, origin_with_blob, program};
 
 async fn failed_start(setup: &Setup, change: impl FnOnce(&mut Command)) -> (Option<i32>, String) {
     let mut command = setup.command();
@@ -47,7 +47,7 @@ async fn check_prints_the_resolved_config_without_its_secrets() {
     let setup = Setup::new(&origin).upstream("username = \"ci\"\npassword = \"canary-1b2c\"");
     let serve = setup.command();
     let config = serve.as_std().get_args().nth(2).unwrap().to_owned();
-    let output = Command::new(env!("CARGO_BIN_EXE_forebay"))
+    let output = Command::from(program())
         .arg("check")
         .arg("--config")
         .arg(config)
@@ -112,7 +112,7 @@ async fn a_cache_directory_that_cannot_be_written_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_usage_exits_with_two() {
-    let output = Command::new(env!("CARGO_BIN_EXE_forebay"))
+    let output = Command::from(program())
         .arg("--no-such-flag")
         .output()
         .await

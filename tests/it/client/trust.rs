@@ -4,9 +4,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
 
 use super::{Machine, fails, forebay, text};
+use crate::harness::{PROGRAM, unset};
 
 const MIRROR: &str = "https://mirror.lan:5000";
 const PEM: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
@@ -113,10 +113,10 @@ fn an_authority_that_no_client_could_use_is_refused() {
 /// Runs it as somebody who is not root, from a place that anyone can run it from.
 fn as_nobody(machine: &Machine, arguments: &[&str]) -> (i32, String) {
     let copy = machine.path("/forebay");
-    fs::copy(env!("CARGO_BIN_EXE_forebay"), &copy).unwrap();
-    let mut command = Command::new(&copy);
+    fs::copy(PROGRAM, &copy).unwrap();
+    let mut command = unset(&copy);
     command.arg("client").args(machine.with(arguments));
-    command.env_remove("FOREBAY_CONFIG").env_remove("HOME");
+    command.env_remove("HOME");
     if is_root(machine) {
         command.uid(65534).gid(65534);
     }

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
-use super::run;
-use crate::harness::wait_for_exit;
+use crate::harness::{terminate, wait_for_exit};
 
 /// A running daemon. Dropping it kills it.
 pub(super) struct Daemon {
@@ -61,8 +60,7 @@ impl Daemon {
 
     /// Asks it to stop, and waits until it has.
     pub(super) async fn stop(mut self) {
-        let pid = self.child.id().expect("it runs").to_string();
-        run(Command::new("kill").arg(pid)).await;
+        terminate(&self.child);
         wait_for_exit(&mut self.child).await;
     }
 }

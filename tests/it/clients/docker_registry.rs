@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::skopeo::copy_all;
 use super::{APP, TOOL, run};
-use crate::harness::{Setup, plain_origin, wait_for_exit};
+use crate::harness::{Setup, plain_origin, terminate, wait_for_exit};
 
 /// How long it may take to start, and to write down what it has answered.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -95,8 +95,7 @@ impl Registry {
     }
 
     pub(super) async fn stop(&mut self) {
-        let pid = self.child.id().unwrap().to_string();
-        run(Command::new("kill").arg(pid)).await;
+        terminate(&self.child);
         wait_for_exit(&mut self.child).await;
     }
 }

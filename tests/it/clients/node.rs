@@ -8,6 +8,7 @@ use tokio::process::Command;
 
 use super::run;
 use super::tripwire::Tripwire;
+use crate::harness::program;
 
 /// Where nodes are: the mirror that they are pointed at, and what notices that they ask elsewhere.
 pub(super) struct Site {
@@ -33,9 +34,8 @@ impl Site {
 
     /// Points the client called `kind` at the mirror, whose files are below `root`, as the program does it.
     pub(super) async fn configure(&self, kind: &str, root: &Path) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+        let mut command = Command::from(program());
         command
-            .env_remove("FOREBAY_CONFIG")
             .args(["client", kind, "--write"])
             .arg("--mirror")
             .arg(format!("http://{}", self.mirror))

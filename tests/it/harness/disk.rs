@@ -2,14 +2,15 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use tokio::process::Command;
+use super::program::{PROGRAM, unset};
 
-/// A command that runs `program` in a mount namespace of its own, with `bytes` of memory as the file system at
+/// A command that runs the program in a mount namespace of its own, with `bytes` of memory as the file system at
 /// `directory`. It goes when the process ends.
-pub(super) fn on_own_disk(program: &str, directory: &Path, bytes: u64) -> Command {
+pub(super) fn on_own_disk(directory: &Path, bytes: u64) -> Command {
     std::fs::create_dir_all(directory).expect("a place to mount it");
-    let mut command = Command::new("unshare");
+    let mut command = unset("unshare");
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
@@ -18,7 +19,7 @@ pub(super) fn on_own_disk(program: &str, directory: &Path, bytes: u64) -> Comman
         .args(["--mount", "sh", "-c", mount, "sh"])
         .arg(bytes.to_string())
         .arg(directory)
-        .arg(program);
+        .arg(PROGRAM);
     command
 }
 

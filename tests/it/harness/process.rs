@@ -17,9 +17,13 @@ use tokio::sync::watch;
 
 use super::client::Client;
 use super::disk::on_own_disk;
+use super::program::{program, terminate, wait_for_exit};
 
-/// How long a start or a stop may take on a busy machine.
+/// How long a start, or what is waited for, may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Between two looks at a mirror that has something to do meanwhile, on the same processors.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What a mirror is started with.
 #[derive(Debug)]
@@ -121,10 +125,9 @@ impl Setup {
 
     /// The program, on a disk of its own if it is to have one.
     fn program(&self) -> Command {
-        let program = env!("CARGO_BIN_EXE_forebay");
         match self.disk {
-            Some(bytes) => on_own_disk(program, &self.disk_dir(), bytes),
-            None => Command::new(program),
+            Some(bytes) => on_own_disk(&self.disk_dir(), bytes).into(),
+            None => program().into(),
         }
     }
 
@@ -151,8 +154,6 @@ impl Setup {
             .arg(self.cache_dir())
             .env("FOREBAY_LOG__FORMAT", "json")
             .env("FOREBAY_ADMIN__LISTEN", "127.0.0.1:0")
-            .env_remove("FOREBAY_CONFIG")
-            .env_remove("FOREBAY_SKIP_CLIENTS")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -257,7 +258,7 @@ impl Forebay {
     ) {
         let reached = async {
             while !wanted(self.metric(name, labels).await) {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(PAUSE).await;
             }
         };
         let reached = tokio::time::timeout(PATIENCE, reached).await;
@@ -270,7 +271,7 @@ impl Forebay {
 
     /// Asks it to stop, and waits until it has.
     pub(crate) async fn stop(mut self) -> (ExitStatus, Setup) {
-        signal(self.pid(), "TERM").await;
+        self.ask_to_stop();
         let status = wait_for_exit(&mut self.child).await;
         (status, self.setup)
     }
@@ -289,9 +290,9 @@ impl Forebay {
         self.setup
     }
 
-    /// Sends it a signal by its process id.
-    pub(crate) async fn signal(&self, name: &str) {
-        signal(self.pid(), name).await;
+    /// Asks it to stop, and does not wait.
+    pub(crate) fn ask_to_stop(&self) {
+        terminate(&self.child);
     }
 
     /// Waits until it says that it is not ready, as after a signal to stop.
@@ -299,7 +300,7 @@ impl Forebay {
         let admin = self.admin();
         let draining = async {
             while admin.get("/readyz").await.status != StatusCode::SERVICE_UNAVAILABLE {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(PAUSE).await;
             }
         };
         let draining = tokio::time::timeout(PATIENCE, draining).await;
@@ -310,26 +311,6 @@ impl Forebay {
     pub(crate) async fn exited(mut self) -> ExitStatus {
         wait_for_exit(&mut self.child).await
     }
-}
-
-async fn signal(pid: u32, name: &str) {
-    let sent = Command::new("kill")
-        .arg(format!("-{name}"))
-        .arg(pid.to_string())
-        .status()
-        .await;
-    assert!(
-        sent.expect("kill can be run").success(),
-        "the process {pid} takes signals"
-    );
-}
-
-/// Waits for a process that is on its way out.
-pub(crate) async fn wait_for_exit(child: &mut Child) -> ExitStatus {
-    let exited = tokio::time::timeout(PATIENCE, child.wait()).await;
-    exited
-        .expect("it stops in time")
-        .expect("it can be waited for")
 }
 
 type Addresses = (Option<SocketAddr>, Option<SocketAddr>);
