@@ -26,6 +26,8 @@ use std::process::Stdio;
 use forebay_loadtest::origin::{Builder, ImageSpec};
 use tokio::process::Command;
 
+use crate::harness::heavy;
+
 /// Two repositories of the upstream, each with an image `v1` for two platforms.
 const APP: &str = "library/app";
 const TOOL: &str = "library/tool";
@@ -33,10 +35,11 @@ const AMD64: &str = "linux/amd64";
 const ARM64: &str = "linux/arm64";
 const LAYER: u64 = 256 << 10;
 
-/// Whether the client tests run. A missing program fails them, unless the one who runs them says to skip.
+/// Whether the client tests run, and then one at a time. A missing program fails them, unless the one who runs them says
+/// to skip.
 fn wanted(programs: &[&str]) -> bool {
-    if std::env::var_os("FOREBAY_SKIP_CLIENTS").is_some_and(|value| value == "1") {
-        eprintln!("FOREBAY_SKIP_CLIENTS=1: {programs:?} are not tried");
+    if std::env::var_os("SKIP_CLIENTS").is_some_and(|value| value == "1") {
+        eprintln!("SKIP_CLIENTS=1: {programs:?} are not tried");
         return false;
     }
     for program in programs {
@@ -45,9 +48,10 @@ fn wanted(programs: &[&str]) -> bool {
             .any(|directory| directory.join(program).is_file());
         assert!(
             found,
-            "{program} is not installed; `./test` installs it, FOREBAY_SKIP_CLIENTS=1 skips these tests"
+            "{program} is not installed; `./test` installs it, SKIP_CLIENTS=1 skips these tests"
         );
     }
+    heavy();
     true
 }
 

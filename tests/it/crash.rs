@@ -6,7 +6,7 @@ use forebay_loadtest::origin::{Descriptor, Fault, Origin};
 use http::Method;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::harness::{Forebay, Setup, blob_path, committed, plain_origin};
+use crate::harness::{Forebay, Setup, blob_path, committed, heavy, plain_origin};
 
 const PULLS: u64 = 16;
 const SIZE: u64 = 12 << 20;
@@ -15,6 +15,7 @@ const ROUNDS: u64 = 20;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_killed_in_the_middle_of_sixteen_pulls_twenty_times_over_serves_only_what_verifies()
  {
+    heavy();
     let mut blobs = Vec::new();
     let builder = plain_origin().repository("library/app", |repository| {
         blobs.extend((0..PULLS * ROUNDS).map(|seed| repository.random_blob(seed, SIZE)));

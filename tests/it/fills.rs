@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    Setup, blob_path, hold_body, mirror_of, origin_with_blob, plain_origin, sha256,
+    Setup, blob_path, heavy, hold_body, mirror_of, origin_with_blob, plain_origin, sha256,
 };
 
 const SIZE: u64 = 15_000_000;
@@ -15,6 +15,7 @@ const SIZE: u64 = 15_000_000;
 /// makes one, but holds everyone until it is complete.
 #[tokio::test(flavor = "multi_thread")]
 async fn five_hundred_clients_of_one_cold_blob_cost_one_body_and_read_it_while_it_arrives() {
+    heavy();
     let (origin, blob) = origin_with_blob(1, SIZE).await;
     let gate = hold_body(&origin, &blob.digest, SIZE / 2);
     let forebay = mirror_of(&origin).await;
@@ -64,6 +65,7 @@ async fn five_hundred_clients_of_one_cold_blob_cost_one_body_and_read_it_while_i
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_blob_comes_over_several_connections_without_a_byte_twice() {
     const LARGE: u64 = 100 << 20;
+    heavy();
     let mut layer = None;
     let origin = plain_origin()
         .repository("library/app", |repository| {

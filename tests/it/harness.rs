@@ -2,12 +2,14 @@
 
 mod client;
 mod disk;
+mod heavy;
 mod process;
 mod program;
 mod sampler;
 
 pub(crate) use client::{Answer, Client, blob_path, manifest_path, sha256};
 pub(crate) use disk::{bytes_below, bytes_free, committed};
+pub(crate) use heavy::heavy;
 pub(crate) use process::{Forebay, Setup};
 pub(crate) use program::{PROGRAM, program, terminate, unset, wait_for_exit};
 pub(crate) use sampler::Sampler;

@@ -6,7 +6,8 @@ use forebay_loadtest::origin::{Content, Descriptor, Image, ImageSpec, Origin};
 use http::Method;
 
 use crate::harness::{
-    Client, Forebay, Sampler, Setup, blob_path, bytes_below, bytes_free, plain_origin, sha256,
+    Client, Forebay, Sampler, Setup, blob_path, bytes_below, bytes_free, heavy, plain_origin,
+    sha256,
 };
 
 const MB: u64 = 1_000_000;
@@ -91,6 +92,7 @@ async fn has(client: &Client, blob: &Descriptor) -> bool {
 /// hole.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_whose_manifest_is_served_outlives_a_flood_and_pulls_without_its_upstream() {
+    heavy();
     let (origin, blobs) = start_origin().await;
     let forebay = small(&origin).start().await;
     let client = forebay.client();
@@ -124,6 +126,7 @@ async fn an_image_whose_manifest_is_served_outlives_a_flood_and_pulls_without_it
 /// than the image and was not served with a manifest goes first.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_served_before_a_restart_or_a_crash_outlives_what_was_not() {
+    heavy();
     for crash in [false, true] {
         let (origin, blobs) = start_origin().await;
         let forebay = small(&origin).start().await;
@@ -151,6 +154,7 @@ async fn what_was_served_before_a_restart_or_a_crash_outlives_what_was_not() {
 /// Without any manifest the order is that of last use, and goes on where it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_keeps_the_order_in_which_blobs_were_used() {
+    heavy();
     let (origin, blobs) = start_origin().await;
     let forebay = small(&origin).start().await;
     flood(&forebay, &blobs[..8]).await;
@@ -169,6 +173,7 @@ async fn a_restart_keeps_the_order_in_which_blobs_were_used() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_stands_still_through_a_flood_reads_to_the_end() {
+    heavy();
     let (origin, blobs) = start_origin().await;
     let large = origin.edit(APP, |repository| repository.random_blob(100, 12 * MB));
     let forebay = small(&origin).start().await;
@@ -200,6 +205,7 @@ fn has_file(forebay: &Forebay, blob: &Descriptor) -> bool {
 async fn what_is_to_stay_free_on_a_small_disk_stays_free() {
     const DISK: u64 = 40 << 20;
     const FREE: u64 = 10 * MB;
+    heavy();
     let (origin, blobs) = start_origin().await;
     let forebay = Setup::new(&origin)
         .config(&format!("[cache]\nmax_size = \"1GB\"\nmin_free = {FREE}"))

@@ -2,7 +2,7 @@
 
 use tokio::task::JoinSet;
 
-use crate::harness::{Sampler, Setup, bytes_below, plain_origin};
+use crate::harness::{Sampler, Setup, bytes_below, heavy, plain_origin};
 
 const LIMIT: u64 = 200_000_000;
 const BLOB: u64 = 10_000_000;
@@ -10,6 +10,7 @@ const BLOBS: u64 = 200;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_gigabytes_through_a_cache_of_two_hundred_megabytes() {
+    heavy();
     let mut blobs = Vec::new();
     let builder = plain_origin().repository("library/app", |repository| {
         blobs.extend((0..BLOBS).map(|seed| repository.random_blob(seed, BLOB)));
@@ -60,6 +61,7 @@ async fn two_gigabytes_through_a_cache_of_two_hundred_megabytes() {
 /// A blob that can't fit is passed through, verified as ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_larger_than_the_cache_is_passed_through() {
+    heavy();
     let (origin, blob) = crate::harness::origin_with_blob(1, 60_000_000).await;
     let forebay = Setup::new(&origin)
         .config("[cache]\nmax_size = \"40MB\"\nmin_free = 0")

@@ -158,12 +158,15 @@ fn every_error_code_that_is_sent_is_explained() {
 #[test]
 fn the_readme_names_what_the_tests_install() {
     let (readme, script) = (source("README.md"), source("test"));
-    let packages = between(&script, "\npackages=(", ")")[0];
-    assert!(packages.split(' ').count() > 5, "{packages}");
-    for package in packages.split(' ') {
+    let packages = between(&script, "packages=(", ")");
+    let packages: Vec<_> = packages.iter().flat_map(|list| list.split(' ')).collect();
+    assert!(packages.len() > 8, "{packages:?}");
+    for package in packages {
         assert!(
             readme.contains(&format!("`{package}`")),
             "README.md does not name {package}"
         );
     }
+    let rust = between(&source("Cargo.toml"), "\nrust-version = \"", "\"")[0].to_owned();
+    assert!(readme.contains(&format!("Rust {rust} or later")), "{rust}");
 }
