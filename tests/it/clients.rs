@@ -13,6 +13,7 @@ mod daemon;
 mod docker_registry;
 mod dockerd;
 mod hosts;
+mod mounts;
 mod node;
 mod podman;
 mod sharing;
@@ -22,6 +23,7 @@ mod tripwire;
 mod upstream;
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use forebay_loadtest::origin::{Builder, ImageSpec};
 use tokio::process::Command;
@@ -35,8 +37,15 @@ const AMD64: &str = "linux/amd64";
 const ARM64: &str = "linux/arm64";
 const LAYER: u64 = 256 << 10;
 
-/// Whether the client tests run, and then one at a time. A missing program fails them, unless the one who runs them says
-/// to skip.
+/// How long a command of a client may take on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// What works for root alone, or keeps what it pulls in another way for others: they mount, and they keep the owners of
+/// what is in a layer.
+const ROOTS: [&str; 5] = ["dockerd", "containerd", "podman", "buildah", "unshare"];
+
+/// Whether the client tests run, and then one at a time. A missing program or right fails them, unless the one who runs
+/// them says to skip.
 fn wanted(programs: &[&str]) -> bool {
     if std::env::var_os("SKIP_CLIENTS").is_some_and(|value| value == "1") {
         eprintln!("SKIP_CLIENTS=1: {programs:?} are not tried");
@@ -50,18 +59,21 @@ fn wanted(programs: &[&str]) -> bool {
             found,
             "{program} is not installed; `./test` installs it, SKIP_CLIENTS=1 skips these tests"
         );
+        assert!(
+            !ROOTS.contains(program) || rustix::process::geteuid().is_root(),
+            "{program} needs root here; run the tests as root, SKIP_CLIENTS=1 skips these"
+        );
     }
     heavy();
     true
 }
 
-/// Runs a command to its end: what it printed, as an error if it failed.
+/// Runs a command to its end, which has to come in time: what it printed, as an error if it failed.
 async fn attempt(command: &mut Command) -> Result<String, String> {
-    let output = command
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(PATIENCE, output)
         .await
+        .unwrap_or_else(|_| panic!("{:?} does not end", command.as_std()))
         .expect("it can be started");
     let printed = format!(
         "{}{}",
@@ -80,6 +92,11 @@ async fn run(command: &mut Command) -> String {
     attempt(command)
         .await
         .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Lets others work before the next look at something that nobody tells of.
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(20)).await;
 }
 
 /// `PATH` with the administrators' directories, where dockerd is.

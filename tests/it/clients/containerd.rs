@@ -10,7 +10,7 @@ use super::daemon::Daemon;
 use super::node::{Node, Site};
 use super::tripwire::Tripwire;
 use super::upstream::Upstream;
-use super::{around, attempt, docker_registry, path, sharing, story, wanted};
+use super::{around, attempt, docker_registry, mounts, path, sharing, story, wanted};
 
 /// A containerd with an empty store.
 pub(super) struct Containerd {
@@ -43,11 +43,8 @@ pub(super) fn write_config(root: &Path) {
 
 /// Starts one with the configuration that is below `root`.
 pub(super) async fn daemon(root: &Path, tripwire: &Tripwire) -> Daemon {
-    let mut command = Command::new("containerd");
-    command
-        .arg("--config")
-        .arg(config(root))
-        .env("PATH", path());
+    let mut command = mounts::with_own("containerd", root, "containerd");
+    command.env("PATH", path());
     tripwire.before(&mut command);
     let probe = || {
         let mut ctr = ctr(root);
@@ -90,7 +87,7 @@ impl Containerd {
 }
 
 impl Node for Containerd {
-    const PROGRAMS: &[&str] = &["containerd", "ctr"];
+    const PROGRAMS: &[&str] = &["containerd", "ctr", "unshare"];
 
     async fn start(site: &Site) -> Self {
         let root = tempfile::tempdir().unwrap();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
+use super::pause;
 use crate::harness::{terminate, wait_for_exit};
 
 /// A running daemon. Dropping it kills it.
@@ -47,6 +48,7 @@ impl Daemon {
                 if self.child.try_wait().unwrap().is_some() {
                     return false;
                 }
+                pause().await;
             }
         };
         let answers = tokio::time::timeout(Duration::from_mins(1), answers).await;

@@ -11,7 +11,8 @@ use super::daemon::Daemon;
 use super::node::{Node, Site};
 use super::upstream::{Upstream, given};
 use super::{
-    AMD64, APP, around, attempt, containerd, docker_registry, path, run, sharing, story, wanted,
+    AMD64, APP, around, attempt, containerd, docker_registry, mounts, path, pause, run, sharing,
+    story, wanted,
 };
 use crate::harness::Setup;
 
@@ -44,16 +45,12 @@ fn docker(root: &Path) -> Command {
     command
 }
 
-/// The command that serves, with all its files below `root`. It mounts its data's directory, so it has mounts of its own,
-/// which go when it goes, however it ends.
+/// The command that serves, with all its files below `root`. It mounts its data's directory, too.
 fn dockerd(root: &Path) -> Command {
     let at = |name: &str| root.join(name);
-    let mut command = Command::new("unshare");
+    let mut command = mounts::with_own("docker", root, "dockerd");
     command
         .env("PATH", path())
-        .args(["--mount", "dockerd"])
-        .arg("--config-file")
-        .arg(at("etc/docker/daemon.json"))
         .arg("--data-root")
         .arg(at("data"))
         .arg("--exec-root")
@@ -80,7 +77,7 @@ impl Dockerd {
         };
         let enough = async {
             while fetched() < bytes {
-                tokio::task::yield_now().await;
+                pause().await;
             }
         };
         let enough = tokio::time::timeout(Duration::from_mins(1), enough).await;
