@@ -18,7 +18,7 @@ impl Buildah {
 }
 
 impl Node for Buildah {
-    const PROGRAMS: &[&str] = &["buildah"];
+    const PROGRAMS: &[&str] = &["buildah", "unshare"];
 
     async fn start(site: &Site) -> Self {
         Self(Home::new("buildah", site).await)

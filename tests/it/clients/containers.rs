@@ -1,14 +1,14 @@
 //! podman, buildah and skopeo: one library reads their configuration, another keeps what they pull.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use forebay_loadtest::origin::ImageManifest;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::attempt;
 use super::node::Site;
 use super::tripwire::Tripwire;
+use super::{attempt, mounts};
 
 /// A home for one of them, in which nothing was pulled yet.
 pub(super) struct Home {
@@ -17,12 +17,17 @@ pub(super) struct Home {
 }
 
 impl Home {
-    /// Makes one, configured for the client called `kind`.
+    /// Makes one, configured for the client called `kind`, beside the configuration that the machine's packages bring.
     pub(super) async fn new(kind: &str, site: &Site) -> Self {
         let root = tempfile::tempdir().unwrap();
-        site.configure(kind, root.path()).await;
+        let etc = root.path().join("etc/containers");
+        std::fs::create_dir_all(&etc).unwrap();
+        if let Ok(main) = std::fs::read("/etc/containers/registries.conf") {
+            std::fs::write(etc.join("registries.conf"), main).unwrap();
+        }
         let policy = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
-        std::fs::write(root.path().join("policy.json"), policy).unwrap();
+        std::fs::write(etc.join("policy.json"), policy).unwrap();
+        site.configure(kind, root.path()).await;
         Self {
             tripwire: site.tripwire.clone(),
             root,
@@ -33,15 +38,9 @@ impl Home {
         self.root.path()
     }
 
-    /// The configuration that was written for it.
-    pub(super) fn conf(&self) -> PathBuf {
-        let path = "etc/containers/registries.conf.d/50-forebay.conf";
-        self.path().join(path)
-    }
-
-    /// A command that finds nothing of the machine's own configuration and logins.
+    /// A command that finds nothing of the machine's own drop-ins and logins.
     pub(super) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
+        let mut command = mounts::with_own("containers", self.path(), program);
         command
             .env("HOME", self.path())
             .env("PATH", super::path())
@@ -50,7 +49,8 @@ impl Home {
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("REGISTRY_AUTH_FILE")
             .env_remove("DOCKER_CONFIG")
-            .env("CONTAINERS_REGISTRIES_CONF", self.conf());
+            .env_remove("CONTAINERS_REGISTRIES_CONF")
+            .env_remove("REGISTRIES_CONFIG_PATH");
         self.tripwire.before(&mut command);
         command
     }
@@ -73,10 +73,7 @@ impl Home {
         image: &str,
         platform: &str,
     ) -> Result<String, String> {
-        keeper
-            .args(["pull", "--platform", platform, "--signature-policy"])
-            .arg(self.path().join("policy.json"))
-            .arg(image);
+        keeper.args(["pull", "--platform", platform, image]);
         attempt(&mut keeper).await
     }
 

@@ -23,7 +23,7 @@ impl Podman {
 }
 
 impl Node for Podman {
-    const PROGRAMS: &[&str] = &["podman"];
+    const PROGRAMS: &[&str] = &["podman", "unshare"];
 
     async fn start(site: &Site) -> Self {
         Self(Home::new("podman", site).await)

@@ -20,12 +20,7 @@ pub(super) struct Skopeo {
 
 impl Skopeo {
     fn command(&self) -> Command {
-        let mut command = self.home.command("skopeo");
-        // The others are told by the environment, which this one does not ask.
-        command
-            .args(["--insecure-policy", "--registries-conf"])
-            .arg(self.home.conf());
-        command
+        self.home.command("skopeo")
     }
 
     fn copy(&self, number: usize) -> PathBuf {
@@ -34,7 +29,7 @@ impl Skopeo {
 }
 
 impl Node for Skopeo {
-    const PROGRAMS: &[&str] = &["skopeo"];
+    const PROGRAMS: &[&str] = &["skopeo", "unshare"];
     /// Into a directory.
     const AT_ONCE: u32 = 1;
 
