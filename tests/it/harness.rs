@@ -6,6 +6,7 @@ mod heavy;
 mod process;
 mod program;
 mod sampler;
+mod tls;
 
 pub(crate) use client::{Answer, Client, blob_path, manifest_path, sha256};
 pub(crate) use disk::{bytes_below, bytes_free, committed};
@@ -13,6 +14,7 @@ pub(crate) use heavy::heavy;
 pub(crate) use process::{Forebay, Setup};
 pub(crate) use program::{PROGRAM, program, terminate, unset, wait_for_exit};
 pub(crate) use sampler::Sampler;
+pub(crate) use tls::{authority, tls_before};
 
 use forebay_loadtest::origin::{Blobs, Builder, Descriptor, Fault, Gate, Origin};
 

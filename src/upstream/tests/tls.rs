@@ -1,6 +1,6 @@
 //! https: whom is trusted, and that nothing goes from https to plain http.
 //!
-//! The certificates beside this file are for 127.0.0.1 and good until 2120; their authority's key was
+//! The certificates beside this file are for 127.0.0.1 and 192.0.2.1 and good until 2120; their authority's key was
 //! thrown away.
 
 use std::io::{BufRead, BufReader, Write};

@@ -1,18 +1,11 @@
 //! Every way in which a client says which registry it means, and that none is mistaken for another.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::net::Ipv4Addr;
 
 use forebay_loadtest::origin::{Descriptor, Origin};
 use http::{Method, StatusCode};
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 
-use crate::harness::{Forebay, Setup, blob_path, plain_origin};
+use crate::harness::{Forebay, Setup, authority, blob_path, plain_origin, tls_before};
 
 /// Docker Hub, and another registry; each with blobs of its own in repositories of the same names.
 struct World {
@@ -190,52 +183,17 @@ async fn what_is_not_configured_is_refused_with_what_to_add() {
     assert_eq!(world.hub.counts().total(), 0);
 }
 
-/// Puts TLS before an origin, at a port of 127.0.0.1. The certificate's authority is in `authority.pem` beside it.
-async fn behind_tls(origin: &Origin) -> u16 {
-    let pem = |name: &str| tls_fixture(name);
-    let certificates = CertificateDer::pem_file_iter(pem("server.pem")).unwrap();
-    let certificates = certificates.collect::<Result<Vec<_>, _>>().unwrap();
-    let key = PrivateKeyDer::from_pem_file(pem("server.key")).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(certificates, key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let target = origin.registry_url();
-    let target = target.strip_prefix("http://").unwrap().to_owned();
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let (acceptor, target) = (acceptor.clone(), target.clone());
-            tokio::spawn(async move {
-                let mut outside = acceptor.accept(socket).await?;
-                let mut inside = TcpStream::connect(target).await?;
-                copy_bidirectional(&mut outside, &mut inside).await
-            });
-        }
-    });
-    port
-}
-
-fn tls_fixture(name: &str) -> PathBuf {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/upstream/tests/tls");
-    fixtures.join(name)
-}
-
 /// A family is each fetched from its own host, over TLS, so its member here is an address.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_of_a_family_is_reached_however_it_is_named_and_nothing_beside_it() {
     let (hub, in_hub) = origin(1).await;
     let (member, blob) = origin(2).await;
-    let port = behind_tls(&member).await;
+    let target = member.registry_url().replace("http://", "");
+    let port = tls_before(target, Ipv4Addr::LOCALHOST.into()).await.port();
     let registry = format!("127.0.0.1:{port}");
     let family = format!(
         "[upstreams.\"127.*.0.1:{port}\"]\nca_file = {:?}\nallow_private = true",
-        tls_fixture("authority.pem")
+        authority()
     );
     let forebay = Setup::new(&hub).config(&family).start().await;
     let client = forebay.client();
