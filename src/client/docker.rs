@@ -97,7 +97,8 @@ pub(super) fn dind(request: &Request) -> Plan {
     }
 }
 
-/// What dockerd has to be told to reach without TLS. It needs no telling for its own machine.
+/// What dockerd has to be told to reach without TLS, where an image's name begins with it: a mirror is asked as its URL
+/// says. It needs no telling for its own machine.
 fn insecure(request: &Request) -> Option<String> {
     let mirror = &request.mirror;
     (mirror.is_plain() && !mirror.is_loopback()).then(|| mirror.authority())

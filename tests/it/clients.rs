@@ -5,10 +5,12 @@
 //! `around` is who leaves the mirror aside and who must not. What only one client does is in its own file. Each process
 //! runs with directories of its own and is stopped by its id; each client is configured by the program itself.
 
+mod apart;
 mod around;
 mod buildah;
 mod containerd;
 mod containers;
+mod cri;
 mod daemon;
 mod docker_registry;
 mod dockerd;
@@ -64,7 +66,10 @@ fn wanted(programs: &[&str]) -> bool {
             "{program} needs root here; run the tests as root, SKIP_CLIENTS=1 skips these"
         );
     }
-    heavy();
+    // Within a test that is run apart, its turn is the outer one's.
+    if !apart::is_apart() {
+        heavy();
+    }
     true
 }
 

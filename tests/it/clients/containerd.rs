@@ -24,15 +24,29 @@ fn config(root: &Path) -> PathBuf {
     root.join("etc/containerd/config.toml")
 }
 
+/// Whether it has the plugin through which Kubernetes asks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Cri {
+    On,
+    Off,
+}
+
 /// Writes a configuration that keeps all its files below `root`.
-pub(super) fn write_config(root: &Path) {
+pub(super) fn write_config(root: &Path, cri: Cri) {
     let config = config(root);
     std::fs::create_dir_all(config.parent().unwrap()).unwrap();
     let at = |name: &str| root.join(name).display().to_string();
+    let mut disabled = vec!["io.containerd.internal.v1.opt"];
+    let plugin = match cri {
+        Cri::On => "[plugins.\"io.containerd.grpc.v1.cri\".containerd]\nsnapshotter = \"native\"\n",
+        Cri::Off => {
+            disabled.push("io.containerd.grpc.v1.cri");
+            ""
+        }
+    };
     let text = format!(
-        "version = 2\nroot = {:?}\nstate = {:?}\n\
-         disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.internal.v1.opt\"]\n\
-         [grpc]\naddress = {:?}\n[ttrpc]\naddress = {:?}\n",
+        "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = {disabled:?}\n\
+         [grpc]\naddress = {:?}\n[ttrpc]\naddress = {:?}\n{plugin}",
         at("root"),
         at("state"),
         at("containerd.sock"),
@@ -61,6 +75,22 @@ fn ctr(root: &Path) -> Command {
 }
 
 impl Containerd {
+    pub(super) async fn start_with(site: &Site, cri: Cri) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        // The program adds to what is there.
+        write_config(root.path(), cri);
+        site.configure("containerd", root.path()).await;
+        Self {
+            daemon: daemon(root.path(), &site.tripwire).await,
+            tripwire: site.tripwire.clone(),
+            root,
+        }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
     /// Where its `hosts.toml` files are.
     pub(super) fn certs(&self) -> PathBuf {
         self.root.path().join("etc/containerd/certs.d")
@@ -90,15 +120,7 @@ impl Node for Containerd {
     const PROGRAMS: &[&str] = &["containerd", "ctr", "unshare"];
 
     async fn start(site: &Site) -> Self {
-        let root = tempfile::tempdir().unwrap();
-        // The program adds to what is there.
-        write_config(root.path());
-        site.configure("containerd", root.path()).await;
-        Self {
-            daemon: daemon(root.path(), &site.tripwire).await,
-            tripwire: site.tripwire.clone(),
-            root,
-        }
+        Self::start_with(site, Cri::Off).await
     }
 
     async fn pull(&self, image: &str, platform: &str) -> Result<String, String> {
@@ -108,6 +130,10 @@ impl Node for Containerd {
     async fn has(&self, image: &ImageManifest) -> bool {
         self.holds(image.descriptor.digest.as_str())
             && image.blobs().all(|blob| self.holds(blob.digest.as_str()))
+    }
+
+    fn log(&self) -> String {
+        self.daemon.log()
     }
 
     async fn stop(self) {

@@ -7,6 +7,7 @@ use forebay_loadtest::origin::{Fault, Gate, ImageManifest, ImageSpec, Origin};
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use super::containerd::Cri;
 use super::daemon::Daemon;
 use super::node::{Node, Site};
 use super::upstream::{Upstream, given};
@@ -65,6 +66,33 @@ fn dockerd(root: &Path) -> Command {
 }
 
 impl Dockerd {
+    /// Starts it, after a change to what is configured.
+    pub(super) async fn start_edited(site: &Site, edit: impl FnOnce(&Path)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        // The program adds to what is there.
+        let config = root.join("etc/docker/daemon.json");
+        std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+        std::fs::write(&config, CONFIG).unwrap();
+        site.configure("docker", root).await;
+        edit(root);
+        containerd::write_config(root, Cri::Off);
+        let containerd = containerd::daemon(root, &site.tripwire).await;
+        let mut command = dockerd(root);
+        site.tripwire.before(&mut command);
+        let probe = || {
+            let mut docker = docker(root);
+            docker.arg("version");
+            docker
+        };
+        let daemon = Daemon::start(&mut command, &root.join("dockerd.log"), probe).await;
+        Self {
+            daemon,
+            containerd,
+            root: directory,
+        }
+    }
+
     /// Waits until it has `bytes` of a layer that it is fetching, and returns how many it has.
     async fn until_it_has(&self, bytes: u64) -> u64 {
         let directory = self.root.path().join("data/tmp");
@@ -93,28 +121,7 @@ impl Node for Dockerd {
     const PROGRAMS: &[&str] = &["dockerd", "docker", "containerd", "ctr", "unshare"];
 
     async fn start(site: &Site) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let root = directory.path();
-        // The program adds to what is there.
-        let config = root.join("etc/docker/daemon.json");
-        std::fs::create_dir_all(config.parent().unwrap()).unwrap();
-        std::fs::write(&config, CONFIG).unwrap();
-        site.configure("docker", root).await;
-        containerd::write_config(root);
-        let containerd = containerd::daemon(root, &site.tripwire).await;
-        let mut command = dockerd(root);
-        site.tripwire.before(&mut command);
-        let probe = || {
-            let mut docker = docker(root);
-            docker.arg("version");
-            docker
-        };
-        let daemon = Daemon::start(&mut command, &root.join("dockerd.log"), probe).await;
-        Self {
-            daemon,
-            containerd,
-            root: directory,
-        }
+        Self::start_edited(site, |_| ()).await
     }
 
     async fn pull(&self, image: &str, platform: &str) -> Result<String, String> {
@@ -129,6 +136,10 @@ impl Node for Dockerd {
         let ids = run(&mut command).await;
         let id = image.config.digest.as_str();
         ids.lines().any(|line| line.trim() == id)
+    }
+
+    fn log(&self) -> String {
+        self.daemon.log()
     }
 
     async fn stop(self) {

@@ -12,7 +12,7 @@ use crate::harness::program;
 
 /// Where nodes are: the mirror that they are pointed at, and what notices that they ask elsewhere.
 pub(super) struct Site {
-    mirror: SocketAddr,
+    mirror: String,
     options: Vec<String>,
     pub(super) tripwire: Tripwire,
 }
@@ -25,10 +25,19 @@ impl Site {
 
     /// Nodes that are pointed at `mirror` with these options of `forebay client`.
     pub(super) async fn with(mirror: SocketAddr, options: &[&str]) -> Self {
+        Self::at("http", mirror, options).await
+    }
+
+    /// As [`Self::with`], where TLS ends before the mirror.
+    pub(super) async fn over_tls(front: SocketAddr, options: &[&str]) -> Self {
+        Self::at("https", front, options).await
+    }
+
+    async fn at(scheme: &str, mirror: SocketAddr, options: &[&str]) -> Self {
         Self {
-            mirror,
+            mirror: format!("{scheme}://{mirror}"),
             options: options.iter().map(ToString::to_string).collect(),
-            tripwire: Tripwire::set().await,
+            tripwire: Tripwire::set(mirror.ip()).await,
         }
     }
 
@@ -38,7 +47,7 @@ impl Site {
         command
             .args(["client", kind, "--write"])
             .arg("--mirror")
-            .arg(format!("http://{}", self.mirror))
+            .arg(&self.mirror)
             .args(&self.options)
             .arg("--root")
             .arg(root);
@@ -61,6 +70,11 @@ pub(super) trait Node: Sized {
 
     /// Whether it holds this image, complete.
     async fn has(&self, image: &ImageManifest) -> bool;
+
+    /// What it wrote elsewhere than where it was asked to pull.
+    fn log(&self) -> String {
+        String::new()
+    }
 
     /// Stops it.
     async fn stop(self);

@@ -1,7 +1,6 @@
-//! A proxy that nobody is meant to use. Go's clients never ask a proxy for loopback, so what they want of the mirror goes
-//! there straight, and everything else that they dial comes here and is noted.
+//! A proxy that nobody is meant to use. The mirror they are told to ask straight, and everything else that they dial comes here and is noted.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -11,12 +10,14 @@ use tokio::process::Command;
 /// What clients ask when they go around the mirror. It refuses them. It ends with the test's runtime.
 #[derive(Clone)]
 pub(super) struct Tripwire {
+    /// The mirror, which is asked straight.
+    mirror: IpAddr,
     address: SocketAddr,
     touched: Arc<Mutex<Vec<String>>>,
 }
 
 impl Tripwire {
-    pub(super) async fn set() -> Self {
+    pub(super) async fn set(mirror: IpAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let touched = Arc::new(Mutex::new(Vec::new()));
@@ -26,7 +27,11 @@ impl Tripwire {
                 tokio::spawn(refuse(stream, Arc::clone(&notes)));
             }
         });
-        Self { address, touched }
+        Self {
+            mirror,
+            address,
+            touched,
+        }
     }
 
     /// Makes a client's process run into it.
@@ -36,7 +41,9 @@ impl Tripwire {
             command.env(name, &proxy);
             command.env(name.to_lowercase(), &proxy);
         }
-        command.env_remove("NO_PROXY").env_remove("no_proxy");
+        for name in ["NO_PROXY", "no_proxy"] {
+            command.env(name, self.mirror.to_string());
+        }
     }
 
     /// What was asked of it: request lines, such as `CONNECT registry-1.docker.io:443 HTTP/1.1`.
