@@ -22,6 +22,7 @@ mod sharing;
 mod skopeo;
 mod story;
 mod tripwire;
+mod troubles;
 mod upstream;
 
 use std::process::Stdio;
