@@ -52,6 +52,9 @@ pub(super) fn plan(request: &Request) -> Plan {
 /// With the containerd image store dockerd reads containerd's hosts files, for any registry, from a directory of
 /// its own. Where one names a host, `registry-mirrors` and `insecure-registries` no longer count for that registry.
 /// The older store looks for certificates there alone, and is not disturbed by the files.
+///
+/// Read in moby's sources. The files are those that containerd is tested with; dockerd itself is tested in version 20.10,
+/// which has the older store only.
 pub(super) fn with_containerd(request: &Request) -> Plan {
     let mut plan = containerd::hosts_files(request, CERTIFICATES);
     plan.notes.extend([
