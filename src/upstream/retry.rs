@@ -58,8 +58,13 @@ impl RetryPolicy {
         error: &UpstreamError,
         roll: f64,
     ) -> Option<Duration> {
-        // An expired or forbidden target: the registry is asked for another one, once.
-        let another_target = error.is_beyond_redirect() && made == 1;
+        // An expired or forbidden target: the registry is asked for another one, once. One that tells the blob's size in a
+        // 416 has it, and another would say the same.
+        let tells_size = matches!(
+            error.kind(),
+            ErrorKind::RangeUnsatisfiable { size: Some(_) }
+        );
+        let another_target = error.is_beyond_redirect() && made == 1 && !tells_size;
         if made >= self.attempts || !(error.may_retry() || another_target) {
             return None;
         }
@@ -143,6 +148,12 @@ mod tests {
         let policy = RetryPolicy::default();
         assert!(policy.pause(1, Duration::ZERO, &error, 0.5).is_some());
         assert!(policy.pause(2, Duration::ZERO, &error, 0.5).is_none());
+        for (size, again) in [(None, true), (Some(5), false)] {
+            let kind = ErrorKind::RangeUnsatisfiable { size };
+            let error = UpstreamError::new(kind, "cdn.io", "416").at_redirect();
+            let pause = policy.pause(1, Duration::ZERO, &error, 0.5);
+            assert_eq!(pause.is_some(), again, "{size:?}");
+        }
     }
 
     proptest::proptest! {
