@@ -1,6 +1,6 @@
 //! The two upstreams of the story: the scripted origin, as Docker Hub, and a real registry. Each counts what it gave.
 
-use forebay_loadtest::origin::{Image, Kind, Origin};
+use forebay_loadtest::origin::{Image, Kind, Origin, Request};
 
 use super::docker_registry::{self, Registry};
 use super::with_images;
@@ -60,8 +60,13 @@ pub(super) async fn docker_hub() -> Origin {
     builder.start().await.expect("the origin starts")
 }
 
-/// The manifests and blobs that an origin gave. A GET that was only told to log in gives nothing.
+/// The manifests and blobs that an origin was asked for, what it refused included. A GET that was only told to log in does
+/// not count.
 pub(super) fn given(origin: &Origin) -> (u64, u64) {
-    let counts = origin.counts();
-    (counts.of(Kind::ManifestGet).ok, counts.of(Kind::BlobGet).ok)
+    let requests = origin.requests();
+    let asked = |kind| {
+        let counts = |request: &&Request| request.kind == kind && request.status != Some(401);
+        requests.iter().filter(counts).count() as u64
+    };
+    (asked(Kind::ManifestGet), asked(Kind::BlobGet))
 }

@@ -203,8 +203,7 @@ async fn a_fetch_by_digest_asks_for_the_size_first() {
         stage.cost(),
         Cost {
             blob_heads: 1,
-            bodies: 2,
-            ..Cost::default()
+            ..Cost::of_blobs(2)
         }
     );
     stage.settle(&["layer"]).await;

@@ -4,11 +4,10 @@
 //! HEAD has to bring `Content-Type`, `Content-Length` and `Docker-Content-Digest`; a blob's `Content-Length` has to be its
 //! descriptor's size. There is no resume.
 
-use forebay_loadtest::origin::Flavour;
+use forebay_loadtest::origin::{Flavour, Kind};
 
 use super::stage::Stage;
 use super::story::each;
-use super::transcript::Cache;
 
 const PING: &str = r"
     > GET /v2/ HTTP/1.1
@@ -71,7 +70,5 @@ const SIGNATURE: &str = r"
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signature_that_is_not_there_is_a_404_that_is_asked_for_once() {
     let stage = Stage::image(Flavour::Oci).await;
-    stage.play(Cache::Cold, SIGNATURE).await;
-    stage.forget().await;
-    stage.warm(SIGNATURE).await;
+    stage.absent(SIGNATURE, &[Kind::ManifestGet]).await;
 }

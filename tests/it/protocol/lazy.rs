@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use forebay_loadtest::origin::{Fault, Gate};
+use forebay_loadtest::origin::{Fault, Gate, Kind};
 
 use crate::harness::blob_path;
 
@@ -215,7 +215,8 @@ async fn a_span_of_a_small_layer_whose_size_nothing_tells_costs_one_request() {
     stage.settle(&["layer"]).await;
 }
 
-/// The mirror asks for that range first, is told where the layer ends, and goes on from there.
+/// The mirror asks for that range first, is told where the layer ends, and goes on from there. It asked twice: it took
+/// the refusal for that of a target that had expired.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_span_beyond_a_layer_whose_size_nothing_tells_is_a_416_and_costs_one_body() {
     let stage = Stage::layer(300_000).await;
@@ -224,7 +225,10 @@ async fn a_span_beyond_a_layer_whose_size_nothing_tells_is_a_416_and_costs_one_b
     let answer = client.range(&path, "bytes=20000000-20000999").await;
     assert_eq!(answer.status, 416);
     assert_eq!(answer.header("content-range"), "bytes */300000");
-    stage.settle(&["layer"]).await;
+    stage.until_filled().await;
+    let cost = stage.cost();
+    assert_eq!((cost.refused, cost.bodies), (vec![Kind::CdnGet], 1));
+    stage.sent_once(&["layer"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,11 +4,10 @@
 //! A manifest's `Content-Type` has to be its descriptor's, a blob's `Content-Length` its size, and
 //! `Docker-Content-Digest`, where there is one, what was asked for.
 
-use forebay_loadtest::origin::Flavour;
+use forebay_loadtest::origin::{Flavour, Kind};
 
 use super::stage::Stage;
 use super::story::each;
-use super::transcript::Cache;
 
 const PULL: &str = r"
     > HEAD /v2/library/app/manifests/v1 HTTP/1.1
@@ -77,5 +76,6 @@ const REFERRERS: &str = r"
 #[tokio::test(flavor = "multi_thread")]
 async fn absent_referrers_send_oras_to_the_tag_schema() {
     let stage = Stage::without_referrers().await;
-    stage.play(Cache::Cold, REFERRERS).await;
+    let asked = [Kind::Referrers, Kind::ManifestGet];
+    stage.absent(REFERRERS, &asked).await;
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use forebay_loadtest::origin::{Builder, Content, Descriptor, Flavour, ImageSpec, Kind, Origin};
+use forebay_loadtest::origin::{
+    Builder, Content, Descriptor, Flavour, ImageSpec, Kind, Origin, Request,
+};
 
 use crate::harness::{Forebay, Setup};
 
@@ -21,14 +23,23 @@ pub(super) struct Stage {
     blobs: Vec<(&'static str, Descriptor)>,
 }
 
-/// What an upstream was asked for. A request that was only told to log in, or where to go, gave nothing and is not in it.
+/// What an upstream was asked for, each request in one place.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Cost {
+    /// Answered with 401: log in first.
+    pub(super) challenges: u64,
+    pub(super) tokens: u64,
     pub(super) manifest_heads: u64,
     pub(super) manifest_gets: u64,
     pub(super) blob_heads: u64,
+    /// GETs of blobs that were told where to go.
+    pub(super) redirects: u64,
     /// Bodies of blobs, or parts of them.
     pub(super) bodies: u64,
+    /// Refused otherwise: what they asked for.
+    pub(super) refused: Vec<Kind>,
+    /// All else: pings, lists.
+    pub(super) others: Vec<Kind>,
 }
 
 impl Cost {
@@ -37,8 +48,46 @@ impl Cost {
     pub(super) fn of_a_pull(blobs: usize) -> Self {
         Self {
             manifest_gets: 2,
+            ..Self::of_blobs(blobs)
+        }
+    }
+
+    /// Each blob once, with a login for all of them.
+    pub(super) fn of_blobs(blobs: usize) -> Self {
+        Self {
+            redirects: blobs as u64,
             bodies: blobs as u64,
+            ..Self::of_a_login()
+        }
+    }
+
+    /// Something that is not there, asked for once.
+    pub(super) fn of_absence(kinds: &[Kind]) -> Self {
+        Self {
+            refused: kinds.to_vec(),
+            ..Self::of_a_login()
+        }
+    }
+
+    fn of_a_login() -> Self {
+        Self {
+            challenges: 1,
+            tokens: 1,
             ..Self::default()
+        }
+    }
+
+    fn add(&mut self, request: &Request) {
+        match (request.kind, request.status) {
+            (_, Some(401)) => self.challenges += 1,
+            (kind, Some(400..)) => self.refused.push(kind),
+            (Kind::Token, _) => self.tokens += 1,
+            (Kind::ManifestHead, _) => self.manifest_heads += 1,
+            (Kind::ManifestGet, _) => self.manifest_gets += 1,
+            (Kind::BlobHead | Kind::CdnHead, _) => self.blob_heads += 1,
+            (Kind::BlobGet, Some(300..)) => self.redirects += 1,
+            (Kind::BlobGet | Kind::CdnGet, _) => self.bodies += 1,
+            (kind, _) => self.others.push(kind),
         }
     }
 }
@@ -185,19 +234,15 @@ impl Stage {
 
     /// What it has cost so far.
     pub(super) fn cost(&self) -> Cost {
-        let counts = self.origin.counts();
-        let ok = |kind| counts.of(kind).ok;
-        let bodies = self.origin.requests();
-        Cost {
-            manifest_heads: ok(Kind::ManifestHead),
-            manifest_gets: ok(Kind::ManifestGet),
-            blob_heads: ok(Kind::BlobHead) + ok(Kind::CdnHead),
-            bodies: bodies.iter().filter(|request| request.is_body()).count() as u64,
+        let mut cost = Cost::default();
+        for request in self.origin.requests() {
+            cost.add(&request);
         }
+        cost
     }
 
     /// Holds the upstream's bytes against what was needed of it: each of these blobs once, and nothing of any other.
-    fn sent_once(&self, needed: &[&str]) {
+    pub(super) fn sent_once(&self, needed: &[&str]) {
         let mut sent = 0;
         for (name, blob) in &self.blobs {
             let asked = self.origin.ranges_requested(&blob.digest);
@@ -214,10 +259,14 @@ impl Stage {
         );
     }
 
-    /// Waits until what was begun is in the cache, holds it against what was needed, and forgets it.
+    /// Waits until what was begun is in the cache, holds it against what was needed, and forgets it. It took one
+    /// login at the most, nothing was refused, and nothing that a blob does not need was asked for.
     pub(super) async fn settle(&self, needed: &[&str]) {
         self.until_filled().await;
         self.sent_once(needed);
+        let cost = self.cost();
+        assert!(cost.tokens <= 1, "{cost:?}");
+        assert_eq!((cost.refused, cost.others), (vec![], vec![]));
         self.origin.reset();
     }
 

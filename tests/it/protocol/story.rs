@@ -1,7 +1,7 @@
 //! What several clients' transcripts have in common: a pull, a replay that finds everything there, a transfer that is
 //! cut off.
 
-use forebay_loadtest::origin::{Fault, Gate};
+use forebay_loadtest::origin::{Fault, Gate, Kind};
 use futures_util::future::join_all;
 
 use super::stage::{Cost, Stage};
@@ -33,6 +33,15 @@ impl Stage {
     pub(super) async fn cold_and_warm(&self, transcript: &str) {
         self.play(Cache::Cold, transcript).await;
         self.settle(&["layer"]).await;
+        self.warm(transcript).await;
+    }
+
+    /// Plays a transcript about what is not there: cold, for which the upstream is asked once for each of `kinds`, and then
+    /// warm, at no cost.
+    pub(super) async fn absent(&self, transcript: &str, kinds: &[Kind]) {
+        self.play(Cache::Cold, transcript).await;
+        assert_eq!(self.cost(), Cost::of_absence(kinds));
+        self.origin.reset();
         self.warm(transcript).await;
     }
 
