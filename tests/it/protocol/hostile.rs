@@ -1,10 +1,15 @@
 //! What is no registry client's request, or an odd one: answered or refused at once, and nothing after it is taken for a
 //! request that it is not.
 
+use std::time::Duration;
+
 use super::stage::Stage;
 use super::wire::{End, Wire};
 
 const NEXT: &str = "GET /v2/ HTTP/1.1\r\nHost: mirror\r\n\r\n";
+
+/// Within what a refusal has come on a busy machine. Every wait of the mirror's is longer here.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// What becomes of the connection, and of a good request that was sent behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +46,19 @@ async fn status(stage: &Stage, message: &[u8], after: After) -> String {
         text.matches("HTTP/1.").count() <= 1,
         "the next was answered: {text}"
     );
+    let status = text.get(9..12).unwrap_or_default();
+    assert_eq!(status, status_alone(stage, message).await);
+    status.to_owned()
+}
+
+/// Sends `message` and nothing behind it, which the mirror might have waited for: the status with which it ends.
+async fn status_alone(stage: &Stage, message: &[u8]) -> String {
+    let mut wire = Wire::open(&stage.forebay).await;
+    wire.push(message).await;
+    let rest = tokio::time::timeout(AT_ONCE, wire.rest()).await;
+    let (text, end) = rest.expect("it ends without waiting for more");
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert_eq!(end, End::Fin, "{text}");
     text.get(9..12).unwrap_or_default().to_owned()
 }
 

@@ -45,6 +45,11 @@ impl Stage {
                 assert_eq!(open.rest().await, (Bytes::new(), End::Fin), "{exchange:?}");
             }
         }
+        if let Some(mut open) = wire {
+            // Nothing is left over: no body behind a HEAD, no byte more than was announced.
+            open.finish().await;
+            assert_eq!(open.rest().await, (Bytes::new(), End::Fin), "{transcript}");
+        }
     }
 
     /// Plays one exchange, and says whether the connection goes on.

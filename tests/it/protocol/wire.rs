@@ -106,6 +106,12 @@ impl Wire {
         (self.unread.into(), end)
     }
 
+    /// Says that no more will be sent.
+    pub(super) async fn finish(&mut self) {
+        let finished = self.stream.shutdown().await;
+        finished.expect("an open socket");
+    }
+
     /// Leaves at once, with RST, as a client does that has read enough.
     pub(super) fn reset(self) {
         let linger = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
