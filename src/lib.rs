@@ -43,6 +43,18 @@
 //!    or, for a body of at most 64 KiB, for the digest, so that an early failure is still an honest status.
 //! 7. `http` turns the `Served` value into a response; its guards ride in the body to the last byte.
 //!
+//! # What clients see
+//!
+//! The invariants are the mirror's own. What its clients are promised beyond them is tested by who they are:
+//!
+//! | tests | what they hold it against |
+//! |---|---|
+//! | `tests/it/protocol.rs` | requests as clients send them that can't run here, answered to the letter; what is no client's request |
+//! | `tests/it/clients.rs` | the clients that people use, before a scripted Docker Hub and a registry that is not ours |
+//! | `tests/it/spec.rs` | the distribution specification's read side, routes, HEAD against GET, lists across restarts |
+//! | `tests/it/client.rs` | what `forebay client` prints, writes and takes back |
+//! | `tests/it/docs.rs` | the README and the pages of `config/` |
+//!
 //! # Invariants
 //!
 //! Each with the files that keep it and the tests that would show it broken.
@@ -61,10 +73,11 @@
 //! 4. **A fill belongs to no client.** No disconnect slows or fails it; its failure reaches every reader as an error, never
 //!    as an end of body. Without readers it goes on for `fetch.linger`, then pauses and keeps what it has. Kept by
 //!    `src/mirror/fill/task.rs`, `src/mirror/fill/settle.rs`; tested by `tests/it/fills.rs`.
-//! 5. **A 200 ends cleanly only if complete and verified.** Its last part is withheld until then. Bytes that stop coming
-//!    end the connection with FIN, so that clients resume; a proven mismatch ends it with RST, because a resume would
-//!    splice a good tail onto bad bytes. Kept by `src/mirror/fill/reader.rs`, `src/mirror/fill/solo.rs`, `src/http/body.rs`;
-//!    tested by `tests/it/faults.rs`, `src/server/tests/ends.rs`.
+//! 5. **A 200 ends cleanly only if complete and verified**, and so does an open-ended range. Its last part is withheld
+//!    until then; a bounded range of a running fill goes out unverified and says so, unless `cache.strict_ranges` has it
+//!    wait. Bytes that stop coming end the connection with FIN, so that clients resume; a proven mismatch ends it with
+//!    RST, because a resume would splice a good tail onto bad bytes. Kept by `src/mirror/fill/reader.rs`,
+//!    `src/mirror/fill/solo.rs`, `src/http/body.rs`; tested by `tests/it/faults.rs`, `src/server/tests/ends.rs`.
 //! 6. **Digests are never revalidated; tags are.** A stale tag is served only while its upstream can't be reached or
 //!    refuses for load, or within `stale_while_revalidate`; never on 401, 403 or 404. Where a stale answer would do, the
 //!    upstream is waited for 2 s at most. Lists of tags and of referrers are held to the same. Kept by

@@ -1,9 +1,15 @@
 //! The `Range` and `If-Range` headers (RFC 9110, sections 14.2 and 13.1.5).
 //!
-//! A request for several ranges gets the one that covers them. Of registry clients only stargz sends one, and it takes
-//! one part with more in it than it asked for; where a server refuses, it asks for that part itself. The whole, which a
-//! server may always send instead, is a layer that stargz has to wait for before it can read a file. One part is never
-//! more than the whole, so that nobody gains by asking for many.
+//! A request for several ranges gets the one that covers them, as a plain 206. RFC 9110, section 15.3.7, lets a server
+//! coalesce ranges, and gives it two other answers, neither of which serves a client better:
+//!
+//! - The whole, as a 200, is a layer that stargz has to wait for before it can read a file.
+//! - `multipart/byteranges` is a body of many parts from one fill, each with its own end to guard, for one client.
+//!
+//! Of the clients that the tests in `tests/it/protocol` replay, stargz alone sends several ranges, and it takes one part
+//! with more in it than it asked for: it reads `Content-Range` of what it gets, and where a server refuses, it asks for
+//! that part itself. dockerd, containerd, buildkitd, podman and its kin, crane and its kin, oras, SOCI, nydus and overlaybd
+//! send one range at the most. One part is never more than the whole, so that nobody gains by asking for many.
 
 use http::HeaderMap;
 use http::header::{IF_RANGE, RANGE};
