@@ -28,6 +28,8 @@ fn examples() -> Vec<String> {
         .collect()
 }
 
+const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+
 /// Passes for a certificate as far as `check` looks, and for a password.
 const PEM: &str = "-----BEGIN CERTIFICATE-----\n";
 
@@ -44,31 +46,81 @@ fn with_its_files(text: &str, root: &Path) -> String {
     text.replace("/etc/forebay/", &format!("{}/", root.display()))
 }
 
+/// An example with what it leaves to its reader: a comment that is a line of TOML has nothing between `#` and it.
+fn with_its_choices(text: &str) -> String {
+    let chosen = |line: &str| match line.strip_prefix('#') {
+        Some(choice) if !choice.is_empty() && !choice.starts_with([' ', '#']) => choice.to_owned(),
+        _ => line.to_owned(),
+    };
+    text.lines().map(chosen).collect::<Vec<_>>().join("\n")
+}
+
+/// What `check` prints of a configuration, all of whose files are there.
+async fn checked(text: &str, variables: &[(&str, &str)]) -> String {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("forebay.toml");
+    std::fs::write(&file, with_its_files(text, root.path())).unwrap();
+    let mut command = Command::from(program());
+    command.arg("check").arg("--config").arg(file);
+    command.env("HOME", "/home/me").env_remove("XDG_CACHE_HOME");
+    command.envs(variables.iter().copied());
+    let output = command.output().await.unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{errors}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    printed.replace(root.path().to_str().unwrap(), "/etc/forebay")
+}
+
 #[tokio::test]
 async fn every_example_is_accepted_and_changes_something() {
-    let forebay = |arguments: &[&str]| {
-        let mut command = Command::from(program());
-        command.args(arguments).env("HOME", "/home/me");
-        command.env_remove("XDG_CACHE_HOME");
-        command
-    };
-    let default = forebay(&["check"]).output().await.unwrap().stdout;
+    let default = checked("", &[]).await;
     let names = examples();
     assert!(names.len() >= 4, "{names:?}");
+    let mut choices = 0;
     for name in names {
-        let root = tempfile::tempdir().unwrap();
-        let file = root.path().join(&name);
-        std::fs::write(&file, with_its_files(&page(&name), root.path())).unwrap();
-        let checked = forebay(&["check", "--config", file.to_str().unwrap()])
-            .output()
-            .await
-            .unwrap();
-        let errors = String::from_utf8_lossy(&checked.stderr);
-        assert!(checked.status.success(), "{name}:\n{errors}");
-        assert_ne!(checked.stdout, default, "{name} says nothing new");
+        let example = page(&name);
+        let plain = checked(&example, &[]).await;
+        assert_ne!(plain, default, "{name} says nothing new");
+        let chosen = with_its_choices(&example);
+        if chosen != example.trim_end() {
+            choices += 1;
+            assert_ne!(checked(&chosen, &[]).await, plain, "{name}");
+        }
         assert!(
             page("README.md").contains(&format!("({name})")),
             "config/README.md does not tell of {name}"
         );
     }
+    assert!(choices > 0, "no example leaves anything to its reader");
+}
+
+#[tokio::test]
+async fn what_the_readme_configures_is_accepted_and_changes_something() {
+    let readme = page("../README.md");
+    let (_, block) = readme.split_once("```toml\n").unwrap();
+    let example = block.split("```").next().unwrap();
+    let example = example.replace("/run/secrets/", "/etc/forebay/");
+    let file = checked(&example, &[]).await;
+    assert_ne!(file, checked("", &[]).await);
+    // Those of the page on configuration stand in lines of their own.
+    let pages = [readme.clone(), page("README.md")];
+    let mut variables = 0;
+    for variable in pages.iter().flat_map(|page| page.split(['`', '\n'])) {
+        let assigned = variable.trim().split_once('=');
+        let Some((name, value)) = assigned.filter(|(name, _)| name.starts_with("FOREBAY_")) else {
+            continue;
+        };
+        // A file that is there and is not empty passes for a secret.
+        let is_file = value.starts_with("/run/secrets/");
+        let value = if is_file { MANIFEST } else { value };
+        let other = example
+            .replace("200GiB", "100GiB")
+            .replace("\"ci\"", "\"me\"");
+        let before = checked(&other, &[]).await;
+        let after = checked(&other, &[(name, value)]).await;
+        // A secret is not shown, so that nothing differs but whether it is taken.
+        assert!(is_file || after != before, "{name}");
+        variables += 1;
+    }
+    assert!(variables >= 4, "{variables}");
 }

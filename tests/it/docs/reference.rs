@@ -36,26 +36,67 @@ fn the_pages_name_metrics_that_there_are() {
     }
 }
 
-/// What is a key with an underscore in its name, and not ours.
-const OTHERS_KEYS: [&str; 1] = ["config_path"];
+/// Words in lower case that the pages set as code, and that are no keys of ours.
+const OTHER_WORDS: [&str; 11] = [
+    "check",
+    "config_path",
+    "ctr",
+    "denied",
+    "detail",
+    "hit",
+    "hub",
+    "message",
+    "n",
+    "toomanyrequests",
+    "forebay",
+];
 
+/// The keys of the reference, each with its table before it; those of every upstream have `upstreams`.
+fn keys() -> BTreeSet<(String, String)> {
+    let mut keys = BTreeSet::new();
+    let reference = page("default.toml");
+    let mut table = "";
+    for line in reference.lines() {
+        let line = line.trim_start_matches('#');
+        if let Some(header) = line.strip_prefix('[') {
+            table = header.split(['.', ']']).next().unwrap();
+        } else if let Some((key, _)) = line.split_once(" = ")
+            && is_key(key)
+        {
+            keys.insert((table.to_owned(), key.to_owned()));
+        }
+    }
+    assert!(keys.len() > 40, "{keys:?}");
+    keys
+}
+
+fn is_key(word: &str) -> bool {
+    let in_key = |c: u8| c.is_ascii_lowercase() || c == b'_';
+    !word.is_empty() && word.bytes().all(in_key)
+}
+
+/// A wrong name in the pages stands out by an underscore, or by a table's name before it; in those of `config/` every word
+/// in lower case is a key, or known not to be one.
 #[test]
 fn the_pages_name_keys_that_there_are() {
-    let reference = page("default.toml");
-    let keys: BTreeSet<_> = reference
-        .lines()
-        .filter_map(|line| Some(line.trim_start_matches('#').split_once(" = ")?.0))
-        .collect();
-    for name in ["troubleshooting.md", "README.md"] {
-        let text = page(name);
+    let keys = keys();
+    let known = |word: &str| keys.iter().any(|(_, key)| key == word);
+    let tables: BTreeSet<_> = keys.iter().map(|(table, _)| table.as_str()).collect();
+    let readme = source("README.md");
+    let pages = ["troubleshooting.md", "README.md"].map(|name| (name, page(name)));
+    for (name, text) in pages.into_iter().chain([("../README.md", readme)]) {
         for word in text.split('`').skip(1).step_by(2) {
-            let is_key =
-                word.contains('_') && word.bytes().all(|c| c.is_ascii_lowercase() || c == b'_');
+            let word = word.trim_matches(['(', ')']);
+            if let Some((table, key)) = word.split_once('.')
+                && tables.contains(table)
+            {
+                let key = (table.to_owned(), key.to_owned());
+                assert!(keys.contains(&key), "{name}: there is no key {word}");
+            }
+            let is_ours = name != "../README.md" || word.len() > 1 && word.contains('_');
+            let is_other = OTHER_WORDS.contains(&word) || word.starts_with("forebay_");
             assert!(
-                !is_key
-                    || keys.contains(word)
-                    || OTHERS_KEYS.contains(&word)
-                    || word.starts_with("forebay_"),
+                !is_key(word) || !is_ours || is_other || known(word),
                 "{name}: there is no key {word}"
             );
         }
