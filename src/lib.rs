@@ -82,7 +82,7 @@
 //!    refuses for load, or within `stale_while_revalidate`; never on 401, 403 or 404. Where a stale answer would do, the
 //!    upstream is waited for 2 s at most. Lists of tags and of referrers are held to the same. Kept by
 //!    `src/mirror/freshness.rs`, `src/mirror/tags.rs`, `src/mirror/confirm.rs`, `src/mirror/listing.rs`; tested by
-//!    `tests/it/tags.rs`, `tests/it/spec/listing.rs`, `tests/it/spec/kept.rs`, `src/mirror/tests.rs`.
+//!    `tests/it/tags.rs`, `tests/it/spec/listing.rs`, `tests/it/spec/listing/restart.rs`, `src/mirror/tests.rs`.
 //! 7. **Verbatim.** Manifest bytes are stored and served as they came. Kept by `src/mirror/manifests.rs`; tested by
 //!    `tests/it/tags.rs`.
 //! 8. **Bytes are shared, rights are not.** What was fetched without credentials, or from a repository declared public, is

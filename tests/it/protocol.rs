@@ -14,7 +14,7 @@ mod k3s;
 mod kaniko;
 mod lazy;
 mod oras;
+mod pulls;
 mod stage;
-mod story;
 mod transcript;
 mod wire;

@@ -4,6 +4,5 @@
 mod conformance;
 mod content;
 mod heads;
-mod kept;
 mod listing;
 mod routing;

@@ -4,8 +4,8 @@
 
 use forebay_loadtest::origin::{Flavour, Kind};
 
+use super::pulls::each;
 use super::stage::Stage;
-use super::story::each;
 use super::wire::Wire;
 
 /// `{path}` is the mirror's path, `{namespace}` the registry.

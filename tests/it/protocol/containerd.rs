@@ -9,8 +9,8 @@ use bytes::Bytes;
 use forebay_loadtest::origin::Flavour;
 use tokio::task::JoinSet;
 
+use super::pulls::each;
 use super::stage::{Cost, Stage};
-use super::story::each;
 use super::transcript::Cache;
 use super::wire::Wire;
 

@@ -6,8 +6,8 @@
 
 use forebay_loadtest::origin::{Flavour, Kind};
 
+use super::pulls::each;
 use super::stage::Stage;
-use super::story::each;
 
 const PING: &str = r"
     > GET /v2/ HTTP/1.1

@@ -7,8 +7,8 @@ use forebay_loadtest::origin::{Fault, Flavour};
 
 use crate::harness::committed;
 
+use super::pulls::each;
 use super::stage::Stage;
-use super::story::each;
 use super::transcript::Cache;
 use super::wire::{End, Wire};
 

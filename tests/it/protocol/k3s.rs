@@ -3,8 +3,8 @@
 
 use forebay_loadtest::origin::Flavour;
 
+use super::pulls::each;
 use super::stage::Stage;
-use super::story::each;
 use super::transcript::Cache;
 
 const PULL: &str = r"

@@ -5,8 +5,8 @@
 
 use forebay_loadtest::origin::Flavour;
 
+use super::pulls::each;
 use super::stage::Stage;
-use super::story::each;
 
 /// `--registry-map=quay.io=M:5000/_/quay`. `{alias}` is its prefix.
 const PULL: &str = r"

@@ -6,8 +6,8 @@
 
 use forebay_loadtest::origin::{Flavour, Kind};
 
+use super::pulls::each;
 use super::stage::Stage;
-use super::story::each;
 
 const PULL: &str = r"
     > HEAD /v2/library/app/manifests/v1 HTTP/1.1

@@ -1,5 +1,7 @@
 //! Lists: tags, referrers, and what is cached. What they cost, and when they may be old.
 
+mod restart;
+
 use std::time::Duration;
 
 use forebay_loadtest::origin::{Digest, Fault, Gate, ImageSpec, Kind, Origin, Reply};

@@ -4,7 +4,7 @@ use forebay_loadtest::origin::{Digest, Fault, Gate, ImageSpec, Kind, Origin};
 use http::StatusCode;
 use serde_json::Value;
 
-use super::content::{SBOM, SIGNATURE};
+use super::super::content::{SBOM, SIGNATURE};
 use crate::harness::{Answer, Client, Forebay, Setup, plain_origin};
 
 const TAGS: &str = "/v2/library/app/tags/list";
@@ -13,12 +13,12 @@ const SLOW: &str = "forebay; fwd=stale; detail=upstream-slow";
 const ALWAYS_DUE: &str = "[tags]\nfresh_for = \"0s\"\nnegative_for = \"0s\"";
 
 /// `library/app` has three tags, and an image with an SBOM and a signature.
-struct Stage {
+struct Scene {
     origin: Origin,
     referrers: String,
 }
 
-impl Stage {
+impl Scene {
     async fn start() -> Self {
         let builder = plain_origin().repository("library/app", |repository| {
             let image = repository.image("v1", &ImageSpec::default());
@@ -84,7 +84,7 @@ fn types(answer: &Answer) -> Vec<String> {
 /// Lists were in memory alone: after a restart they were 503 while every image still pulled.
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_outlive_a_restart_without_their_upstream() {
-    let scene = Stage::start().await;
+    let scene = Scene::start().await;
     let forebay = scene.mirror(ALWAYS_DUE).await;
     let paths = [
         TAGS.to_owned(),
@@ -124,7 +124,7 @@ async fn lists_outlive_a_restart_without_their_upstream() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fresh_list_is_fresh_after_a_restart_and_one_too_old_is_not_served() {
-    let scene = Stage::start().await;
+    let scene = Scene::start().await;
     let forebay = scene.mirror("[tags]\nfresh_for = \"1h\"").await;
     for path in [TAGS, &scene.referrers] {
         listed(&forebay.client(), path).await;
@@ -146,7 +146,7 @@ async fn a_fresh_list_is_fresh_after_a_restart_and_one_too_old_is_not_served() {
 /// A client that looks for signatures was told nothing, although all that refers to the image was known.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_filter_nobody_asked_for_before_is_applied_to_the_stale_list() {
-    let scene = Stage::start().await;
+    let scene = Scene::start().await;
     let forebay = scene.mirror(ALWAYS_DUE).await;
     let all = listed(&forebay.client(), &scene.referrers).await;
     assert_eq!(types(&all), [SBOM, SIGNATURE]);
@@ -167,7 +167,7 @@ async fn a_filter_nobody_asked_for_before_is_applied_to_the_stale_list() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_was_refused_does_not_come_back_with_a_restart() {
     for refusal in [401, 403, 404] {
-        let scene = Stage::start().await;
+        let scene = Scene::start().await;
         let forebay = scene.mirror(ALWAYS_DUE).await;
         let paths = [TAGS.to_owned(), scene.referrers.clone()];
         for path in &paths {
@@ -194,7 +194,7 @@ async fn a_list_that_was_refused_does_not_come_back_with_a_restart() {
 async fn an_absent_referrers_api_is_not_made_up_after_a_restart() {
     let origin = plain_origin().without_referrers();
     let origin = origin.repository("library/app", |_| {});
-    let scene = Stage {
+    let scene = Scene {
         origin: origin.start().await.unwrap(),
         referrers: format!("/v2/library/app/referrers/{}", Digest::sha256(b"subject")),
     };
@@ -211,7 +211,7 @@ async fn an_absent_referrers_api_is_not_made_up_after_a_restart() {
 /// The bytes of a list, changed on the disk, were served.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_rotted_on_disk_costs_a_question_and_nothing_else() {
-    let scene = Stage::start().await;
+    let scene = Scene::start().await;
     let forebay = scene.mirror(ALWAYS_DUE).await;
     let client = forebay.client();
     for path in [TAGS, &scene.referrers, "/v2/library/app/manifests/v1"] {
@@ -247,7 +247,7 @@ async fn a_list_that_rotted_on_disk_costs_a_question_and_nothing_else() {
 /// A list of many pages takes its time, and its upstream was called unavailable.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_takes_long_is_stale_because_its_upstream_is_slow() {
-    let scene = Stage::start().await;
+    let scene = Scene::start().await;
     let forebay = scene.mirror(ALWAYS_DUE).await;
     let client = forebay.client();
     for path in [TAGS, &scene.referrers, "/v2/library/app/manifests/v1"] {
