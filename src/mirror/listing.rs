@@ -20,6 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
+use crate::config::TagPolicy;
 use crate::metrics;
 use crate::upstream::Upstream;
 
@@ -156,7 +157,11 @@ impl Mirror {
                 return Ok(known);
             }
             let list = match &subject {
-                Subject::Tags(repository) => tags::fetch(&upstream, repository).await,
+                Subject::Tags(repository) => {
+                    let policy = upstream.tag_policy();
+                    let stands = seen.is_some_and(|seen| seen.stands(SystemTime::now(), policy));
+                    tags::fetch(&upstream, repository, stands).await
+                }
                 Subject::Referrers(repository, digest, artifact_type) => {
                     referrers::fetch(&upstream, repository, digest, artifact_type.as_deref()).await
                 }
@@ -192,6 +197,13 @@ impl Mirror {
 }
 
 impl Known {
+    /// Whether this is a whole list that may be served while the upstream is in trouble.
+    fn stands(&self, now: SystemTime, policy: TagPolicy) -> bool {
+        let policy = self.list.policy(policy);
+        matches!(self.list, List::Tags(_))
+            && freshness::decide(now, self.at, &policy) != Decision::ConfirmOnly
+    }
+
     fn stale(self: Arc<Self>, upstream: &Upstream, reason: StaleReason) -> Found {
         metrics::stale_served(upstream.label(), reason);
         Found {

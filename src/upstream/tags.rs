@@ -23,6 +23,17 @@ const MAX_PAGES: usize = 100;
 /// How long the pages of a list may take together. A client waits for them.
 const PATIENCE: Duration = Duration::from_secs(12);
 
+/// A repository's tags, where the whole list was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllTags {
+    /// All of them.
+    Whole(BTreeSet<Tag>),
+    /// More pages or bytes than are fetched whole.
+    TooLong,
+    /// Not given in the time that the whole list may take, each page for itself in time. Says nothing of the list.
+    TooSlow(UpstreamError),
+}
+
 /// A query, decoded.
 type Query = Vec<(String, String)>;
 
@@ -77,13 +88,17 @@ impl Upstream {
         })
     }
 
-    /// All tags, whatever pages and order the registry gives them in; `None` for a list of more pages
-    /// or bytes, or that takes longer, than is fetched whole.
-    pub async fn all_tags(
+    /// All tags, whatever pages and order the registry gives them in.
+    pub async fn all_tags(&self, name: &RepositoryName) -> Result<AllTags, UpstreamError> {
+        self.all_tags_within(name, PATIENCE).await
+    }
+
+    pub(super) async fn all_tags_within(
         &self,
         name: &RepositoryName,
-    ) -> Result<Option<BTreeSet<Tag>>, UpstreamError> {
-        let deadline = Instant::now() + PATIENCE;
+        patience: Duration,
+    ) -> Result<AllTags, UpstreamError> {
+        let deadline = Instant::now() + patience;
         let mut page = self.first_page(name).await?;
         let mut bytes = page.bytes;
         let mut all = BTreeSet::new();
@@ -94,18 +109,23 @@ impl Upstream {
                 Some(next) => next,
                 // `Link` is not mandatory, so a full page may have another one behind it.
                 None if page.tags.len() >= PAGE && all.len() > known => after(&page.tags),
-                None => return Ok(Some(all)),
+                None => return Ok(AllTags::Whole(all)),
             };
             page = match timeout_at(deadline, self.tag_page(name, next)).await {
                 Ok(page) => page?,
-                Err(_) => return Ok(None),
+                Err(_) => return Ok(AllTags::TooSlow(self.slow_list(patience))),
             };
             bytes += page.bytes;
             if bytes > MAX_TAGS_BYTES {
-                return Ok(None);
+                return Ok(AllTags::TooLong);
             }
         }
-        Ok(None)
+        Ok(AllTags::TooLong)
+    }
+
+    fn slow_list(&self, patience: Duration) -> UpstreamError {
+        let message = format!("has not given all pages of a list of tags within {patience:?}");
+        UpstreamError::timeout(self.registry(), message)
     }
 
     async fn first_page(&self, name: &RepositoryName) -> Result<RawPage, UpstreamError> {

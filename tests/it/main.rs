@@ -17,6 +17,7 @@ mod fills;
 mod inputs;
 mod lifetime;
 mod limit;
+mod lists;
 mod metrics;
 mod protocol;
 mod restart;

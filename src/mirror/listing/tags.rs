@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use crate::oci::{Repository, Tag};
-use crate::upstream::Upstream;
+use crate::upstream::{AllTags, Upstream};
 
 use super::super::Mirror;
 use super::super::error::MirrorError;
@@ -122,14 +122,20 @@ impl Mirror {
     }
 }
 
-/// The list as the upstream has it.
+/// The list as the upstream has it. Where its pages come too slowly, one that `stands` is better than what could
+/// be passed through page by page.
 pub(super) async fn fetch(
     upstream: &Upstream,
     repository: &Repository,
+    stands: bool,
 ) -> Result<List, MirrorError> {
     let tags = upstream.all_tags(&repository.name).await;
-    let tags = tags.map_err(|error| MirrorError::from_listing(&error, repository))?;
-    let list = tags.as_ref().and_then(TagList::new);
+    let failed = |error| MirrorError::from_listing(&error, repository);
+    let list = match tags.map_err(failed)? {
+        AllTags::Whole(tags) => TagList::new(&tags),
+        AllTags::TooSlow(error) if stands => return Err(failed(error)),
+        AllTags::TooLong | AllTags::TooSlow(_) => None,
+    };
     if list.is_none() {
         tracing::info!(%repository, "too many tags to sort them here; they are passed through in pages");
     }

@@ -1,10 +1,12 @@
 //! Tags and referrers.
 
+use std::time::Duration;
+
 use forebay_loadtest::origin::{Fault, Kind, Origin, Reply};
 
 use super::{manifest_and_layer, name, origin, upstream_of};
 use crate::oci::{Digest, ErrorCode};
-use crate::upstream::ErrorKind;
+use crate::upstream::{AllTags, ErrorKind, Trouble};
 
 #[tokio::test]
 async fn tags_come_in_pages() {
@@ -61,8 +63,10 @@ fn queries(origin: &Origin) -> Vec<String> {
 }
 
 async fn all_tags(origin: &Origin) -> Option<Vec<String>> {
-    let all = upstream_of(origin).all_tags(&name()).await.unwrap()?;
-    Some(all.iter().map(ToString::to_string).collect())
+    match upstream_of(origin).all_tags(&name()).await.unwrap() {
+        AllTags::Whole(all) => Some(all.iter().map(ToString::to_string).collect()),
+        _ => None,
+    }
 }
 
 #[tokio::test]
@@ -116,6 +120,25 @@ async fn a_list_without_end_is_given_up_and_not_cut_short() {
     origin.on(Kind::Tags).always(Fault::Answer(endless));
     assert_eq!(all_tags(&origin).await, None);
     assert_eq!(origin.counts().requests(Kind::Tags), 100);
+}
+
+/// Pages that came too slowly were taken for a list that is too long, so that a slow moment cost the good list that
+/// was known.
+#[tokio::test]
+async fn pages_that_come_too_slowly_say_nothing_of_the_lists_length() {
+    let origin = origin(Origin::builder()).await;
+    let page = Reply::status(200)
+        .json(&serde_json::json!({"tags": ["a"]}))
+        .header("link", "<?more>; rel=next");
+    origin.on(Kind::Tags).always(Fault::Answer(page));
+    let slowly = Fault::Delay(Duration::from_millis(40));
+    origin.on(Kind::Tags).always(slowly);
+    let (upstream, name) = (upstream_of(&origin), name());
+    let all = upstream.all_tags_within(&name, Duration::from_millis(100));
+    let AllTags::TooSlow(error) = all.await.unwrap() else {
+        panic!("a list that is there");
+    };
+    assert_eq!(error.kind(), ErrorKind::Unavailable(Trouble::Timeout));
 }
 
 #[tokio::test]
