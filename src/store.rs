@@ -169,7 +169,7 @@ impl Store {
         self.0.manifest(digest).await
     }
 
-    /// A manifest is being served: for an hour, what it refers to and itself are not evicted while
+    /// A client is given a manifest: for an hour, what it refers to and itself are not evicted while
     /// anything else can be, see `guard.rs`. Costs no more than a short lock.
     pub fn served(&self, references: &Arc<References>) {
         self.0.served(references);
@@ -258,7 +258,7 @@ impl Store {
     }
 
     /// Records what a tag means. A record whose manifest is not stored is not kept, and the one
-    /// before it stays; records go when their manifest goes.
+    /// before it stays; records go when their manifest goes. One that is refused marks the one that stands.
     pub async fn put_tag(
         &self,
         repository: &Repository,

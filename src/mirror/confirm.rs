@@ -209,6 +209,7 @@ impl Mirror {
         let record = TagRecord {
             descriptor: current.descriptor.clone(),
             confirmed_at: current.at,
+            refused: false,
         };
         let inner = &self.inner;
         inner
@@ -225,7 +226,13 @@ impl Mirror {
     }
 
     /// After a refusal the record is not served any more, whoever asks for it next.
-    fn hold_back(&self, repository: &Repository, tag: &Tag, old: TagRecord, error: &MirrorError) {
+    fn hold_back(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        mut old: TagRecord,
+        error: &MirrorError,
+    ) {
         let inner = &self.inner;
         match error {
             MirrorError::NotFound { .. } => {
@@ -233,9 +240,12 @@ impl Mirror {
                 inner.keeping.keep_tag(repository, tag, None, Vec::new());
             }
             MirrorError::Denied { .. } => {
+                old.refused = true;
+                let refused = KnownTag::Record(old.clone());
+                inner.memory.learn_tag(repository, tag, refused);
                 inner
-                    .memory
-                    .learn_tag(repository, tag, KnownTag::Refused(old));
+                    .keeping
+                    .keep_tag(repository, tag, Some(old), Vec::new());
             }
             _ => {}
         }

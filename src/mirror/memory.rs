@@ -60,11 +60,11 @@ impl StoredManifest {
 
 /// What is known of a tag.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are records")]
 pub enum KnownTag {
-    /// Its upstream has confirmed this record.
+    /// Its upstream has confirmed this record, and may have refused it since: then it is not served until it is
+    /// confirmed again.
     Record(TagRecord),
-    /// Its upstream has since refused to confirm this record (401, 403). It is not served until it does.
-    Refused(TagRecord),
     /// Its upstream has said that there is no such tag. Known, so that an older record cannot come back from disk.
     Gone,
 }
@@ -73,7 +73,7 @@ impl KnownTag {
     /// What it last pointed at.
     pub fn into_record(self) -> Option<TagRecord> {
         match self {
-            Self::Record(record) | Self::Refused(record) => Some(record),
+            Self::Record(record) => Some(record),
             Self::Gone => None,
         }
     }
@@ -249,6 +249,7 @@ mod tests {
                 1,
             ),
             confirmed_at: std::time::SystemTime::UNIX_EPOCH,
+            refused: false,
         }
     }
 
@@ -272,9 +273,11 @@ mod tests {
         let loaded = memory.load_tag(&repository, &tag, record("old"));
         assert_eq!(stands(loaded), Some(record("new").descriptor));
 
-        memory.learn_tag(&repository, &tag, KnownTag::Refused(record("new")));
+        let mut refused = record("new");
+        refused.refused = true;
+        memory.learn_tag(&repository, &tag, KnownTag::Record(refused));
         let loaded = memory.load_tag(&repository, &tag, record("new"));
-        assert!(matches!(loaded, KnownTag::Refused(_)));
+        assert!(loaded.into_record().unwrap().refused);
 
         memory.learn_tag(&repository, &tag, KnownTag::Gone);
         let loaded = memory.load_tag(&repository, &tag, record("new"));

@@ -49,7 +49,7 @@ impl Mirror {
             None | Some(KnownTag::Gone) => {
                 return self.serve_unknown(upstream, repository, tag).await;
             }
-            Some(KnownTag::Refused(record)) => (record, Decision::ConfirmOnly),
+            Some(KnownTag::Record(record)) if record.refused => (record, Decision::ConfirmOnly),
             Some(KnownTag::Record(record)) => {
                 let policy = upstream.tag_policy();
                 let decision = freshness::decide(SystemTime::now(), record.confirmed_at, &policy);
@@ -75,7 +75,11 @@ impl Mirror {
             }
             Some(stale) if decision == Decision::ServeAndRefresh => {
                 self.refresh(upstream, repository, tag);
-                Ok(self.serve_stale(&stale, upstream, StaleReason::Revalidating))
+                Ok(self.serve_stale(
+                    &stale,
+                    upstream,
+                    StaleReason::Revalidating,
+                ))
             }
             Some(stale) => {
                 self.serve_confirmed_or_stale(upstream, repository, tag, stale)
@@ -121,13 +125,21 @@ impl Mirror {
         let troubles = &self.inner.troubles;
         if troubles.lasts(upstream.registry(), Instant::now()) {
             self.refresh(upstream, repository, tag);
-            return Ok(self.serve_stale(&stale, upstream, StaleReason::Unavailable));
+            return Ok(self.serve_stale(
+                &stale,
+                upstream,
+                StaleReason::Unavailable,
+            ));
         }
         let confirmed = self.confirm(upstream, repository, tag);
         match tokio::time::timeout(CONFIRM_WAIT, confirmed).await {
             Err(_) => {
                 troubles.note(upstream.registry());
-                Ok(self.serve_stale(&stale, upstream, StaleReason::Unavailable))
+                Ok(self.serve_stale(
+                    &stale,
+                    upstream,
+                    StaleReason::Unavailable,
+                ))
             }
             Ok((Ok(confirmed), _)) => {
                 self.serve_confirmed(upstream, repository, confirmed, Some(&stale))

@@ -20,6 +20,7 @@ mod limit;
 mod lists;
 mod metrics;
 mod protocol;
+mod refused;
 mod restart;
 mod rights;
 mod spec;

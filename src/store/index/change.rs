@@ -37,7 +37,7 @@ pub(crate) enum Change {
     },
     /// Links of digests that are not stored and not on their way.
     DropLinks { digests: Vec<Digest> },
-    /// A tag was confirmed.
+    /// A tag was confirmed, or refused.
     PutTag {
         repository: Repository,
         tag: Tag,
@@ -258,6 +258,9 @@ impl<'txn> Tables<'txn> {
     }
 
     fn put_tag(&mut self, key: &[u8], record: &TagRecord) -> Result<()> {
+        if record.refused {
+            return self.refuse_tag(key);
+        }
         // A record whose manifest is not stored could not be served, and nothing would remove it.
         // The old record stays: a record advances only when its manifest is stored.
         if self.row(&record.descriptor.digest)?.is_none() {
@@ -278,6 +281,17 @@ impl<'txn> Tables<'txn> {
         self.tags.insert(key, record.encode().as_slice())?;
         let place = tagged_key(&record.descriptor.digest, key);
         self.tagged.insert(place.as_slice(), ())?;
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Marks what stands, which need not be what was refused: that may never have been stored.
+    fn refuse_tag(&mut self, key: &[u8]) -> Result<()> {
+        let Some(mut record) = self.tag(key)? else {
+            return Ok(());
+        };
+        record.refused = true;
+        self.tags.insert(key, record.encode().as_slice())?;
         self.changed = true;
         Ok(())
     }

@@ -46,7 +46,12 @@ pub struct TagRecord {
     pub descriptor: Descriptor,
     /// When the upstream last said so, by the wall clock, to the millisecond.
     pub confirmed_at: SystemTime,
+    /// Whether the upstream has since refused to say so again (401, 403).
+    pub refused: bool,
 }
+
+/// Of a tag's row: set in its time where the tag was refused since. No time in milliseconds comes near it.
+const REFUSED: u64 = 1 << 63;
 
 /// The sums that make start-up independent of the number of blobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -208,8 +213,9 @@ impl TagRecord {
             .confirmed_at
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let millis = u64::try_from(confirmed.as_millis()).unwrap_or(u64::MAX);
-        let mut row = millis.to_be_bytes().to_vec();
+        let millis = u64::try_from(confirmed.as_millis()).unwrap_or(u64::MAX) & !REFUSED;
+        let mark = if self.refused { REFUSED } else { 0 };
+        let mut row = (millis | mark).to_be_bytes().to_vec();
         row.extend_from_slice(&self.descriptor.size.to_be_bytes());
         row.extend_from_slice(&digest_key(&self.descriptor.digest));
         row.extend_from_slice(self.descriptor.media_type.as_str().as_bytes());
@@ -221,11 +227,12 @@ impl TagRecord {
         let (size, row) = split_u64(row)?;
         let (digest, row) = split_digest(row)?;
         let confirmed_at = UNIX_EPOCH
-            .checked_add(Duration::from_millis(millis))
+            .checked_add(Duration::from_millis(millis & !REFUSED))
             .ok_or_else(|| damaged("time"))?;
         Ok(Self {
             descriptor: Descriptor::new(read_media_type(row)?, digest, size),
             confirmed_at,
+            refused: millis & REFUSED != 0,
         })
     }
 }
@@ -260,12 +267,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_and_keys_read_back(digest in any_digest(), size: u64, last_use: u64, millis in 0..1_u64 << 45, typed: bool) {
+        fn rows_and_keys_read_back(digest in any_digest(), size: u64, last_use: u64, millis in 0..1_u64 << 45, typed: bool, refused: bool) {
             let row = BlobRow { size, last_use, media_type: typed.then_some(media_type::OCI_INDEX) };
             prop_assert_eq!(BlobRow::decode(&row.encode()).unwrap(), row);
             let record = TagRecord {
                 descriptor: Descriptor::new(media_type::DOCKER_MANIFEST, digest, size),
                 confirmed_at: UNIX_EPOCH + Duration::from_millis(millis),
+                refused,
             };
             prop_assert_eq!(TagRecord::decode(&record.encode()).unwrap(), record);
             prop_assert_eq!(read_lru_key(&lru_key(last_use, &digest)).unwrap(), (last_use, digest));

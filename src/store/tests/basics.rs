@@ -92,6 +92,7 @@ async fn manifests_keep_their_type_and_their_tags() {
     let record = TagRecord {
         descriptor: Descriptor::new(media_type, digest, bytes.len() as u64),
         confirmed_at: std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000),
+        refused: false,
     };
     let (repository, tag) = (repository("a/b"), tag("latest"));
     store

@@ -10,6 +10,7 @@ async fn tagged(store: &Store, registry: &str, name: &str, tags: &[&str]) {
     let record = TagRecord {
         descriptor: Descriptor::new(media_type, digest, bytes.len() as u64),
         confirmed_at: std::time::UNIX_EPOCH,
+        refused: false,
     };
     let repository = Repository::new(registry.parse().unwrap(), name.parse().unwrap());
     for text in tags {

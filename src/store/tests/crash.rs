@@ -76,6 +76,7 @@ async fn facts(store: &Store) -> Result<(), StoreError> {
     let record = TagRecord {
         descriptor,
         confirmed_at: SystemTime::now(),
+        refused: false,
     };
     store
         .put_tag(&repository("a/b"), &tag("latest"), record)

@@ -207,6 +207,7 @@ async fn links_and_tags_go_with_their_blob() {
     let record = |digest| TagRecord {
         descriptor: Descriptor::new(crate::oci::media_type::OCI_MANIFEST, digest, 10),
         confirmed_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
+        refused: false,
     };
     let (here, old, new) = (repository("a/b"), tag("old"), tag("new"));
     store.put_tag(&here, &old, record(manifest)).await.unwrap();

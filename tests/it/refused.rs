@@ -1,0 +1,61 @@
+//! What an upstream has refused stays refused, whatever happens to the mirror.
+
+use forebay_loadtest::origin::{Fault, ImageSpec, Kind, Origin};
+use http::StatusCode;
+
+use crate::harness::{Setup, plain_origin};
+
+const ALWAYS_DUE: &str = "[tags]\nfresh_for = \"0s\"\nnegative_for = \"0s\"";
+
+async fn origin_with_tags() -> Origin {
+    let builder = plain_origin().repository("library/app", |repository| {
+        let image = repository.image("v1", &ImageSpec::default());
+        repository.tag("v2", &image.digest);
+    });
+    builder.start().await.unwrap()
+}
+
+/// That a tag was refused was known in memory alone: after a restart with its upstream away the record came back from
+/// disk, and was served stale.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_was_refused_does_not_come_back_with_a_restart() {
+    for refusal in [401, 403, 404] {
+        let origin = origin_with_tags().await;
+        let forebay = Setup::new(&origin).config(ALWAYS_DUE).start().await;
+        for tag in ["v1", "v2"] {
+            let answer = forebay.client().manifest("library/app", tag).await;
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        }
+        // From disk, as after any restart.
+        let forebay = forebay.restart().await;
+        let kinds = [Kind::ManifestHead, Kind::ManifestGet];
+        let refused = kinds.map(|kind| {
+            let v1 = origin.on(kind).reference("v1");
+            v1.always(Fault::status(refusal))
+        });
+        let answer = forebay.client().manifest("library/app", "v1").await;
+        assert!(answer.status.is_client_error(), "{}", answer.status);
+
+        let (_, setup) = forebay.stop().await;
+        origin.stop().await;
+        let forebay = setup.start().await;
+        let gone = forebay.client().manifest("library/app", "v1").await;
+        assert!(gone.status.is_server_error(), "{refusal}: {}", gone.status);
+        let stale = forebay.client().manifest("library/app", "v2").await;
+        assert_eq!(stale.status, StatusCode::OK, "{}", stale.text());
+
+        // It is believed as soon as it says otherwise, and that is kept too.
+        origin.clear_faults();
+        drop(refused);
+        let (_, setup) = forebay.stop().await;
+        origin.start_again().await.unwrap();
+        let forebay = setup.start().await;
+        let again = forebay.client().manifest("library/app", "v1").await;
+        assert_eq!(again.status, StatusCode::OK, "{}", again.text());
+        let (_, setup) = forebay.stop().await;
+        origin.stop().await;
+        let forebay = setup.start().await;
+        let stale = forebay.client().manifest("library/app", "v1").await;
+        assert_eq!(stale.status, StatusCode::OK, "{}", stale.text());
+    }
+}
