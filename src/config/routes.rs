@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::pattern::RegistryPattern;
-use super::types::Config;
+use super::types::{Config, Credentials, Upstream};
 use crate::oci::Registry;
 
 /// The routing table.
@@ -18,6 +18,8 @@ pub struct Routes {
     patterns: Vec<(RegistryPattern, usize)>,
     hosts: HashMap<String, Registry>,
     aliases: HashMap<String, Registry>,
+    /// By index: the key of each upstream's table, and the key in it that sets a login.
+    logins: Vec<(String, Option<&'static str>)>,
 }
 
 impl Routes {
@@ -29,6 +31,7 @@ impl Routes {
             patterns: Vec::new(),
             hosts: HashMap::new(),
             aliases: HashMap::new(),
+            logins: config.upstreams.iter().map(login).collect(),
         };
         for (index, upstream) in config.upstreams.iter().enumerate() {
             let Some(registry) = upstream.registry.exact() else {
@@ -79,6 +82,13 @@ impl Routes {
         &self.default_registry
     }
 
+    /// The table in `[upstreams]` that a registry falls under, and the key in it that says how to log in; `None`
+    /// there where nobody is logged in.
+    pub fn login(&self, registry: &Registry) -> Option<(String, Option<&'static str>)> {
+        let index = self.upstream_for(registry)?;
+        self.logins.get(index).cloned()
+    }
+
     /// What is configured, in order, to tell a client whose registry is not.
     pub fn configured(&self) -> impl Iterator<Item = String> {
         let mut names: Vec<_> = self.exact.keys().map(ToString::to_string).collect();
@@ -86,6 +96,15 @@ impl Routes {
         names.sort_unstable();
         names.into_iter()
     }
+}
+
+fn login(upstream: &Upstream) -> (String, Option<&'static str>) {
+    let key = match upstream.credentials {
+        Credentials::None => None,
+        Credentials::Password { .. } => Some("username"),
+        Credentials::DockerConfig(_) | Credentials::Ecr(_) => Some("credentials"),
+    };
+    (upstream.registry.to_string(), key)
 }
 
 #[cfg(test)]
@@ -185,6 +204,18 @@ mod tests {
         assert_eq!(routes.by_alias("quay.io"), None);
         assert_eq!(routes.by_alias("gar"), None);
         assert_eq!(routes.default_registry().as_str(), "docker.io");
+    }
+
+    #[test]
+    fn the_table_and_the_key_that_set_a_login_are_known() {
+        let routes = Routes::new(&config(
+            "[upstreams.'*.example.com']\nusername = 'u'\npassword = 'p'\n[upstreams.'ghcr.io']\ncredentials = 'none'\n",
+        ));
+        let login = |registry: &str| routes.login(&registry.parse().unwrap());
+        let family = Some(("*.example.com".to_owned(), Some("username")));
+        assert_eq!(login("a.example.com"), family);
+        assert_eq!(login("ghcr.io"), Some(("ghcr.io".to_owned(), None)));
+        assert_eq!(login("elsewhere.example"), None);
     }
 
     #[test]

@@ -131,7 +131,10 @@ impl Addressed {
     /// A registry that the path names for certain, which `ns` may only repeat.
     fn agree(self, registry: Registry) -> Result<Registry, RouteError> {
         match self.namespace {
-            Some(namespace) if namespace != registry => Err(RouteError::Ambiguous("ns")),
+            Some(namespace) if namespace != registry => Err(RouteError::Contradiction {
+                namespace,
+                path: registry,
+            }),
             _ => Ok(registry),
         }
     }

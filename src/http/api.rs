@@ -70,8 +70,8 @@ impl Api {
         let answer = tokio::time::timeout(HEAD_WITHIN, self.ask(&route, head)).await;
         let mut refusal = match answer {
             Ok(Ok(answer)) => return answer,
-            Ok(Err(error)) => errors::of_mirror(error, routes),
-            Err(_) => errors::too_late(),
+            Ok(Err(error)) => errors::of_mirror(error, registry.as_ref(), routes),
+            Err(_) => errors::too_late(registry.as_ref()),
         };
         if let Some(registry) = &registry {
             refusal.of_registry(registry);

@@ -48,7 +48,7 @@ pub(super) fn of_route(error: RouteError, routes: &Routes) -> Answer {
             message,
             Some("paths are /v2/<name>/manifests/<reference>, .../blobs/<digest>, .../tags/list, .../referrers/<digest> and /v2/_catalog".into()),
         ),
-        RouteError::Encoding | RouteError::Ambiguous(_) | RouteError::Parameter(_) | RouteError::Name(_) => {
+        RouteError::Encoding | RouteError::Ambiguous(_) | RouteError::Contradiction { .. } | RouteError::Parameter(_) | RouteError::Name(_) => {
             bad(ErrorCode::NameInvalid)
         }
         RouteError::Tag(_) => bad(ErrorCode::TagInvalid),
@@ -65,7 +65,11 @@ pub(super) fn of_route(error: RouteError, routes: &Routes) -> Answer {
 }
 
 /// A request that the mirror could not answer.
-pub(super) fn of_mirror(error: MirrorError, routes: &Routes) -> Answer {
+pub(super) fn of_mirror(
+    error: MirrorError,
+    registry: Option<&Registry>,
+    routes: &Routes,
+) -> Answer {
     let message = error.to_string();
     match error {
         MirrorError::NotConfigured(registry) => not_configured(&registry, routes),
@@ -93,7 +97,7 @@ pub(super) fn of_mirror(error: MirrorError, routes: &Routes) -> Answer {
                 StatusCode::TOO_MANY_REQUESTS,
                 ErrorCode::TooManyRequests,
                 message,
-                Some("the upstream's quota is spent; configure `username` and `password` for it, or wait".into()),
+                registry.map(|registry| spent(registry, routes)),
             );
             retry(answer, retry_after.unwrap_or(LATER))
         }
@@ -130,14 +134,40 @@ pub(super) fn of_mirror(error: MirrorError, routes: &Routes) -> Answer {
     }
 }
 
+/// What to do about a quota that is spent.
+fn spent(registry: &Registry, routes: &Routes) -> String {
+    let (table, login) = routes
+        .login(registry)
+        .unwrap_or_else(|| (registry.to_string(), None));
+    match login {
+        None => format!(
+            "nobody is logged in there; set `username` and `password_file` under [upstreams.\"{table}\"] of the mirror's configuration, or wait"
+        ),
+        Some(key) => format!(
+            "it is the quota of the login that `{key}` under [upstreams.\"{table}\"] of the mirror's configuration sets; set one with a larger quota, or wait"
+        ),
+    }
+}
+
 /// No response head came about in the time that clients wait for one.
-pub(super) fn too_late() -> Answer {
-    let message = "the upstream did not answer in time".to_owned();
+pub(super) fn too_late(registry: Option<&Registry>) -> Answer {
+    let (message, detail) = match registry {
+        Some(registry) => (
+            format!("{registry} has not answered in time"),
+            format!(
+                "see the mirror's log, and `timeouts` under [upstreams.\"{registry}\"] in its configuration"
+            ),
+        ),
+        None => (
+            "the cache's index has not answered in time".to_owned(),
+            "see the mirror's log".to_owned(),
+        ),
+    };
     let answer = refuse(
         StatusCode::GATEWAY_TIMEOUT,
         ErrorCode::Unavailable,
         message,
-        None,
+        Some(detail),
     );
     retry(answer, SOON)
 }

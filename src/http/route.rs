@@ -97,9 +97,17 @@ pub(super) enum RouteError {
     /// Broken escapes, control characters, or an escaped slash.
     #[error("the request target is not properly encoded")]
     Encoding,
-    /// A parameter given twice, or unlike its header or the path.
+    /// A parameter given twice, or unlike its header.
     #[error("`{0}` is given more than once, with different values")]
     Ambiguous(&'static str),
+    /// `ns` and the path each name a registry, and not the same.
+    #[error("`ns` names {namespace}, and the path names {path}")]
+    Contradiction {
+        /// What `ns` or `OCI-Namespace` says.
+        namespace: Registry,
+        /// What the path says.
+        path: Registry,
+    },
     /// A malformed repository or registry name.
     #[error(transparent)]
     Name(NameError),

@@ -7,8 +7,10 @@ use crate::oci::{Reference, ReferenceError};
 
 /// Most entries of one page.
 pub(super) const MAX_PAGE: u32 = 1000;
-/// Longest `last` and `artifactType`.
+/// Longest `artifactType`, and longest `last` of a list of tags.
 const MAX_PARAMETER: usize = 256;
+/// Longest `last` of a catalog. Its own links say a registry's host (253 bytes) and port, a slash and a name (255).
+const MAX_REPOSITORY: usize = 520;
 
 /// An endpoint, and the components between `v2` and it.
 pub(super) enum Endpoint<'a> {
@@ -54,7 +56,7 @@ pub(super) fn endpoint<'a>(
     if let [before @ .., last] = components
         && last == "_catalog"
     {
-        let page = page(query)?;
+        let page = page(query, MAX_REPOSITORY)?;
         return Ok(Endpoint::Catalog { before, page });
     }
     let [name @ .., endpoint, last] = components else {
@@ -68,9 +70,9 @@ pub(super) fn endpoint<'a>(
         ("blobs", digest) => Action::Blob(digest.parse()?),
         ("referrers", digest) => Action::Referrers {
             digest: digest.parse()?,
-            artifact_type: parameter(query, "artifactType")?,
+            artifact_type: parameter(query, "artifactType", MAX_PARAMETER)?,
         },
-        ("tags", "list") => Action::Tags(page(query)?),
+        ("tags", "list") => Action::Tags(page(query, MAX_PARAMETER)?),
         _ => return Err(RouteError::Path),
     };
     Ok(Endpoint::Of { name, action })
@@ -83,10 +85,10 @@ fn parse_reference(text: &str) -> Result<Reference, RouteError> {
     })
 }
 
-fn page(query: &Query<'_>) -> Result<Page, RouteError> {
+fn page(query: &Query<'_>, longest: usize) -> Result<Page, RouteError> {
     Ok(Page {
         n: query.get("n")?.map(page_size).transpose()?,
-        last: parameter(query, "last")?,
+        last: parameter(query, "last", longest)?,
     })
 }
 
@@ -97,10 +99,14 @@ fn page_size(text: &str) -> Result<u32, RouteError> {
     Ok(text.parse().unwrap_or(MAX_PAGE).min(MAX_PAGE))
 }
 
-fn parameter(query: &Query<'_>, name: &'static str) -> Result<Option<String>, RouteError> {
+fn parameter(
+    query: &Query<'_>,
+    name: &'static str,
+    longest: usize,
+) -> Result<Option<String>, RouteError> {
     match query.get(name)? {
         None | Some("") => Ok(None),
-        Some(value) if value.len() <= MAX_PARAMETER => Ok(Some(value.to_owned())),
+        Some(value) if value.len() <= longest => Ok(Some(value.to_owned())),
         Some(_) => Err(RouteError::Parameter(name)),
     }
 }

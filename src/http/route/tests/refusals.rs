@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::mirror::MirrorError;
 
 #[test]
 fn bad_input_gets_the_specs_error() {
@@ -107,6 +108,64 @@ fn disagreeing_namespaces_are_refused() {
     assert_eq!(target(found).repository.to_string(), "quay.io/x");
     let found = ask("GET", "/v2/x/tags/list?ns=ghcr.io", &headers);
     assert_eq!(refusal(found), (400, "NAME_INVALID".into()));
+}
+
+/// It said that `ns` was given more than once.
+#[test]
+fn a_namespace_that_contradicts_the_path_is_told_so() {
+    let error = get("/v2/_/ghcr/a/b/manifests/v1?ns=docker.io").unwrap_err();
+    let told = errors::of_route(error, &routes()).error.unwrap();
+    assert!(
+        told.contains("`ns` names docker.io, and the path names ghcr.io"),
+        "{told}"
+    );
+}
+
+/// A link to the next page of the catalog was refused when a client followed it.
+#[test]
+fn the_longest_name_of_a_catalog_may_be_gone_on_after() {
+    let host = [&["x".repeat(62).as_str(); 4].join("."), ":65535"].concat();
+    let last = format!("{host}/{}", "a".repeat(255));
+    match get(&format!("/v2/_catalog?last={last}")).unwrap() {
+        Route::Catalog(catalog) => assert_eq!(catalog.page, page(None, Some(&last))),
+        route => panic!("{route:?}"),
+    }
+    let longer = get(&format!("/v2/_catalog?last={}", "x".repeat(600)));
+    assert_eq!(refusal(longer), (400, "NAME_INVALID".into()));
+}
+
+/// A spent quota said to set `username` and `password` where they were set, and not where; a late answer named nobody.
+#[test]
+fn a_spent_quota_and_a_late_answer_name_the_table_to_look_at() {
+    let config =
+        "[upstreams.'docker.io']\nusername = 'u'\npassword = 'p'\n[upstreams.'*.pkg.dev']\n";
+    let routes = Routes::new(&Config::from_toml(config).unwrap());
+    let spent = || MirrorError::TooManyRequests {
+        retry_after: None,
+        message: "spent".to_owned(),
+    };
+    for (registry, parts) in [
+        (
+            "docker.io",
+            ["the login that `username`", "[upstreams.\"docker.io\"]"],
+        ),
+        (
+            "europe-docker.pkg.dev",
+            [
+                "set `username` and `password_file`",
+                "[upstreams.\"*.pkg.dev\"]",
+            ],
+        ),
+    ] {
+        let registry: Registry = registry.parse().unwrap();
+        let told = errors::of_mirror(spent(), Some(&registry), &routes)
+            .error
+            .unwrap();
+        assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+        let late = errors::too_late(Some(&registry)).error.unwrap();
+        let table = format!("[upstreams.\"{registry}\"]");
+        assert!(late.contains(&table), "{late}");
+    }
 }
 
 proptest! {
