@@ -95,7 +95,14 @@ impl Api {
         let repository = &target.repository;
         let mirror = &self.mirror;
         let served = match &target.action {
-            Action::Manifest(reference) => mirror.manifest(repository, reference).await,
+            Action::Manifest(reference) => {
+                let wanted = if head.method == Method::GET {
+                    Wanted::Body
+                } else {
+                    Wanted::Head
+                };
+                mirror.manifest(repository, reference, wanted).await
+            }
             Action::Blob(digest) => {
                 let (range, wanted) = part_wanted(digest, head);
                 mirror.blob(repository, digest, range, wanted).await

@@ -25,7 +25,7 @@ use super::served::{Body, CacheStatus, Served};
 /// started over after a mismatch.
 const TRIES: u32 = 4;
 
-/// What a client wants of a blob.
+/// What a client wants of a blob or a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     /// HEAD: its headers.
@@ -388,6 +388,7 @@ impl Ask {
             slice: self.range.is_some().then_some(range),
             age: None,
             filters_applied: None,
+            references: None,
             body,
         }
     }

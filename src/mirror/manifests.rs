@@ -8,6 +8,7 @@ use crate::oci::{Algorithm, Digest, Manifest, Reference, Repository, Verified};
 use crate::upstream::{FetchedManifest, Upstream};
 
 use super::Mirror;
+use super::blobs::Wanted;
 use super::error::MirrorError;
 use super::memory::StoredManifest;
 use super::rights::{Granted, Kind};
@@ -18,8 +19,25 @@ use super::tags;
 type Found = (Arc<StoredManifest>, CacheStatus);
 
 impl Mirror {
-    /// A manifest by tag or digest.
+    /// A manifest by tag or digest. What it refers to is kept for the requests that follow a GET. None has to follow a
+    /// HEAD: whoever looks for updates asks for hundreds of images and pulls none, and whoever is about to pull
+    /// comes back with a GET.
     pub async fn manifest(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+        wanted: Wanted,
+    ) -> Result<Served, MirrorError> {
+        let served = self.find_manifest(repository, reference).await?;
+        if wanted == Wanted::Body
+            && let Some(references) = &served.references
+        {
+            self.inner.store.served(references);
+        }
+        Ok(served)
+    }
+
+    async fn find_manifest(
         &self,
         repository: &Repository,
         reference: &Reference,
@@ -35,7 +53,7 @@ impl Mirror {
         let served = match reference {
             Reference::Digest(digest) => {
                 let found = self.manifest_by_digest(&upstream, repository, digest).await;
-                found.map(|(manifest, status)| self.serve(&manifest, status, None))
+                found.map(|(manifest, status)| Self::serve(&manifest, status, None))
             }
             Reference::Tag(tag) => {
                 let decided = self.manifest_by_tag(&upstream, repository, tag).await;
@@ -163,14 +181,12 @@ impl Mirror {
         Err(wrong.unwrap_or(MirrorError::Internal))
     }
 
-    /// A manifest as an answer. What it refers to is kept for the requests that follow, those after a HEAD included.
+    /// A manifest as an answer.
     pub(super) fn serve(
-        &self,
         manifest: &StoredManifest,
         cache_status: CacheStatus,
         age: Option<Duration>,
     ) -> Served {
-        self.inner.store.served(&manifest.references);
         Served {
             cache_status,
             media_type: manifest.media_type.clone(),
@@ -179,6 +195,7 @@ impl Mirror {
             slice: None,
             age,
             filters_applied: None,
+            references: Some(Arc::clone(&manifest.references)),
             body: Body::Bytes(manifest.bytes.clone()),
         }
     }

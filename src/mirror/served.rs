@@ -1,11 +1,13 @@
 //! What a flow hands up to `http`: a descriptor, where it came from, and a body.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::oci::{Digest, MediaType};
+use crate::store::References;
 
 use super::body::BlobBody;
 
@@ -28,6 +30,8 @@ pub struct Served {
     pub age: Option<Duration>,
     /// `OCI-Filters-Applied`, as upstream gave it.
     pub filters_applied: Option<String>,
+    /// What a client that is given this manifest asks for next.
+    pub references: Option<Arc<References>>,
     /// The bytes.
     pub body: Body,
 }

@@ -61,7 +61,7 @@ impl Mirror {
             let (manifest, status) = self
                 .manifest_by_digest(upstream, repository, digest)
                 .await?;
-            return Ok((TagOutcome::Fresh, self.serve(&manifest, status, None)));
+            return Ok((TagOutcome::Fresh, Self::serve(&manifest, status, None)));
         }
         let stale = match decision {
             Decision::ConfirmOnly => None,
@@ -75,7 +75,7 @@ impl Mirror {
             }
             Some(stale) if decision == Decision::ServeAndRefresh => {
                 self.refresh(upstream, repository, tag);
-                Ok(self.serve_stale(
+                Ok(Self::serve_stale(
                     &stale,
                     upstream,
                     StaleReason::Revalidating,
@@ -125,7 +125,7 @@ impl Mirror {
         let troubles = &self.inner.troubles;
         if troubles.lasts(upstream.registry(), Instant::now()) {
             self.refresh(upstream, repository, tag);
-            return Ok(self.serve_stale(
+            return Ok(Self::serve_stale(
                 &stale,
                 upstream,
                 StaleReason::Unavailable,
@@ -135,7 +135,7 @@ impl Mirror {
         match tokio::time::timeout(CONFIRM_WAIT, confirmed).await {
             Err(_) => {
                 troubles.note(upstream.registry());
-                Ok(self.serve_stale(
+                Ok(Self::serve_stale(
                     &stale,
                     upstream,
                     StaleReason::Unavailable,
@@ -146,7 +146,7 @@ impl Mirror {
                     .await
             }
             Ok((Err(error), _)) => match error.allows_stale() {
-                Some(reason) => Ok(self.serve_stale(&stale, upstream, reason)),
+                Some(reason) => Ok(Self::serve_stale(&stale, upstream, reason)),
                 None => Err(error),
             },
         }
@@ -174,18 +174,17 @@ impl Mirror {
         } else {
             (TagOutcome::Renewed, CacheStatus::Revalidated)
         };
-        Ok((outcome, self.serve(&manifest, status, None)))
+        Ok((outcome, Self::serve(&manifest, status, None)))
     }
 
     fn serve_stale(
-        &self,
         stale: &Stale,
         upstream: &Upstream,
         reason: StaleReason,
     ) -> (TagOutcome, Served) {
         metrics::stale_served(upstream.label(), reason);
         let age = freshness::stale_age(SystemTime::now(), stale.confirmed_at);
-        let served = self.serve(&stale.manifest, CacheStatus::Stale(reason), Some(age));
+        let served = Self::serve(&stale.manifest, CacheStatus::Stale(reason), Some(age));
         (TagOutcome::Stale, served)
     }
 }

@@ -54,7 +54,7 @@ impl Bench {
     async fn manifest(&self, reference: &str) -> Result<Served, MirrorError> {
         let reference = reference.parse().unwrap();
         let asked = app();
-        let answer = self.mirror.manifest(&asked, &reference);
+        let answer = self.mirror.manifest(&asked, &reference, Wanted::Body);
         let answer = tokio::time::timeout(PATIENCE, answer).await;
         answer.expect("an answer does not wait for the disk")
     }

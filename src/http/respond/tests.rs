@@ -31,6 +31,7 @@ fn served(body: Body) -> Served {
         slice: None,
         age: None,
         filters_applied: None,
+        references: None,
         body,
     }
 }

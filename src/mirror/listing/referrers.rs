@@ -82,6 +82,7 @@ fn served(list: &Referrers, cache_status: CacheStatus, age: Option<Duration>) ->
         slice: None,
         age,
         filters_applied: list.filters_applied.clone(),
+        references: None,
         body: Body::Bytes(Bytes::clone(&list.bytes)),
     }
 }
