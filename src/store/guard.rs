@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::error::StoreError;
-use super::index::{BlobRow, Place};
+use super::index::{BlobRow, Blobs, IndexError, Place};
 use super::inner::Inner;
 use super::ledger::{Ledger, charged};
 use super::recent::Image;
@@ -63,11 +63,7 @@ struct Guard {
 
 impl Guarded {
     /// Guards `images`, the last ones first, as far as `budget` allows.
-    fn decide(
-        images: &[Image],
-        budget: u64,
-        row: impl Fn(&Digest) -> Result<Option<BlobRow>, StoreError>,
-    ) -> Result<Self, StoreError> {
+    fn decide(images: &[Image], budget: u64, blobs: &Blobs) -> Result<Self, IndexError> {
         let mut guarded = Self::default();
         let mut older = images.iter().rev();
         for image in older.by_ref() {
@@ -77,7 +73,7 @@ impl Guarded {
             let (mut bytes, mut added) = (guarded.bytes, Vec::new());
             for digest in image.references.all() {
                 if !guarded.spares(digest) {
-                    let row = row(digest)?;
+                    let row = blobs.get(digest)?;
                     bytes += row.as_ref().map_or(0, |row| charged(row.size));
                     let turn = image.turn;
                     added.push((*digest, Guard { turn, row }));
@@ -129,8 +125,9 @@ impl Inner {
         self.blocking(|inner| {
             let images = inner.recent.of_the_hour(inner.stamps.elapsed());
             let budget = budget(&inner.ledger);
-            let guarded =
-                Guarded::decide(&images, budget, |digest| Ok(inner.index.blob(digest)?))?;
+            let guarded = inner
+                .index
+                .blobs(|blobs| Guarded::decide(&images, budget, blobs))?;
             for turn in &guarded.lapsed {
                 inner.recent.forget(*turn);
             }

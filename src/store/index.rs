@@ -28,7 +28,7 @@ pub use lists::ListRecord;
 pub(crate) use lists::list_key;
 pub(crate) use open::broken_indexes;
 pub use read::Visibility;
-pub(crate) use read::{Place, Shard};
+pub(crate) use read::{Blobs, Place, Shard};
 pub use tables::TagRecord;
 pub(crate) use tables::{BlobRow, Totals};
 

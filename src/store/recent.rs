@@ -4,7 +4,7 @@
 //! Owns one bounded map under one lock, which each manifest that is served takes for a moment. It
 //! says what was served and when; what follows from that for eviction is decided in `guard.rs`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use super::references::References;
@@ -18,9 +18,14 @@ mod tests;
 /// How long, in milliseconds, what a manifest refers to counts as about to be asked for.
 const HOUR: u64 = 3_600_000;
 
-/// How many digests all manifests together may hold here, so that this stays below some 10 MiB;
-/// beyond it those that were served longest ago are forgotten. A manifest refers to 10,000 at most.
+/// How many digests all manifests together may hold here, so that this stays below some 10 MiB. A
+/// manifest refers to 10,000 at most.
 const DIGESTS: usize = 50_000;
+
+/// What one manifest may hold of that at anyone else's cost. Where there are too many digests, those
+/// that hold more are forgotten first, the heaviest of all before the others: a handful of them,
+/// made for it, would push out all images. An image that is pulled holds some ten to a hundred.
+const SHARE: usize = DIGESTS / 50;
 
 /// The first turn since the start; manifests that were served before it have lower ones.
 const FIRST_TURN: u64 = 1 << 32;
@@ -65,6 +70,8 @@ struct State {
     /// By turn.
     entries: BTreeMap<u64, Entry>,
     turns: HashMap<Digest, u64>,
+    /// Those that hold more than their share: weight and turn.
+    heavy: BTreeSet<(usize, u64)>,
     served: u64,
     restored: u64,
     weight: usize,
@@ -79,9 +86,7 @@ impl Recent {
         let turn = FIRST_TURN + state.served;
         state.served += 1;
         state.insert(references, turn, now, used);
-        while state.weight > DIGESTS && state.entries.len() > 1 {
-            state.remove_first();
-        }
+        state.shed();
     }
 
     /// A manifest that was served before the start, and not later than those that were restored
@@ -95,11 +100,9 @@ impl Recent {
         let turn = FIRST_TURN - state.restored;
         // Its uses are recorded.
         state.insert(references, turn, at, Some(at));
-        if state.weight > DIGESTS {
-            state.remove(turn);
-            return false;
-        }
-        true
+        state.shed();
+        // What is forgotten for this one to stay was heavier; what is light and forgotten was the first.
+        state.entries.contains_key(&turn) || state.weight < DIGESTS - SHARE
     }
 
     /// The image with this turn is not kept together any more. One that was served since has
@@ -144,6 +147,9 @@ impl State {
             at,
         };
         self.weight += image.weight();
+        if image.weight() > SHARE {
+            self.heavy.insert((image.weight(), turn));
+        }
         self.turns.insert(manifest, turn);
         self.entries.insert(turn, Entry { image, used });
     }
@@ -152,7 +158,18 @@ impl State {
         let entry = self.entries.remove(&turn)?;
         self.turns.remove(entry.image.references.manifest());
         self.weight -= entry.image.weight();
+        self.heavy.remove(&(entry.image.weight(), turn));
         Some(entry)
+    }
+
+    /// Forgets what is too much.
+    fn shed(&mut self) {
+        while self.weight > DIGESTS && self.entries.len() > 1 {
+            match self.heavy.last() {
+                Some(&(_, turn)) => drop(self.remove(turn)),
+                None => self.remove_first(),
+            }
+        }
     }
 
     fn remove_first(&mut self) {

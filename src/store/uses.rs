@@ -48,19 +48,25 @@ impl Inner {
 
     /// Only what was not used for an hour, as with all uses. Blocks.
     fn note_uses_of(&self, images: &[Image]) -> Result<(), StoreError> {
-        for image in images {
-            let mut stamp = None;
-            for digest in image.references.all() {
-                let Some(row) = self.index.blob(digest)? else {
-                    continue;
-                };
-                let last = self.stamps.elapsed_at(row.last_use);
-                if image.at.saturating_sub(last) >= GRANULE {
-                    let stamp = *stamp.get_or_insert_with(|| self.stamps.next());
-                    self.touches.note(digest, stamp);
+        if images.is_empty() {
+            return Ok(());
+        }
+        self.index.blobs(|blobs| {
+            for image in images {
+                let mut stamp = None;
+                for digest in image.references.all() {
+                    let Some(row) = blobs.get(digest)? else {
+                        continue;
+                    };
+                    let last = self.stamps.elapsed_at(row.last_use);
+                    if image.at.saturating_sub(last) >= GRANULE {
+                        let stamp = *stamp.get_or_insert_with(|| self.stamps.next());
+                        self.touches.note(digest, stamp);
+                    }
                 }
             }
-        }
+            Ok(())
+        })?;
         Ok(())
     }
 

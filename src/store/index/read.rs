@@ -3,7 +3,7 @@
 
 use std::ops::Bound;
 
-use redb::ReadableTable as _;
+use redb::{ReadOnlyTable, ReadableTable as _};
 
 use super::tables::{
     BLOBS, BlobRow, LINKS, LRU, TAGS, TagRecord, digest_key, link_key, read_lru_key, shard_start,
@@ -32,15 +32,26 @@ pub enum Visibility {
     Repository,
 }
 
+/// All blobs' rows, as they are at one moment.
+pub(crate) struct Blobs(ReadOnlyTable<&'static [u8], &'static [u8]>);
+
+impl Blobs {
+    pub(crate) fn get(&self, digest: &Digest) -> Result<Option<BlobRow>> {
+        let row = self.0.get(digest_key(digest).as_slice())?;
+        row.map(|row| BlobRow::decode(row.value())).transpose()
+    }
+}
+
 type Result<T> = std::result::Result<T, IndexError>;
 
 impl Index {
     pub(crate) fn blob(&self, digest: &Digest) -> Result<Option<BlobRow>> {
-        self.read(|txn| {
-            let table = txn.open_table(BLOBS)?;
-            let row = table.get(digest_key(digest).as_slice())?;
-            row.map(|row| BlobRow::decode(row.value())).transpose()
-        })
+        self.blobs(|blobs| blobs.get(digest))
+    }
+
+    /// Looks at many blobs' rows in one transaction.
+    pub(crate) fn blobs<T>(&self, look: impl FnOnce(&Blobs) -> Result<T>) -> Result<T> {
+        self.read(|txn| look(&Blobs(txn.open_table(BLOBS)?)))
     }
 
     pub(crate) fn link(

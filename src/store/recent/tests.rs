@@ -82,18 +82,39 @@ fn what_is_served_again_while_it_is_being_forgotten_stays() {
     assert!(recent.of_the_hour(NOON).is_empty());
 }
 
+/// Five manifests of 10,000 descriptors each, which anybody can push, emptied the guard for everybody.
+#[test]
+fn manifests_of_very_many_digests_push_out_each_other_and_no_images() {
+    let recent = Recent::default();
+    for number in 0..100 {
+        recent.note(&references(number, 100), NOON);
+    }
+    for number in 100..120 {
+        recent.note(&references(number, 9_000 + number), NOON);
+    }
+    let now = manifests(&recent.of_the_hour(NOON));
+    let images: Vec<_> = (0..100).map(digest).collect();
+    assert_eq!(now[..100], images);
+    assert!((102..120).contains(&now.len()), "{}", now.len());
+    assert!(lock(&recent.0).weight <= DIGESTS);
+    // Nor do they end what a start restores.
+    assert!(recent.restore(&references(200, 10_000), NOON));
+    assert!(recent.restore(&references(201, 100), NOON));
+    assert_eq!(manifests(&recent.of_the_hour(NOON))[0], digest(201));
+}
+
 #[test]
 fn what_was_served_longest_ago_is_forgotten_when_there_is_too_much() {
     let recent = Recent::default();
-    for number in 0..100 {
-        recent.note(&references(number, 5_000), NOON);
+    for number in 0..1_000 {
+        recent.note(&references(number, 500), NOON);
     }
     let now = recent.of_the_hour(NOON);
-    assert_eq!(manifests(&now[now.len() - 2..]), [digest(98), digest(99)]);
+    assert_eq!(manifests(&now[now.len() - 2..]), [digest(998), digest(999)]);
     assert!(lock(&recent.0).weight <= DIGESTS);
-    assert!(now.len() >= DIGESTS / 5_000 - 1, "{}", now.len());
+    assert!(now.len() >= DIGESTS / 500 - 1, "{}", now.len());
     // What was served before the start takes the place of nothing.
-    assert!(!recent.restore(&references(200, 5_000), NOON));
+    assert!(!recent.restore(&references(2_000, 500), NOON));
     assert_eq!(recent.of_the_hour(NOON).len(), now.len());
     // Small ones are bounded too.
     for number in 0..100_000 {
