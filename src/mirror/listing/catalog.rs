@@ -62,7 +62,10 @@ impl Mirror {
         let default = self.inner.routes.default_registry();
         let mut names = self.those(default, after, count, is_bare).await?;
         let registries = self.inner.store.registries(REGISTRIES).await?;
-        let mut prefixes: Vec<_> = registries.iter().map(|r| (format!("{r}/"), r)).collect();
+        // What was taken out of the configuration can't be pulled from here.
+        let configured = |registry: &&Registry| self.inner.upstreams.get(registry).is_some();
+        let registries = registries.iter().filter(configured);
+        let mut prefixes: Vec<_> = registries.map(|r| (format!("{r}/"), r)).collect();
         // No prefix is another's beginning, so that what follows one sorts before what follows the next.
         prefixes.sort_unstable();
         let mut full = Vec::new();

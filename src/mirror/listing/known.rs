@@ -24,6 +24,8 @@ use super::tags::TagList;
 
 /// Lists that are being written down, at most, in KiB.
 const WRITING_KIB: usize = 16 << 10;
+/// For how long at least a list that was too long is taken to be. To find out takes a hundred questions.
+const TOO_LONG: Duration = Duration::from_hours(1);
 /// For how long a list that has not changed is not written down again.
 const WRITTEN: Duration = Duration::from_mins(1);
 
@@ -110,10 +112,10 @@ impl List {
             Self::TooLong => false,
             Self::Referrers(list) => list.is_empty,
         };
-        let fresh_for = if is_empty {
-            policy.fresh_for.min(policy.negative_for)
-        } else {
-            policy.fresh_for
+        let fresh_for = match self {
+            Self::TooLong => policy.fresh_for.max(TOO_LONG),
+            _ if is_empty => policy.fresh_for.min(policy.negative_for),
+            _ => policy.fresh_for,
         };
         TagPolicy {
             fresh_for,
