@@ -30,7 +30,7 @@ use clap::ValueEnum;
 
 pub use address::Mirror;
 pub use authority::Authority;
-pub use edit::{Edit, Refusal};
+pub use edit::{Edit, Known, Refusal};
 pub use scope::{Scope, parse_scope};
 
 use crate::config::{Config, Routes};

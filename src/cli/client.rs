@@ -256,10 +256,16 @@ fn told(outcomes: &[(PathBuf, Outcome)], plan: &Plan, request: &Request) -> Stri
                 backup.display()
             ),
             Outcome::NothingOfOurs => format!("nothing to take out for {}", request.mirror.url()),
+            Outcome::PerhapsTheirs => "left as it is: it says so, but no --write is on record that put it there; if it is \
+                                       not yours, take it out yourself"
+                .into(),
         };
         writeln!(text, "{}: {said}", path.display()).expect("writing to a string");
     }
-    let idle = |outcome: &Outcome| matches!(outcome, Outcome::Unchanged | Outcome::NothingOfOurs);
+    let idle = |outcome: &Outcome| {
+        use Outcome::{NothingOfOurs, PerhapsTheirs, Unchanged};
+        matches!(outcome, Unchanged | NothingOfOurs | PerhapsTheirs)
+    };
     if !outcomes.iter().all(|(_, outcome)| idle(outcome)) {
         text.push('\n');
         add_reload(&mut text, plan);

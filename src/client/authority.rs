@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use super::File;
-use super::edit::{Edit, Refusal, is_blank};
+use super::edit::{Edit, Known, Refusal, is_blank};
 
 /// A certificate authority as a client is told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +58,9 @@ impl Authority {
     }
 }
 
+/// What is noted of a copy that we made.
+const CERTIFICATE: &str = "the certificate";
+
 /// A file that is as it was given, or not ours.
 #[derive(Debug)]
 struct Copy(String);
@@ -81,13 +84,22 @@ impl Edit for Copy {
         Err(refusal.add(&self.0))
     }
 
-    fn remove(&self, current: &str, _: Option<&str>) -> Result<String, Refusal> {
+    fn remove(&self, current: &str, known: Known<'_>) -> Result<String, Refusal> {
         // What somebody else has put beside it keeps all of it: the same certificate may be theirs.
-        let is_ours = current.trim() == self.0.trim();
+        let is_ours = known.added.iter().any(|entry| self.has(current, entry));
         Ok(if is_ours {
             String::new()
         } else {
             current.into()
         })
+    }
+
+    fn adds(&self, existing: &str) -> Vec<String> {
+        let entry = is_blank(existing).then(|| CERTIFICATE.into());
+        entry.into_iter().collect()
+    }
+
+    fn has(&self, current: &str, entry: &str) -> bool {
+        entry == CERTIFICATE && current.trim() == self.0.trim()
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use toml::{Table, Value};
 
 use super::block;
-use super::edit::{Edit, Refusal, parse_toml};
+use super::edit::{Edit, Known, Refusal, parse_toml};
 use super::{File, Plan, Request};
 
 const PATH: &str = "/etc/buildkit/buildkitd.toml";
@@ -98,7 +98,7 @@ impl Edit for Buildkitd {
         Ok(merged)
     }
 
-    fn remove(&self, current: &str, _: Option<&str>) -> Result<String, Refusal> {
+    fn remove(&self, current: &str, _: Known<'_>) -> Result<String, Refusal> {
         block::split(current).map(|split| split.rest())
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use toml::{Table, Value};
 
 use super::block;
-use super::edit::{Edit, Refusal, is_blank, parse_toml};
+use super::edit::{Edit, Known, Refusal, is_blank, parse_toml};
 use super::hosts::Hosts;
 use super::{File, Plan, Request, Scope};
 
@@ -260,7 +260,7 @@ impl Edit for ConfigPath {
         })
     }
 
-    fn remove(&self, current: &str, _: Option<&str>) -> Result<String, Refusal> {
+    fn remove(&self, current: &str, _: Known<'_>) -> Result<String, Refusal> {
         let rest = block::split(current)?.rest();
         let keep = |keep_version: bool| -> String {
             let lines = rest.split_inclusive('\n');

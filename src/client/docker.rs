@@ -1,6 +1,6 @@
 //! dockerd: `registry-mirrors` of `daemon.json`, or the flag of the same name. Docker Hub only.
 
-use super::edit::{Edit, Refusal, is_blank};
+use super::edit::{Edit, Known, Refusal, is_blank};
 use super::json::{self, JsonError};
 use super::{File, Plan, Request, containerd};
 
@@ -165,7 +165,9 @@ impl Daemon {
         Ok(text)
     }
 
-    fn removed(&self, current: &str, original: Option<&str>) -> Result<String, JsonError> {
+    /// Takes out what was noted as ours; the same entry may as well be the user's own.
+    fn removed(&self, current: &str, known: Known<'_>) -> Result<String, JsonError> {
+        let original = known.original;
         let mut text = current.to_owned();
         for (name, value) in self.wanted() {
             let before = original
@@ -173,12 +175,9 @@ impl Daemon {
                 .map(|original| json::list(original, name))
                 .transpose()?
                 .flatten();
-            let is_ours = |item: &String| same(item, value);
-            if before.iter().flatten().any(is_ours) {
-                continue;
-            }
             let list = json::list(&text, name)?.unwrap_or_default();
-            let Some(index) = list.iter().position(is_ours) else {
+            let index = list.iter().position(|item| same(item, value));
+            let Some(index) = index.filter(|_| known.added.contains(&entry(name, value))) else {
                 continue;
             };
             text = json::remove_item(&text, name, index)?;
@@ -186,11 +185,16 @@ impl Daemon {
                 text = json::remove_member(&text, name)?;
             }
         }
-        if json::is_empty(&text)? && original.is_none_or(is_blank) {
+        if text != current && json::is_empty(&text)? && original.is_none_or(is_blank) {
             return Ok(String::new());
         }
         Ok(text)
     }
+}
+
+/// How an item of a list is noted.
+fn entry(name: &str, value: &str) -> String {
+    format!("{name}: {value}")
 }
 
 /// dockerd adds the slash itself.
@@ -213,12 +217,25 @@ impl Edit for Daemon {
         self.merged(existing).map_err(|error| self.refuse(error))
     }
 
-    fn remove(&self, current: &str, original: Option<&str>) -> Result<String, Refusal> {
+    fn remove(&self, current: &str, known: Known<'_>) -> Result<String, Refusal> {
         if is_blank(current) {
             return Ok(current.into());
         }
-        self.removed(current, original)
+        self.removed(current, known)
             .map_err(|error| self.refuse(error.into()))
+    }
+
+    fn adds(&self, existing: &str) -> Vec<String> {
+        let entries = self.wanted().map(|(name, value)| entry(name, value));
+        entries.filter(|entry| !self.has(existing, entry)).collect()
+    }
+
+    fn has(&self, current: &str, entry: &str) -> bool {
+        let Some((name, value)) = entry.split_once(": ") else {
+            return false;
+        };
+        let list = json::list(current, name).ok().flatten();
+        list.is_some_and(|list| list.iter().any(|item| same(item, value)))
     }
 }
 

@@ -10,9 +10,27 @@ pub trait Edit: fmt::Debug {
     /// What is there already with ours in it. The same text where ours is in it already.
     fn merge(&self, existing: &str) -> Result<String, Refusal>;
 
-    /// What is there without ours; blank where nothing remains. `original` is the file as it was before ours came, where
-    /// that is known: what stood there is not ours to take.
-    fn remove(&self, current: &str, original: Option<&str>) -> Result<String, Refusal>;
+    /// What is there without ours; blank where nothing remains.
+    fn remove(&self, current: &str, known: Known<'_>) -> Result<String, Refusal>;
+
+    /// The entries, each in one line, that `merge` puts into `existing` and that nothing in the text marks as ours.
+    fn adds(&self, _existing: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Whether such an entry is in `current`.
+    fn has(&self, _current: &str, _entry: &str) -> bool {
+        false
+    }
+}
+
+/// What was kept of an earlier write.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    /// The file as it was before ours came; `None` where there was none.
+    pub original: Option<&'a str>,
+    /// The entries without a mark that were put in; none other is ours to take.
+    pub added: &'a [String],
 }
 
 /// Why a file is left as it is, and what to do about it.

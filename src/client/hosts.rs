@@ -4,7 +4,7 @@ use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::block::{self, line_starts};
-use super::edit::{Edit, Refusal, parse_toml};
+use super::edit::{Edit, Known, Refusal, parse_toml};
 
 /// Our host in a `hosts.toml`.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Edit for Hosts {
             })
     }
 
-    fn remove(&self, current: &str, _: Option<&str>) -> Result<String, Refusal> {
+    fn remove(&self, current: &str, _: Known<'_>) -> Result<String, Refusal> {
         block::split(current).map(|split| split.rest())
     }
 }

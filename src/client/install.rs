@@ -1,17 +1,22 @@
 //! Puts a plan's files in place and takes them away again.
 //!
 //! All files are read and all new texts made before the first one is written, so that a refusal changes nothing. A file
-//! that was there is kept beside the new one, once; each is replaced in one step, with its owner and mode. Where one
-//! can't be, those before it are put back.
+//! that was there and has nothing of ours in it is kept beside the new one, and no backup is written over; what a format
+//! without comments can't mark as ours is noted beside it. Each file is replaced in one step, with its owner and mode.
+//! Where one can't be, those before it are put back.
 
 mod disk;
+mod journal;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
 use disk::Found;
+use journal::Journal;
 
 use super::block;
-use super::edit::is_blank;
+use super::edit::{Known, is_blank};
 use super::{Existing, File, Kind, containerd, docker};
 
 pub use disk::InstallError;
@@ -33,6 +38,8 @@ pub enum Outcome {
     TakenOut(Option<PathBuf>),
     /// There was nothing of ours in it.
     NothingOfOurs,
+    /// It says what ours would, and nothing tells that a write put it there.
+    PerhapsTheirs,
 }
 
 /// Whether plans are made for the whole machine, or for a directory that will be the root of one.
@@ -45,7 +52,15 @@ struct Change<'a> {
     found: Found,
     text: Option<String>,
     outcome: Outcome,
+    /// The entries to note as ours from now on.
+    added: Vec<String>,
 }
+
+/// Noted where there was no file.
+const WHOLE_FILE: &str = "the file";
+/// What a note begins with, for whoever finds it.
+const NOTE: &str =
+    "# what `forebay client --write` put into the file beside this; --undo takes it out\n";
 
 impl Root {
     /// `/`, or the directory that stands for it.
@@ -88,7 +103,7 @@ impl Root {
         };
         let directory = existing.hosts_directory.as_deref().unwrap_or(usual);
         let mut names = Vec::new();
-        for name in disk::directories(&self.place(directory.as_ref()))? {
+        for name in disk::entries(&self.place(directory.as_ref()))? {
             let file = Path::new(directory).join(&name).join("hosts.toml");
             let text = self.find(&file)?.text()?.unwrap_or_default();
             if block::split(&text).is_ok_and(|split| split.body.is_some()) {
@@ -101,13 +116,36 @@ impl Root {
     /// Puts ours into each file.
     pub fn write(&self, files: &[File]) -> Result<Vec<(PathBuf, Outcome)>, InstallError> {
         let changes: Result<Vec<_>, _> = files.iter().map(|file| self.merged(file)).collect();
-        apply(changes?)
+        let changes = changes?;
+        for (index, change) in changes.iter().enumerate() {
+            let same = |other: &&Change<'_>| other.found.path == change.found.path;
+            if let Some(other) = changes[..index].iter().find(same) {
+                return Err(InstallError::new(
+                    self.place(&change.file.path),
+                    format!(
+                        "is the same file as {}, through a symbolic link, and can't say both; remove the link first",
+                        self.place(&other.file.path).display()
+                    ),
+                ));
+            }
+        }
+        apply(changes)
     }
 
     /// Takes ours out of each file.
     pub fn undo(&self, files: &[File]) -> Result<Vec<(PathBuf, Outcome)>, InstallError> {
-        let changes: Result<Vec<_>, _> = files.iter().map(|file| self.removed(file)).collect();
-        apply(changes?)
+        let mut changes: Vec<Change<'_>> = Vec::new();
+        for file in files {
+            let change = self.removed(file)?;
+            // Through a link it is found twice.
+            if changes
+                .iter()
+                .all(|other| other.found.path != change.found.path)
+            {
+                changes.push(change);
+            }
+        }
+        apply(changes)
     }
 
     fn find(&self, path: &Path) -> Result<Found, InstallError> {
@@ -117,52 +155,62 @@ impl Root {
     fn merged<'a>(&self, file: &'a File) -> Result<Change<'a>, InstallError> {
         let found = self.find(&file.path)?;
         let refused = |refusal| InstallError::new(found.path.clone(), refusal);
-        let current = found.text()?;
-        let (text, outcome) = match &current {
-            None => (file.edit.fresh(), Outcome::Created),
-            Some(current) => {
-                let text = file.edit.merge(current).map_err(refused)?;
-                let unchanged = text == *current;
-                // What has ours in it already is not what was there before.
-                let untouched = file.edit.remove(current, None).map_err(refused)? == *current;
-                let backup = (untouched && !found.has_backup()).then(|| found.backup());
-                let outcome = if unchanged {
-                    Outcome::Unchanged
-                } else {
-                    Outcome::Changed(backup)
-                };
-                (text, outcome)
+        let edit = &file.edit;
+        let Some(current) = found.text()? else {
+            let mut added = edit.adds("");
+            if !added.is_empty() {
+                added.insert(0, WHOLE_FILE.into());
             }
+            return Ok(Change {
+                file,
+                text: Some(edit.fresh()),
+                found,
+                outcome: Outcome::Created,
+                added,
+            });
+        };
+        let text = edit.merge(&current).map_err(refused)?;
+        let mut added = found.added()?;
+        added.retain(|entry| edit.has(&current, entry) || entry == WHOLE_FILE);
+        let known = Known {
+            original: None,
+            added: &added,
+        };
+        // What has ours in it already is not what was there before.
+        let has_ours = edit.remove(&current, known).map_err(refused)? != current
+            || added.iter().any(|entry| edit.has(&current, entry));
+        if !has_ours {
+            added.clear();
+        }
+        let outcome = if text == current {
+            Outcome::Unchanged
+        } else {
+            added.extend(edit.adds(&current));
+            Outcome::Changed((!has_ours).then(|| found.next_backup()))
         };
         Ok(Change {
             file,
             found,
             text: Some(text),
             outcome,
+            added,
         })
     }
 
     fn removed<'a>(&self, file: &'a File) -> Result<Change<'a>, InstallError> {
         let found = self.find(&file.path)?;
-        let refused = |refusal| InstallError::new(found.path.clone(), refusal);
-        let (text, outcome) = match (found.text()?, found.original()?) {
-            (None, _) => (None, Outcome::NothingOfOurs),
-            (Some(current), original) => {
-                let edit = &file.edit;
-                let rest = edit
-                    .remove(&current, original.as_deref())
-                    .map_err(refused)?;
-                let as_written =
-                    |original: &String| edit.merge(original).ok().as_ref() == Some(&current);
-                match original {
-                    _ if rest == current => (Some(rest), Outcome::NothingOfOurs),
-                    Some(original) if rest == original || as_written(&original) => {
-                        (Some(original), Outcome::Restored)
-                    }
-                    None if is_blank(&rest) => (None, Outcome::Deleted),
-                    Some(_) => (Some(rest), Outcome::TakenOut(Some(found.backup()))),
-                    None => (Some(rest), Outcome::TakenOut(None)),
+        let mut added = found.added()?;
+        let edit = &file.edit;
+        let (text, outcome) = match found.text()? {
+            None => (None, Outcome::NothingOfOurs),
+            Some(current) => {
+                let taken = taken_out(file, &found, current, &added)?;
+                let text = taken.0.as_deref().unwrap_or_default();
+                added.retain(|entry| edit.has(text, entry));
+                if !added.is_empty() && found.added()?.iter().any(|entry| entry == WHOLE_FILE) {
+                    added.insert(0, WHOLE_FILE.into());
                 }
+                taken
             }
         };
         Ok(Change {
@@ -170,17 +218,60 @@ impl Root {
             found,
             text,
             outcome,
+            added,
         })
     }
 }
 
+/// A file's text without ours, and what that makes of it.
+fn taken_out(
+    file: &File,
+    found: &Found,
+    current: String,
+    added: &[String],
+) -> Result<(Option<String>, Outcome), InstallError> {
+    let refused = |refusal| InstallError::new(found.path.clone(), refusal);
+    let edit = &file.edit;
+    let is_new = added.iter().any(|entry| entry == WHOLE_FILE);
+    // A backup of an earlier file of this name is no backup of this one.
+    let original = found.original()?.filter(|_| !is_new);
+    let known = Known {
+        original: original.as_deref(),
+        added,
+    };
+    let rest = edit.remove(&current, known).map_err(refused)?;
+    if rest == current {
+        let wanted = edit.adds("");
+        let is_there = wanted.iter().any(|entry| edit.has(&current, entry));
+        let outcome = if is_there {
+            Outcome::PerhapsTheirs
+        } else {
+            Outcome::NothingOfOurs
+        };
+        return Ok((Some(current), outcome));
+    }
+    let as_written = |original: &String| edit.merge(original).ok().as_ref() == Some(&current);
+    Ok(match original {
+        Some(original) if rest == original || as_written(&original) => {
+            (Some(original), Outcome::Restored)
+        }
+        _ if is_blank(&rest) => (None, Outcome::Deleted),
+        Some(_) => (Some(rest), Outcome::TakenOut(found.backup())),
+        None => (Some(rest), Outcome::TakenOut(None)),
+    })
+}
+
 fn apply(changes: Vec<Change<'_>>) -> Result<Vec<(PathBuf, Outcome)>, InstallError> {
-    for (index, change) in changes.iter().enumerate() {
-        if let Err(error) = change.apply() {
-            for begun in changes[..=index].iter().rev() {
-                begun.found.put_back();
-            }
+    let mut journal = Journal::default();
+    for change in &changes {
+        if let Err(error) = change.apply(&mut journal) {
+            journal.put_back();
             return Err(error);
+        }
+    }
+    for change in &changes {
+        if change.outcome == Outcome::Deleted && change.file.own_directory {
+            change.found.delete_directory();
         }
     }
     let outcome = |change: Change<'_>| (change.found.path, change.outcome);
@@ -188,25 +279,25 @@ fn apply(changes: Vec<Change<'_>>) -> Result<Vec<(PathBuf, Outcome)>, InstallErr
 }
 
 impl Change<'_> {
-    fn apply(&self) -> Result<(), InstallError> {
-        let Self { found, outcome, .. } = self;
-        match (outcome, &self.text) {
-            (Outcome::Unchanged | Outcome::NothingOfOurs, _) => {}
-            (_, Some(text)) => {
-                if matches!(outcome, Outcome::Changed(Some(_))) {
-                    found.keep()?;
-                }
-                found.replace(text)?;
-                if *outcome == Outcome::Restored {
-                    found.forget_backup()?;
-                }
+    fn apply(&self, journal: &mut Journal) -> Result<(), InstallError> {
+        let found = &self.found;
+        let before = found.bytes.as_ref();
+        match &self.outcome {
+            Outcome::Unchanged | Outcome::NothingOfOurs | Outcome::PerhapsTheirs => return Ok(()),
+            Outcome::Changed(Some(backup)) => {
+                journal.set(found, backup.clone(), None, before.map(Vec::as_slice))?;
             }
-            (_, None) => {
-                found.delete()?;
-                if self.file.own_directory {
-                    found.delete_directory();
-                }
-            }
+            _ => {}
+        }
+        let text = self.text.as_ref().map(String::as_bytes);
+        journal.set(found, found.path.clone(), before, text)?;
+        if let (Outcome::Restored, Some(backup)) = (&self.outcome, &found.backup) {
+            journal.set(found, backup.path.clone(), Some(&backup.bytes), None)?;
+        }
+        let note = (!self.added.is_empty()).then(|| format!("{NOTE}{}\n", self.added.join("\n")));
+        let note = note.as_ref().map(String::as_bytes);
+        if found.added.as_deref() != note {
+            journal.set(found, found.note(), found.added.as_ref(), note)?;
         }
         Ok(())
     }

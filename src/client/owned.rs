@@ -1,7 +1,7 @@
 //! A file that is ours alone: a drop-in, or one that we only write where there is none.
 
 use super::block;
-use super::edit::{Edit, Refusal, is_blank};
+use super::edit::{Edit, Known, Refusal, is_blank};
 
 /// A file that holds our block and what a user put around it.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Edit for Owned {
         Ok(split.with(&self.fresh()))
     }
 
-    fn remove(&self, current: &str, _: Option<&str>) -> Result<String, Refusal> {
+    fn remove(&self, current: &str, _: Known<'_>) -> Result<String, Refusal> {
         block::split(current).map(|split| split.rest())
     }
 }

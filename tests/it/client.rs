@@ -2,6 +2,7 @@
 
 mod files;
 mod shown;
+mod theirs;
 mod trust;
 
 use std::fs;

@@ -1,14 +1,16 @@
-//! One file on the disk: found, kept, replaced in one step, deleted.
+//! One file on the disk, with what we keep beside it.
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// What is put after the name of a file to keep it as it was.
 const BACKUP: &str = ".forebay-backup";
+/// What is put after the name of a file that has no comments, to note what we put into it.
+const ADDED: &str = ".forebay-added";
 /// Of a file that was not there; clients may run as anyone.
 const MODE: u32 = 0o644;
 /// No client's configuration is larger.
@@ -29,7 +31,7 @@ impl InstallError {
         }
     }
 
-    fn io(path: &Path, what: &str, error: &io::Error) -> Self {
+    pub(super) fn io(path: &Path, what: &str, error: &io::Error) -> Self {
         let advice = match error.kind() {
             ErrorKind::PermissionDenied => {
                 "; run it as root, or with --root DIR to write below another directory"
@@ -56,42 +58,93 @@ impl std::error::Error for InstallError {}
 pub(super) struct Found {
     /// The file itself, links followed.
     pub(super) path: PathBuf,
-    bytes: Option<Vec<u8>>,
-    original: Option<Vec<u8>>,
+    /// What is in it; `None` where it is not there.
+    pub(super) bytes: Option<Vec<u8>>,
+    pub(super) owner: Owner,
+    /// The newest backup.
+    pub(super) backup: Option<Kept>,
+    /// What says which of its entries are ours, where the file itself can't.
+    pub(super) added: Option<Vec<u8>>,
     /// The directories above it that are not there, the innermost first.
-    missing: Vec<PathBuf>,
+    pub(super) missing: Vec<PathBuf>,
+}
+
+/// A file as it was before ours came.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) path: PathBuf,
+    number: u32,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Whose a file is, and who may do what with it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner {
+    /// User and group; `None` for a new file, which is its writer's.
+    pub(super) ids: Option<(u32, u32)>,
+    pub(super) mode: u32,
+}
+
+impl Owner {
+    fn of(path: &Path) -> Self {
+        let metadata = fs::metadata(path).ok();
+        Self {
+            ids: metadata.as_ref().map(|found| (found.uid(), found.gid())),
+            mode: metadata.map_or(MODE, |found| found.mode() & 0o7777),
+        }
+    }
 }
 
 /// Looks at what is at `path`, which has to be below `root`.
 pub(super) fn find(root: &Path, path: &Path) -> Result<Found, InstallError> {
     let path = follow(root, path)?;
-    let bytes = read(&path)?;
-    let original = read(&backup_of(&path))?;
     let above = path.ancestors().skip(1);
     let missing = above.take_while(|directory| !directory.exists());
-    let missing = missing.map(Path::to_owned).collect();
     Ok(Found {
+        bytes: read(&path)?,
+        owner: Owner::of(&path),
+        backup: newest_backup(&path)?,
+        added: read(&beside(&path, ADDED))?,
+        missing: missing.map(Path::to_owned).collect(),
         path,
-        bytes,
-        original,
-        missing,
     })
 }
 
-/// The names of the directories in a directory, which may not be there.
-pub(super) fn directories(path: &Path) -> Result<Vec<String>, InstallError> {
+/// The backup with the highest number. The first has none.
+fn newest_backup(path: &Path) -> Result<Option<Kept>, InstallError> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let first = beside(path, BACKUP);
+    let first = first.file_name().and_then(|name| name.to_str());
+    let number = |name: &str| match name.strip_prefix(first?)? {
+        "" => Some(1),
+        rest => rest.strip_prefix('.')?.parse().ok(),
+    };
+    let names = entries(directory)?;
+    let Some(number) = names.iter().filter_map(|name| number(name)).max() else {
+        return Ok(None);
+    };
+    let path = backup_of(path, number);
+    let bytes = read(&path)?;
+    Ok(bytes.map(|bytes| Kept {
+        path,
+        number,
+        bytes,
+    }))
+}
+
+/// The names of what is in a directory, which may not be there, in order.
+pub(super) fn entries(path: &Path) -> Result<Vec<String>, InstallError> {
     let failed = |error: io::Error| InstallError::io(path, "cannot be read", &error);
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+    let found = match fs::read_dir(path) {
+        Ok(found) => found,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(failed(error)),
     };
     let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        if entry.path().is_dir() {
-            names.extend(entry.file_name().into_string());
-        }
+    for entry in found {
+        names.extend(entry.map_err(failed)?.file_name().into_string());
     }
     names.sort();
     Ok(names)
@@ -139,7 +192,7 @@ fn follow(root: &Path, path: &Path) -> Result<PathBuf, InstallError> {
     Ok(below.iter().fold(real, |path, name| path.join(name)))
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>, InstallError> {
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, InstallError> {
     let failed = |error: io::Error| InstallError::io(path, "cannot be read", &error);
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -161,10 +214,18 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, InstallError> {
     fs::read(path).map(Some).map_err(failed)
 }
 
-fn backup_of(path: &Path) -> PathBuf {
+/// The path with something after its name.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.file_name().map(OsString::from).unwrap_or_default();
-    name.push(BACKUP);
+    name.push(suffix);
     path.with_file_name(name)
+}
+
+fn backup_of(path: &Path, number: u32) -> PathBuf {
+    match number {
+        1 => beside(path, BACKUP),
+        _ => beside(path, &format!("{BACKUP}.{number}")),
+    }
 }
 
 fn utf8(path: &Path, bytes: Option<&Vec<u8>>) -> Result<Option<String>, InstallError> {
@@ -180,56 +241,35 @@ impl Found {
         utf8(&self.path, self.bytes.as_ref())
     }
 
-    /// What its backup says.
+    /// What its newest backup says.
     pub(super) fn original(&self) -> Result<Option<String>, InstallError> {
-        utf8(&self.backup(), self.original.as_ref())
+        let Some(backup) = &self.backup else {
+            return Ok(None);
+        };
+        utf8(&backup.path, Some(&backup.bytes))
     }
 
-    /// Where its backup is, or would be.
-    pub(super) fn backup(&self) -> PathBuf {
-        backup_of(&self.path)
+    /// Where the newest backup is.
+    pub(super) fn backup(&self) -> Option<PathBuf> {
+        self.backup.as_ref().map(|backup| backup.path.clone())
     }
 
-    pub(super) fn has_backup(&self) -> bool {
-        self.original.is_some()
+    /// Where the next backup goes: none is written over.
+    pub(super) fn next_backup(&self) -> PathBuf {
+        let last = self.backup.as_ref().map_or(0, |backup| backup.number);
+        backup_of(&self.path, last + 1)
     }
 
-    /// Makes the backup.
-    pub(super) fn keep(&self) -> Result<(), InstallError> {
-        let bytes = self.bytes.as_deref().unwrap_or_default();
-        self.put(&self.backup(), bytes)
+    /// Where it is noted which entries are ours.
+    pub(super) fn note(&self) -> PathBuf {
+        beside(&self.path, ADDED)
     }
 
-    /// Gives the file its new text in one step.
-    pub(super) fn replace(&self, text: &str) -> Result<(), InstallError> {
-        self.put(&self.path, text.as_bytes())
-    }
-
-    pub(super) fn forget_backup(&self) -> Result<(), InstallError> {
-        let backup = self.backup();
-        fs::remove_file(&backup)
-            .map_err(|error| InstallError::io(&backup, "cannot be removed", &error))
-    }
-
-    pub(super) fn delete(&self) -> Result<(), InstallError> {
-        fs::remove_file(&self.path)
-            .map_err(|error| InstallError::io(&self.path, "cannot be removed", &error))
-    }
-
-    /// Leaves the file, its backup and their directory as they were found. What can't be put back stays: the error
-    /// that led here is the one to tell.
-    pub(super) fn put_back(&self) {
-        for (path, before) in [(&self.path, &self.bytes), (&self.backup(), &self.original)] {
-            let now = fs::read(path).ok();
-            match before {
-                _ if now == *before => {}
-                Some(bytes) => drop(self.put(path, bytes)),
-                None => drop(fs::remove_file(path)),
-            }
-        }
-        for directory in &self.missing {
-            drop(fs::remove_dir(directory));
-        }
+    /// The entries that are noted as ours.
+    pub(super) fn added(&self) -> Result<Vec<String>, InstallError> {
+        let text = utf8(&self.note(), self.added.as_ref())?.unwrap_or_default();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        Ok(lines.map(str::to_owned).collect())
     }
 
     /// Removes the file's directory if nothing else is in it.
@@ -238,46 +278,5 @@ impl Found {
             // Something of the user's may be in it, which then stays.
             drop(fs::remove_dir(directory));
         }
-    }
-
-    /// Writes a file beside `path` and renames it there, so that a client never reads half of it.
-    fn put(&self, path: &Path, bytes: &[u8]) -> Result<(), InstallError> {
-        let failed = |error: io::Error| InstallError::io(path, "cannot be written", &error);
-        let directory = path.parent().unwrap_or(Path::new("/"));
-        fs::create_dir_all(directory).map_err(failed)?;
-        let mut name = OsString::from(".");
-        name.push(path.file_name().unwrap_or_default());
-        name.push(format!(".{}", std::process::id()));
-        let temporary = directory.join(name);
-        // One that a killed process of the same number left.
-        drop(fs::remove_file(&temporary));
-        let written = self
-            .write_new(&temporary, bytes)
-            .and_then(|()| fs::rename(&temporary, path))
-            .and_then(|()| fs::File::open(directory)?.sync_all());
-        written.map_err(|error| {
-            drop(fs::remove_file(&temporary));
-            failed(error)
-        })
-    }
-
-    /// A new file with the owner and the mode of the one that it is made for.
-    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
-        let before = fs::metadata(&self.path).ok();
-        if let Some(before) = &before {
-            let ours = file.metadata()?;
-            if (before.uid(), before.gid()) != (ours.uid(), ours.gid()) {
-                std::os::unix::fs::fchown(&file, Some(before.uid()), Some(before.gid()))?;
-            }
-        }
-        let mode = before.map_or(MODE, |before| before.mode() & 0o7777);
-        file.set_permissions(Permissions::from_mode(mode))?;
-        file.write_all(bytes)?;
-        file.sync_all()
     }
 }

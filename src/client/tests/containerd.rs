@@ -5,7 +5,7 @@ use toml::Table;
 
 use super::{edit, request};
 use crate::client::containerd::hosts_directory;
-use crate::client::{Edit, Existing, Kind, Request, Scope, plan};
+use crate::client::{Edit, Existing, Kind, Known, Request, Scope, plan};
 
 const OURS: &str = "# >>> forebay client (taken out by --undo)\nserver = \"https://registry-1.docker.io\"\n\
                     [host.\"http://mirror.lan:5000\"]\n  capabilities = [\"pull\", \"resolve\"]\n# <<< forebay client\n";
@@ -213,7 +213,7 @@ fn config_path_goes_into_each_form_of_the_configuration_and_out_again() {
             let set = table["plugins"][plugin]["registry"]["config_path"].as_str();
             assert_eq!(set, Some("/etc/containerd/certs.d"), "{merged}");
         }
-        let left = config().remove(&merged, None).unwrap();
+        let left = config().remove(&merged, Known::default()).unwrap();
         assert_eq!(left.trim_end(), existing.trim_end());
     }
 }
@@ -241,10 +241,15 @@ fn a_configuration_that_containerd_would_refuse_or_misread_is_left_alone() {
 fn a_version_that_a_user_builds_on_stays() {
     let added = config().fresh() + "[plugins.\"x\"]\n";
     assert_eq!(
-        config().remove(&added, None).unwrap(),
+        config().remove(&added, Known::default()).unwrap(),
         "version = 2\n[plugins.\"x\"]\n"
     );
-    assert_eq!(config().remove(&config().fresh(), None).unwrap(), "");
+    assert_eq!(
+        config()
+            .remove(&config().fresh(), Known::default())
+            .unwrap(),
+        ""
+    );
 }
 
 /// A hosts.toml as somebody could have written it.
@@ -291,7 +296,7 @@ proptest! {
             found.remove("server");
         }
         prop_assert_eq!(&found, &before);
-        let left = hosts().remove(&merged, Some(&text)).unwrap();
+        let left = hosts().remove(&merged, Known::default()).unwrap();
         prop_assert_eq!(left.trim_end(), text.trim_end());
     }
 
@@ -299,7 +304,7 @@ proptest! {
     fn no_text_panics(text in "([#\\[\\]\"'=a-c\r ]{0,9}\n|# >>> forebay client\n|# <<< forebay client\n|version = 2 # forebay client){0,6}") {
         for edit in [hosts(), config()] {
             let _ = edit.merge(&text);
-            let _ = edit.remove(&text, None);
+            let _ = edit.remove(&text, Known::default());
         }
     }
 }

@@ -5,10 +5,14 @@ use serde::Serialize as _;
 use serde_json::{Value, json};
 
 use super::{MIRROR, edit, request};
-use crate::client::{Edit, Kind};
+use crate::client::{Edit, Kind, Known};
 
 fn daemon() -> Box<dyn Edit> {
     edit(Kind::Docker, &request(), "daemon.json")
+}
+
+fn known<'a>(original: Option<&'a str>, added: &'a [String]) -> Known<'a> {
+    Known { original, added }
 }
 
 #[test]
@@ -73,17 +77,29 @@ fn what_is_not_understood_is_refused_with_what_to_add() {
 fn undo_takes_ours_and_leaves_what_was_there_before() {
     let added = "{\"registry-mirrors\": [\"http://mirror.lan:5000\", \"https://a\"], \
                  \"insecure-registries\": [\"mirror.lan:5000\"], \"debug\": true}";
-    let left = daemon().remove(added, None).unwrap();
+    assert_eq!(
+        daemon().remove(added, Known::default()).unwrap(),
+        added,
+        "the user's own, for all that is known"
+    );
+    let left = daemon()
+        .remove(added, known(None, &daemon().adds("")))
+        .unwrap();
     assert_eq!(
         left,
         "{\"registry-mirrors\": [\"https://a\"], \"debug\": true}"
     );
     let before = "{\"insecure-registries\": [\"mirror.lan:5000\"], \"registry-mirrors\": []}";
     let left = daemon()
-        .remove(&daemon().merge(before).unwrap(), Some(before))
+        .remove(
+            &daemon().merge(before).unwrap(),
+            known(Some(before), &daemon().adds(before)),
+        )
         .unwrap();
     assert_eq!(left, before);
-    assert_eq!(daemon().remove(&daemon().fresh(), None).unwrap(), "");
+    let fresh = daemon().fresh();
+    let left = daemon().remove(&fresh, known(None, &daemon().adds("")));
+    assert_eq!(left.unwrap(), "");
 }
 
 /// A daemon.json as somebody could have written it, and what is in it.
@@ -142,13 +158,14 @@ proptest! {
             }
         }
         prop_assert_eq!(&found, &value);
-        let left = daemon().remove(&merged, Some(&text)).unwrap();
+        let added = daemon().adds(&text);
+        let left = daemon().remove(&merged, known(Some(&text), &added)).unwrap();
         prop_assert_eq!(serde_json::from_str::<Value>(&left).unwrap(), value);
     }
 
     #[test]
     fn no_text_panics(text in "[ \\[\\]\\{\\}:,\"a-b\\\\u0-9é]{0,30}") {
         let _ = daemon().merge(&text);
-        let _ = daemon().remove(&text, Some(&text));
+        let _ = daemon().remove(&text, known(Some(&text), &daemon().adds("")));
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use toml::Table;
 
 use super::{MIRROR, edit, planned, request};
-use crate::client::{Authority, Kind, Request, Scope};
+use crate::client::{Authority, Kind, Known, Request, Scope};
 
 const ALL: [Kind; 11] = [
     Kind::Docker,
@@ -259,7 +259,10 @@ fn a_file_of_somebody_else_in_the_place_of_ours_is_refused_with_what_to_add() {
             kept,
             "what stands around ours stays"
         );
-        assert_eq!(edit.remove(&kept, None).unwrap(), "# mine\n# mine too\n");
+        assert_eq!(
+            edit.remove(&kept, Known::default()).unwrap(),
+            "# mine\n# mine too\n"
+        );
     }
 }
 
