@@ -150,6 +150,29 @@ pub struct File {
     pub edit: Box<dyn Edit>,
     /// Whether its directory is there for this file alone, and goes with it.
     pub own_directory: bool,
+    /// Whether ours is to be out of it, as after an undo.
+    pub absent: bool,
+    /// The directory that the client reads because of it: it stays as long as there is something to read.
+    pub opens: Option<&'static str>,
+}
+
+impl File {
+    fn new(path: impl Into<PathBuf>, edit: impl Edit + 'static) -> Self {
+        Self {
+            path: path.into(),
+            edit: Box::new(edit),
+            own_directory: false,
+            absent: false,
+            opens: None,
+        }
+    }
+
+    fn in_own_directory(path: impl Into<PathBuf>, edit: impl Edit + 'static) -> Self {
+        Self {
+            own_directory: true,
+            ..Self::new(path, edit)
+        }
+    }
 }
 
 /// What has to be done to a client.
@@ -168,8 +191,25 @@ pub struct Plan {
 /// What is on the client's machine already, where a plan depends on it.
 #[derive(Clone, Debug, Default)]
 pub struct Existing {
-    /// Where containerd reads hosts files, where its configuration says so.
-    pub hosts_directory: Option<String>,
+    /// Where containerd reads hosts files, in its order; empty where nothing says so.
+    pub hosts_roots: Vec<String>,
+    /// The directories of hosts there.
+    pub hosts: Vec<HostDirectory>,
+    /// What else tells podman of registries.
+    pub registries: Vec<(PathBuf, toml::Table)>,
+}
+
+/// The directory of one host, where containerd looks for `hosts.toml` and for certificates.
+#[derive(Clone, Debug)]
+pub struct HostDirectory {
+    /// The directory that it is in, as containerd's configuration names it.
+    pub root: String,
+    /// Its name, which containerd makes from the host.
+    pub name: String,
+    /// The files in it.
+    pub files: Vec<String>,
+    /// Whether its `hosts.toml` says something that we did not write.
+    pub is_theirs: bool,
 }
 
 /// What a client can't do, whatever is on its machine, and what to do instead.
@@ -182,10 +222,10 @@ pub fn plan(kind: Kind, request: &Request, existing: &Existing) -> Result<Plan, 
     check(kind, request)?;
     Ok(match kind {
         Kind::Docker => docker::plan(request),
-        Kind::DockerContainerd => docker::with_containerd(request),
-        Kind::Containerd => containerd::plan(request, existing.hosts_directory.as_deref()),
-        Kind::Nerdctl => containerd::nerdctl(request),
-        Kind::Podman => podman::plan(request),
+        Kind::DockerContainerd => docker::with_containerd(request, existing),
+        Kind::Containerd => containerd::plan(request, existing),
+        Kind::Nerdctl => containerd::nerdctl(request, existing),
+        Kind::Podman => podman::plan(request, existing),
         Kind::Buildkit => buildkit::plan(request),
         Kind::K3s => rancher::plan(rancher::K3S, request),
         Kind::Rke2 => rancher::plan(rancher::RKE2, request),
@@ -193,6 +233,14 @@ pub fn plan(kind: Kind, request: &Request, existing: &Existing) -> Result<Plan, 
         Kind::Dind => docker::dind(request),
         Kind::Crane => references::crane(request),
     })
+}
+
+/// What is on the client's machine already that the plan would silently override, by its file.
+pub fn conflict(kind: Kind, request: &Request, existing: &Existing) -> Option<(PathBuf, Refusal)> {
+    match kind {
+        Kind::Podman => podman::conflict(request, existing),
+        _ => None,
+    }
 }
 
 /// What a kind of client can't do at all.

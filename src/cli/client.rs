@@ -102,7 +102,11 @@ impl Client {
             self.remark(&request, config, &plan);
             return Ok(show(&plan, &root));
         }
-        let plan = client::plan(self.kind, &request, &root.existing(self.kind)?)?;
+        let mut existing = root.existing(self.kind)?;
+        if self.write {
+            root.check(self.kind, &request, &mut existing)?;
+        }
+        let plan = client::plan(self.kind, &request, &existing)?;
         if plan.files.is_empty() {
             let message = format!(
                 "{} has no file to write: run the same without --write and --undo, which shows what to do",
@@ -176,10 +180,9 @@ impl Client {
                 Kind::Containerd | Kind::Nerdctl | Kind::DockerContainerd
             )
         {
-            for name in root.hosts_of_ours(self.kind)? {
-                let name = if name == "_default" { "*" } else { &name };
+            for name in root.hosts_of_ours(&root.existing(self.kind)?)? {
                 scopes.extend(
-                    parse_scope(name)
+                    parse_scope(&name)
                         .ok()
                         .filter(|scope| !scopes.contains(scope)),
                 );
@@ -218,7 +221,7 @@ impl Client {
 /// Each file under its path, or the flags; and then how to reload.
 fn show(plan: &Plan, root: &Root) -> String {
     let mut text = String::new();
-    for file in &plan.files {
+    for file in plan.files.iter().filter(|file| !file.absent) {
         let path = root.place(&file.path);
         write!(text, "==> {} <==\n{}\n", path.display(), file.edit.fresh())
             .expect("writing to a string");
@@ -256,6 +259,9 @@ fn told(outcomes: &[(PathBuf, Outcome)], plan: &Plan, request: &Request) -> Stri
                 backup.display()
             ),
             Outcome::NothingOfOurs => format!("nothing to take out for {}", request.mirror.url()),
+            Outcome::StillNeeded(left) => {
+                format!("left as it is: without it {} would not be read", left.display())
+            }
             Outcome::PerhapsTheirs => "left as it is: it says so, but no --write is on record that put it there; if it is \
                                        not yours, take it out yourself"
                 .into(),
@@ -263,8 +269,11 @@ fn told(outcomes: &[(PathBuf, Outcome)], plan: &Plan, request: &Request) -> Stri
         writeln!(text, "{}: {said}", path.display()).expect("writing to a string");
     }
     let idle = |outcome: &Outcome| {
-        use Outcome::{NothingOfOurs, PerhapsTheirs, Unchanged};
-        matches!(outcome, Unchanged | NothingOfOurs | PerhapsTheirs)
+        use Outcome::{NothingOfOurs, PerhapsTheirs, StillNeeded, Unchanged};
+        matches!(
+            outcome,
+            Unchanged | NothingOfOurs | PerhapsTheirs | StillNeeded(_)
+        )
     };
     if !outcomes.iter().all(|(_, outcome)| idle(outcome)) {
         text.push('\n');

@@ -5,7 +5,7 @@
 //! (`cmd/oras/internal/option`), go-containerregistry (`cmd/crane`) and in the documentation of containerd
 //! (`hosts.md`), containers-certs.d(5), k3s, helm and cosign; kaniko's from its flags.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::File;
 use super::edit::{Edit, Known, Refusal, is_blank};
@@ -50,11 +50,7 @@ impl Authority {
 
     /// A copy in a directory that a client reads.
     pub(super) fn copy(&self, directory: &str) -> File {
-        File {
-            path: PathBuf::from(format!("{directory}/ca.crt")),
-            edit: Box::new(Copy(self.pem.clone())),
-            own_directory: true,
-        }
+        File::in_own_directory(format!("{directory}/ca.crt"), Copy(self.pem.clone()))
     }
 }
 

@@ -36,11 +36,7 @@ pub(super) fn plan(request: &Request) -> Plan {
     ];
     notes.extend(request.ca_hint());
     Plan {
-        files: vec![File {
-            path: PATH.into(),
-            edit: Box::new(Buildkitd { body }),
-            own_directory: false,
-        }],
+        files: vec![File::new(PATH, Buildkitd { body })],
         reload: vec!["systemctl restart buildkit".into()],
         notes,
         ..Plan::default()

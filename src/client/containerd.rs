@@ -1,13 +1,13 @@
 //! containerd: a `hosts.toml` for each registry, and `config_path`, which makes its CRI plugin read them.
 
-use std::path::PathBuf;
+mod directories;
 
 use toml::{Table, Value};
 
 use super::block;
 use super::edit::{Edit, Known, Refusal, is_blank, parse_toml};
 use super::hosts::Hosts;
-use super::{File, Plan, Request, Scope};
+use super::{Existing, File, Plan, Request, Scope};
 
 /// containerd's own configuration.
 pub(super) const CONFIG: &str = "/etc/containerd/config.toml";
@@ -22,12 +22,14 @@ const PLUGIN_V3: &str = "io.containerd.cri.v1.images";
 const MARK: &str = " # forebay client";
 const WAS: &str = ", was: ";
 
-pub(super) fn plan(request: &Request, directory: Option<&str>) -> Plan {
-    let mut plan = hosts_files(request, directory.unwrap_or(HOSTS));
+pub(super) use directories::{host_of, is_certificate};
+
+pub(super) fn plan(request: &Request, existing: &Existing) -> Plan {
+    let directory = existing.hosts_roots.first().map_or(HOSTS, String::as_str);
+    let mut plan = hosts_files(request, directory, existing);
     plan.files.push(File {
-        path: CONFIG.into(),
-        edit: Box::new(ConfigPath),
-        own_directory: false,
+        opens: Some(HOSTS),
+        ..File::new(CONFIG, ConfigPath)
     });
     plan.reload = vec![
         "systemctl restart containerd    # for config.toml only; hosts.toml is read at each pull"
@@ -42,35 +44,37 @@ pub(super) fn plan(request: &Request, directory: Option<&str>) -> Plan {
 }
 
 /// nerdctl reads the same files, by itself.
-pub(super) fn nerdctl(request: &Request) -> Plan {
-    let mut plan = hosts_files(request, HOSTS);
+pub(super) fn nerdctl(request: &Request, existing: &Existing) -> Plan {
+    let mut plan = hosts_files(request, HOSTS, existing);
     plan.notes
         .push("a rootless nerdctl reads ~/.config/containerd/certs.d instead".into());
     plan
 }
 
 /// A file for each registry below `directory`, and what to know of them.
-pub(super) fn hosts_files(request: &Request, directory: &str) -> Plan {
+pub(super) fn hosts_files(request: &Request, directory: &str, existing: &Existing) -> Plan {
     let url = request.mirror.url();
     let file = |scope: &Scope| {
-        let name = scope
-            .registry()
-            .map_or("_default", |registry| registry.as_str());
+        let name = directories::name(scope, directory, existing);
         let server = if request.fallback {
             scope.server()
         } else {
             Some(url.clone())
         };
-        File {
-            path: PathBuf::from(format!("{directory}/{name}/hosts.toml")),
-            edit: Box::new(Hosts {
-                mirror: url.clone(),
-                ca: request.ca_path(),
-                server,
-                only: !request.fallback,
-            }),
-            own_directory: true,
-        }
+        // Certificates are the registry's, which is not asked without fallback.
+        let trust = if request.fallback {
+            directories::trust(scope, existing)
+        } else {
+            String::new()
+        };
+        let hosts = Hosts {
+            mirror: url.clone(),
+            ca: request.ca_path(),
+            server,
+            trust,
+            only: !request.fallback,
+        };
+        File::in_own_directory(format!("{directory}/{name}/hosts.toml"), hosts)
     };
     let mut notes = Vec::new();
     notes.extend(request.ca_hint());
@@ -84,14 +88,18 @@ pub(super) fn hosts_files(request: &Request, directory: &str) -> Plan {
     }
 }
 
-/// Where containerd reads hosts files, where its configuration says so.
-pub(super) fn hosts_directory(config: &str) -> Result<Option<String>, Refusal> {
+/// Where containerd reads hosts files, in its order, where its configuration says so.
+pub(super) fn hosts_roots(config: &str) -> Result<Vec<String>, Refusal> {
     let table = parse_toml(config)?;
     let mut plugins = [PLUGIN_V3, PLUGIN_V2].into_iter();
     let path = plugins.find_map(|plugin| config_path(&table, plugin));
-    // Later versions take a list, divided as PATH is.
-    let first = path.and_then(|path| path.split(':').find(|part| !part.is_empty()));
-    Ok(first.map(|first| first.trim_end_matches('/').into()))
+    // A list, divided as PATH is.
+    let parts = path.into_iter().flat_map(|path| path.split(':'));
+    let parts = parts.map(|part| part.trim_end_matches('/'));
+    Ok(parts
+        .filter(|part| !part.is_empty())
+        .map(Into::into)
+        .collect())
 }
 
 fn registry<'a>(config: &'a Table, plugin: &str) -> Option<&'a Table> {
@@ -148,8 +156,11 @@ impl ConfigPath {
 /// The end of a line that stands in our own block.
 const MARK_NOTHING: &str = "";
 
+/// What containerd reads by itself from 2.2 on: less would take away what it trusts already.
+const ROOTS: &str = "/etc/containerd/certs.d:/etc/docker/certs.d";
+
 fn setting(end: &str) -> String {
-    format!("config_path = \"{HOSTS}\"{end}")
+    format!("config_path = \"{ROOTS}\"{end}")
 }
 
 /// Whether a line sets `config_path` to nothing, as containerd's own default file does.
@@ -208,7 +219,7 @@ fn expected(mut config: Table, plugin: &str) -> Option<Table> {
         entry.as_table_mut()
     }
     let registry = below(below(below(&mut config, "plugins")?, plugin)?, "registry")?;
-    registry.insert("config_path".into(), HOSTS.into());
+    registry.insert("config_path".into(), ROOTS.into());
     Some(config)
 }
 

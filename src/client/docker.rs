@@ -2,7 +2,7 @@
 
 use super::edit::{Edit, Known, Refusal, is_blank};
 use super::json::{self, JsonError};
-use super::{File, Plan, Request, containerd};
+use super::{Existing, File, Plan, Request, containerd};
 
 /// Where dockerd looks for what it has to know of a registry's host.
 pub(super) const CERTIFICATES: &str = "/etc/docker/certs.d";
@@ -36,11 +36,7 @@ pub(super) fn plan(request: &Request) -> Plan {
                 .into(),
         );
     }
-    files.push(File {
-        path: PATH.into(),
-        edit: Box::new(edit),
-        own_directory: false,
-    });
+    files.push(File::new(PATH, edit));
     Plan {
         files,
         reload: vec!["systemctl reload docker".into()],
@@ -55,8 +51,8 @@ pub(super) fn plan(request: &Request) -> Plan {
 ///
 /// Read in moby's sources. The files are those that containerd is tested with; dockerd itself is tested in version 20.10,
 /// which has the older store only.
-pub(super) fn with_containerd(request: &Request) -> Plan {
-    let mut plan = containerd::hosts_files(request, CERTIFICATES);
+pub(super) fn with_containerd(request: &Request, existing: &Existing) -> Plan {
+    let mut plan = containerd::hosts_files(request, CERTIFICATES, existing);
     plan.notes.extend([
         "`docker info` shows `driver-type: io.containerd.snapshotter.v1` where the containerd image store is in use; \
          without it use `forebay client docker`"

@@ -15,6 +15,8 @@ pub(super) struct Hosts {
     pub(super) ca: Option<String>,
     /// Where containerd goes after all hosts; `None` leaves it to the image's name.
     pub(super) server: Option<String>,
+    /// Lines about the server's certificates.
+    pub(super) trust: String,
     /// Whether it is to go nowhere but to the mirror.
     pub(super) only: bool,
 }
@@ -35,26 +37,37 @@ impl Hosts {
     }
 
     fn body(&self) -> String {
-        self.server() + &self.host()
+        self.server() + &self.trust + &self.host()
     }
 
     /// Our lines beside those of somebody else.
     fn body_beside(&self, others: &Table) -> Result<String, Refusal> {
-        let Some(server) = others.get("server") else {
+        if !others.contains_key("server") {
             return Ok(self.body());
-        };
-        if self.only
-            && !server
-                .as_str()
-                .is_some_and(|server| same(server, &self.mirror))
-        {
-            let refusal = Refusal::new(
+        }
+        self.check_server(others)?;
+        Ok(self.host())
+    }
+
+    /// Where there is to be no fallback, containerd may have nothing but the mirror to go to after all hosts; without a
+    /// `server` that is the registry itself.
+    fn check_server(&self, others: &Table) -> Result<(), Refusal> {
+        let server = others.get("server").and_then(Value::as_str);
+        if !self.only || server.is_some_and(|server| same(server, &self.mirror)) {
+            return Ok(());
+        }
+        let refusal = if others.contains_key("server") {
+            Refusal::new(
                 "has a `server` that is not the mirror, and --no-fallback leaves containerd nowhere else to go",
                 "put this line in its place",
-            );
-            return Err(refusal.add(self.server()));
-        }
-        Ok(self.host())
+            )
+        } else {
+            Refusal::new(
+                "has no `server`, without which containerd goes to the registry itself after all hosts",
+                "put this line before all tables",
+            )
+        };
+        Err(refusal.add(self.server()))
     }
 
     /// Whether `text` says what `others` says, and our host before its hosts.
@@ -91,6 +104,7 @@ impl Edit for Hosts {
                 .first()
                 .is_some_and(|host| same(host, &self.mirror))
             {
+                self.check_server(&others)?;
                 return Ok(rest);
             }
             return Err(Refusal::new(

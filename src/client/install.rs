@@ -7,6 +7,7 @@
 
 mod disk;
 mod journal;
+mod look;
 #[cfg(test)]
 mod tests;
 
@@ -15,9 +16,8 @@ use std::path::{Path, PathBuf};
 use disk::Found;
 use journal::Journal;
 
-use super::block;
 use super::edit::{Known, is_blank};
-use super::{Existing, File, Kind, containerd, docker};
+use super::{File, containerd};
 
 pub use disk::InstallError;
 
@@ -38,6 +38,8 @@ pub enum Outcome {
     TakenOut(Option<PathBuf>),
     /// There was nothing of ours in it.
     NothingOfOurs,
+    /// Ours is left in it: without it the client would no longer read this file.
+    StillNeeded(PathBuf),
     /// It says what ours would, and nothing tells that a write put it there.
     PerhapsTheirs,
 }
@@ -54,6 +56,8 @@ struct Change<'a> {
     outcome: Outcome,
     /// The entries to note as ours from now on.
     added: Vec<String>,
+    /// Whether its directory is another one by its own name.
+    through_link: bool,
 }
 
 /// Noted where there was no file.
@@ -80,43 +84,16 @@ impl Root {
         below.map_or_else(|_| path.to_owned(), |below| Path::new("/").join(below))
     }
 
-    /// What a plan for this kind of client depends on.
-    pub fn existing(&self, kind: Kind) -> Result<Existing, InstallError> {
-        let mut existing = Existing::default();
-        if kind == Kind::Containerd {
-            let found = self.find(containerd::CONFIG.as_ref())?;
-            let config = found.text()?.unwrap_or_default();
-            let directory = containerd::hosts_directory(&config);
-            existing.hosts_directory =
-                directory.map_err(|refusal| InstallError::new(found.path, refusal))?;
-        }
-        Ok(existing)
-    }
-
-    /// The directories of hosts files that have ours in them, for an undo that names no registry.
-    pub fn hosts_of_ours(&self, kind: Kind) -> Result<Vec<String>, InstallError> {
-        let existing = self.existing(kind)?;
-        let usual = if kind == Kind::DockerContainerd {
-            docker::CERTIFICATES
-        } else {
-            containerd::HOSTS
-        };
-        let directory = existing.hosts_directory.as_deref().unwrap_or(usual);
-        let mut names = Vec::new();
-        for name in disk::entries(&self.place(directory.as_ref()))? {
-            let file = Path::new(directory).join(&name).join("hosts.toml");
-            let text = self.find(&file)?.text()?.unwrap_or_default();
-            if block::split(&text).is_ok_and(|split| split.body.is_some()) {
-                names.push(name);
-            }
-        }
-        Ok(names)
-    }
-
     /// Puts ours into each file.
     pub fn write(&self, files: &[File]) -> Result<Vec<(PathBuf, Outcome)>, InstallError> {
-        let changes: Result<Vec<_>, _> = files.iter().map(|file| self.merged(file)).collect();
-        let changes = changes?;
+        let mut changes = Vec::new();
+        for file in files {
+            changes.push(if file.absent {
+                self.removed(file)?
+            } else {
+                self.merged(file)?
+            });
+        }
         for (index, change) in changes.iter().enumerate() {
             let same = |other: &&Change<'_>| other.found.path == change.found.path;
             if let Some(other) = changes[..index].iter().find(same) {
@@ -129,7 +106,10 @@ impl Root {
                 ));
             }
         }
-        apply(changes)
+        let mut outcomes = apply(changes)?;
+        // Nobody has asked for what is to be absent.
+        outcomes.retain(|(_, outcome)| *outcome != Outcome::NothingOfOurs);
+        Ok(outcomes)
     }
 
     /// Takes ours out of each file.
@@ -145,7 +125,45 @@ impl Root {
                 changes.push(change);
             }
         }
+        for index in 0..changes.len() {
+            let Some(directory) = changes[index].file.opens else {
+                continue;
+            };
+            let is_ours = !matches!(
+                changes[index].outcome,
+                Outcome::NothingOfOurs | Outcome::PerhapsTheirs
+            );
+            if let Some(left) = self.left_below(directory, &changes)?.filter(|_| is_ours) {
+                changes[index].outcome = Outcome::StillNeeded(left);
+            }
+        }
         apply(changes)
+    }
+
+    /// A file that containerd reads below a directory of hosts, and that is still there after these changes.
+    fn left_below(
+        &self,
+        directory: &str,
+        changes: &[Change<'_>],
+    ) -> Result<Option<PathBuf>, InstallError> {
+        let directory = self.place(directory.as_ref());
+        for host in disk::entries(&directory)? {
+            let host = directory.join(host);
+            for name in disk::entries(&host)? {
+                let path = host.join(&name);
+                let goes = |change: &Change<'_>| {
+                    change.outcome == Outcome::Deleted
+                        && path
+                            .canonicalize()
+                            .is_ok_and(|path| path == change.found.path)
+                };
+                let is_read = name == "hosts.toml" || containerd::is_certificate(&name);
+                if is_read && !changes.iter().any(goes) {
+                    return Ok(Some(path));
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn find(&self, path: &Path) -> Result<Found, InstallError> {
@@ -167,6 +185,7 @@ impl Root {
                 found,
                 outcome: Outcome::Created,
                 added,
+                through_link: false,
             });
         };
         let text = edit.merge(&current).map_err(refused)?;
@@ -194,6 +213,7 @@ impl Root {
             text: Some(text),
             outcome,
             added,
+            through_link: false,
         })
     }
 
@@ -219,6 +239,10 @@ impl Root {
             text,
             outcome,
             added,
+            through_link: self
+                .place(&file.path)
+                .parent()
+                .is_some_and(Path::is_symlink),
         })
     }
 }
@@ -270,7 +294,7 @@ fn apply(changes: Vec<Change<'_>>) -> Result<Vec<(PathBuf, Outcome)>, InstallErr
         }
     }
     for change in &changes {
-        if change.outcome == Outcome::Deleted && change.file.own_directory {
+        if change.outcome == Outcome::Deleted && change.file.own_directory && !change.through_link {
             change.found.delete_directory();
         }
     }
@@ -283,7 +307,10 @@ impl Change<'_> {
         let found = &self.found;
         let before = found.bytes.as_ref();
         match &self.outcome {
-            Outcome::Unchanged | Outcome::NothingOfOurs | Outcome::PerhapsTheirs => return Ok(()),
+            Outcome::Unchanged
+            | Outcome::NothingOfOurs
+            | Outcome::PerhapsTheirs
+            | Outcome::StillNeeded(_) => return Ok(()),
             Outcome::Changed(Some(backup)) => {
                 journal.set(found, backup.clone(), None, before.map(Vec::as_slice))?;
             }

@@ -36,13 +36,15 @@ pub(super) fn plan(distribution: Distribution, request: &Request) -> Plan {
         mirrors(request),
         "add this to it yourself, under the `mirrors:` (and `configs:`) that it has",
     )];
-    if !request.fallback {
-        files.push(owned(
+    // Planned in either case: with fallback, what an earlier --no-fallback wrote has to go.
+    files.push(File {
+        absent: request.fallback,
+        ..owned(
             format!("/etc/rancher/{name}/config.yaml.d/50-forebay.yaml"),
             "disable-default-registry-endpoint: true\n".into(),
             "move it away, or add this to it yourself",
-        ));
-    }
+        )
+    });
     let mut plan = Plan {
         files,
         reload: vec![
@@ -56,11 +58,7 @@ pub(super) fn plan(distribution: Distribution, request: &Request) -> Plan {
 }
 
 fn owned(path: String, body: String, advice: &'static str) -> File {
-    File {
-        path: path.into(),
-        edit: Box::new(Owned { body, advice }),
-        own_directory: false,
-    }
+    File::new(path, Owned { body, advice })
 }
 
 fn mirrors(request: &Request) -> String {

@@ -1,5 +1,6 @@
 //! `forebay client`, as a process: what it prints, and what it does to files.
 
+mod beside;
 mod files;
 mod shown;
 mod theirs;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use toml::Table;
 
 use super::{edit, request};
-use crate::client::containerd::hosts_directory;
+use crate::client::containerd::hosts_roots;
 use crate::client::{Edit, Existing, Kind, Known, Request, Scope, plan};
 
 const OURS: &str = "# >>> forebay client (taken out by --undo)\nserver = \"https://registry-1.docker.io\"\n\
@@ -139,7 +139,8 @@ fn all_registries_are_the_default_directory_without_a_server() {
 fn hosts_files_go_where_containerd_reads_them() {
     let path = |config: &str| {
         let existing = Existing {
-            hosts_directory: hosts_directory(config).unwrap(),
+            hosts_roots: hosts_roots(config).unwrap(),
+            ..Existing::default()
         };
         let plan = plan(Kind::Containerd, &request(), &existing).unwrap();
         plan.files[0].path.to_str().unwrap().to_owned()
@@ -211,7 +212,11 @@ fn config_path_goes_into_each_form_of_the_configuration_and_out_again() {
             let plugin = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images"]
                 [usize::from(version == 3)];
             let set = table["plugins"][plugin]["registry"]["config_path"].as_str();
-            assert_eq!(set, Some("/etc/containerd/certs.d"), "{merged}");
+            assert_eq!(
+                set,
+                Some("/etc/containerd/certs.d:/etc/docker/certs.d"),
+                "{merged}"
+            );
         }
         let left = config().remove(&merged, Known::default()).unwrap();
         assert_eq!(left.trim_end(), existing.trim_end());

@@ -148,4 +148,8 @@ fn two_files_that_are_one_through_a_link_are_refused() {
     let message = machine.refused(&[&both[..], &["--write"]].concat());
     assert!(message.contains("the same file as"), "{message}");
     assert_eq!(machine.files(), []);
+
+    machine.client(&["nerdctl", "--registry", "*", "--write"]);
+    machine.client(&["nerdctl", "--undo"]);
+    assert_eq!(machine.files(), []);
 }
