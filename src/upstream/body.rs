@@ -20,7 +20,7 @@ pub(crate) async fn read_small(
 ) -> Result<Bytes, UpstreamError> {
     let host = host_of(response.url());
     let too_large =
-        || UpstreamError::invalid(&host, format!("an answer of more than {limit} bytes"));
+        || UpstreamError::too_large(&host, format!("an answer of more than {limit} bytes"));
     let length =
         content_length(response.headers()).map_err(|what| UpstreamError::invalid(&host, what))?;
     if length.is_some_and(|length| length > limit as u64) {

@@ -22,6 +22,7 @@ pub struct UpstreamError {
     message: String,
     retry_after: Option<Duration>,
     beyond_redirect: bool,
+    too_large: bool,
 }
 
 /// The kinds of failure.
@@ -91,6 +92,15 @@ impl UpstreamError {
             message: message.into(),
             retry_after: None,
             beyond_redirect: false,
+            too_large: false,
+        }
+    }
+
+    /// An answer that breaks forebay's limits.
+    pub(crate) fn too_large(host: impl fmt::Display, message: impl Into<String>) -> Self {
+        Self {
+            too_large: true,
+            ..Self::invalid(host, message)
         }
     }
 
@@ -252,6 +262,11 @@ impl UpstreamError {
             self.kind,
             ErrorKind::NotFound { .. } | ErrorKind::Unauthorized | ErrorKind::Denied
         )
+    }
+
+    /// Whether there is an answer, larger than it may be. Less of it may be asked for.
+    pub fn is_too_large(&self) -> bool {
+        self.too_large
     }
 
     /// Whether the blob has no such bytes.

@@ -103,7 +103,7 @@ impl Upstream {
             let page = self.page(name, digest, query).await?;
             size += page.body.len();
             if size > MAX_MANIFEST_BYTES {
-                return Err(page.invalid("a list of referrers that is too long"));
+                return Err(too_long(&page));
             }
             let mut more = parse(&page)?;
             manifests(&mut index, first)?.append(manifests(&mut more, &page)?);
@@ -112,7 +112,7 @@ impl Upstream {
                 None => return Ok(index.to_string().into()),
             }
         }
-        Err(first.invalid("a list of referrers of too many pages"))
+        Err(too_long(first))
     }
 
     async fn page(
@@ -176,6 +176,11 @@ fn only_of(kind: &str, index: &[u8]) -> Option<Bytes> {
 
 fn next_of(page: &Answer) -> Option<Vec<(String, String)>> {
     next_page(page.response.headers(), page.response.url())
+}
+
+fn too_long(page: &Answer) -> UpstreamError {
+    let host = host_of(page.response.url());
+    UpstreamError::too_large(host, "a list of referrers that is too long")
 }
 
 fn parse(page: &Answer) -> Result<Value, UpstreamError> {

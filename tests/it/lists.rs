@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use forebay_loadtest::origin::{Fault, ImageSpec, Kind, Origin, Reply};
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Setup, plain_origin};
 
@@ -94,4 +94,59 @@ async fn a_slow_upstream_does_not_cost_the_list_that_it_gave_before() {
     let forebay = setup.start().await;
     let stale = forebay.client().get(TAGS).await;
     assert_eq!((stale.status, &stale.body), (StatusCode::OK, &before.body));
+}
+
+/// Clients choose the types that they ask for. Each was a question of its own, and a row in the index.
+#[tokio::test(flavor = "multi_thread")]
+async fn referrers_of_any_number_of_types_cost_one_question() {
+    let origin = origin_with_tag().await;
+    let image = origin.image("library/app", "v1").root;
+    for kind in ["application/vnd.a", "application/vnd.b"] {
+        origin.edit("library/app", |repository| {
+            repository.artifact(&image, kind, kind);
+        });
+    }
+    let referrers = format!("/v2/library/app/referrers/{}", image.digest);
+    let forebay = Setup::new(&origin)
+        .config("[tags]\nfresh_for = \"1h\"")
+        .start()
+        .await;
+    for (kind, count) in [("a", 1), ("b", 1), ("c", 0), ("d", 0)] {
+        let path = format!("{referrers}?artifactType=application/vnd.{kind}");
+        let answer = forebay.client().get(&path).await;
+        let index: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(index["manifests"].as_array().unwrap().len(), count);
+        assert_eq!(answer.header("oci-filters-applied"), "artifactType");
+    }
+    let asked = origin.requests_for(Kind::Referrers);
+    assert_eq!(asked.len(), 1);
+    assert!(asked[0].target.ends_with(image.digest.as_str()));
+}
+
+/// What is too long to be listed whole is found out once; its parts are asked for as clients ask for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn referrers_of_one_type_are_asked_for_where_all_are_too_many() {
+    let origin = origin_with_tag().await;
+    let image = origin.image("library/app", "v1").root;
+    origin.edit("library/app", |repository| {
+        repository.artifact(&image, "application/vnd.a", "an artifact");
+    });
+    let referrers = format!("/v2/library/app/referrers/{}", image.digest);
+    let forebay = Setup::new(&origin).config(ALWAYS_DUE).start().await;
+    let much = Reply::status(200)
+        .header("content-type", "application/vnd.oci.image.index.v1+json")
+        .body(vec![b' '; 5 << 20]);
+    origin.on(Kind::Referrers).once(Fault::Answer(much));
+    for _ in 0..2 {
+        let whole = forebay.client().get(&referrers).await;
+        assert_eq!(whole.status, StatusCode::BAD_GATEWAY);
+        assert!(whole.text().contains("artifactType"), "{}", whole.text());
+    }
+    let one = format!("{referrers}?artifactType=application/vnd.a");
+    let answer = forebay.client().get(&one).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    assert!(answer.text().contains("application/vnd.a"));
+    let asked = origin.requests_for(Kind::Referrers);
+    assert_eq!(asked.len(), 2);
+    assert!(asked[1].target.contains("?artifactType="));
 }

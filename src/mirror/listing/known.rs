@@ -50,7 +50,7 @@ pub(super) struct Known {
 #[derive(Debug)]
 pub(super) enum List {
     Tags(TagList),
-    /// Too long to be fetched whole: pages are passed through.
+    /// Too long to be fetched whole: pages of tags are passed through, referrers are asked for by their type.
     TooLong,
     Referrers(Referrers),
 }
@@ -83,6 +83,11 @@ impl Subject {
         match self {
             Self::Tags(repository) | Self::Referrers(repository, ..) => repository,
         }
+    }
+
+    /// Whether the index keeps it. What clients may choose without end would fill it.
+    fn is_kept(&self) -> bool {
+        !matches!(self, Self::Referrers(_, _, Some(_)))
     }
 
     /// As it stands in the index.
@@ -229,7 +234,10 @@ impl Lists {
             .and_then(|old| old.written)
             .filter(is_recent);
         if written.is_none() {
-            self.write(subject, list.record(at));
+            self.write(
+                subject,
+                subject.is_kept().then(|| list.record(at)).flatten(),
+            );
         }
         let known = Arc::new(Known {
             at,

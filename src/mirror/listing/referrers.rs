@@ -3,22 +3,24 @@
 //! A referrers API that is absent upstream stays absent: an invented empty index would hide signatures that
 //! clients find by the tag schema.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use bytes::Bytes;
-
-use crate::metrics;
 use crate::oci::{Digest, Repository, media_type};
 use crate::upstream::{Referrers, Upstream};
 
 use super::super::Mirror;
 use super::super::error::MirrorError;
-use super::super::freshness::{self, Decision};
 use super::super::served::{Body, CacheStatus, Served};
-use super::{Found, List, Subject};
+use super::{List, Subject};
+
+/// Lists up to this size are filtered where their question is answered.
+const SMALL: usize = 64 << 10;
 
 impl Mirror {
     /// What refers to `digest`, an image index; only what is of `artifact_type`, where one is given.
+    ///
+    /// Types are the clients' to choose, without end, so the upstream is asked for all of them at once and is asked
+    /// for one alone only where all are too many.
     pub async fn referrers(
         &self,
         repository: &Repository,
@@ -26,54 +28,43 @@ impl Mirror {
         artifact_type: Option<&str>,
     ) -> Result<Served, MirrorError> {
         let upstream = self.upstream(repository)?;
-        let kind = artifact_type.map(str::to_owned);
-        let subject = Subject::Referrers(repository.clone(), *digest, kind);
-        let error = match self.listed(&upstream, subject).await {
-            Ok(Found { known, status, age }) => {
-                let List::Referrers(list) = &known.list else {
-                    return Err(MirrorError::Internal);
-                };
-                return Ok(served(list, status, age));
-            }
-            Err(error) => error,
-        };
-        let (Some(kind), Some(reason)) = (artifact_type, error.allows_stale()) else {
-            return Err(error);
-        };
-        let stale = self.filtered_here(&upstream, repository, digest, kind);
-        match stale.await {
-            Some((list, age)) => {
-                metrics::stale_served(upstream.label(), reason);
-                Ok(served(&list, CacheStatus::Stale(reason), Some(age)))
-            }
-            None => Err(error),
+        let of = |kind| Subject::Referrers(repository.clone(), *digest, kind);
+        let mut found = self.listed(&upstream, of(None)).await?;
+        let mut kind = artifact_type.map(str::to_owned);
+        if matches!(found.known.list, List::TooLong)
+            && let Some(kind) = kind.take()
+        {
+            found = self.listed(&upstream, of(Some(kind))).await?;
         }
-    }
-
-    /// What is of one type in the list of all types, where that is known and not too old: nobody has asked
-    /// for the one type before, and the upstream is in trouble.
-    async fn filtered_here(
-        &self,
-        upstream: &Upstream,
-        repository: &Repository,
-        digest: &Digest,
-        artifact_type: &str,
-    ) -> Option<(Referrers, Duration)> {
-        let all = Subject::Referrers(repository.clone(), *digest, None);
-        let known = self.inner.lists.known(&all).await?;
-        let now = SystemTime::now();
-        if freshness::decide(now, known.at, &upstream.tag_policy()) == Decision::ConfirmOnly {
-            return None;
-        }
-        let List::Referrers(list) = &known.list else {
-            return None;
+        let List::Referrers(list) = &found.known.list else {
+            return Err(too_long(repository, digest));
         };
-        let age = freshness::stale_age(now, known.at);
-        Some((list.of_type(artifact_type)?, age))
+        let list = match kind {
+            None => list.clone(),
+            Some(kind) => of_type(list, kind).await?,
+        };
+        Ok(served(list, found.status, found.age))
     }
 }
 
-fn served(list: &Referrers, cache_status: CacheStatus, age: Option<Duration>) -> Served {
+/// Only those of one type.
+async fn of_type(list: &Referrers, artifact_type: String) -> Result<Referrers, MirrorError> {
+    if list.bytes.len() <= SMALL {
+        return list.of_type(&artifact_type).ok_or(MirrorError::Internal);
+    }
+    let list = list.clone();
+    let filtered = tokio::task::spawn_blocking(move || list.of_type(&artifact_type));
+    filtered.await.ok().flatten().ok_or(MirrorError::Internal)
+}
+
+fn too_long(repository: &Repository, digest: &Digest) -> MirrorError {
+    MirrorError::BadUpstream {
+        message: format!("the list of referrers of {repository}@{digest} is too long"),
+        detail: Some("ask for those of one `artifactType`".to_owned()),
+    }
+}
+
+fn served(list: Referrers, cache_status: CacheStatus, age: Option<Duration>) -> Served {
     Served {
         cache_status,
         media_type: media_type::OCI_INDEX,
@@ -81,9 +72,9 @@ fn served(list: &Referrers, cache_status: CacheStatus, age: Option<Duration>) ->
         size: list.bytes.len() as u64,
         slice: None,
         age,
-        filters_applied: list.filters_applied.clone(),
+        filters_applied: list.filters_applied,
         references: None,
-        body: Body::Bytes(Bytes::clone(&list.bytes)),
+        body: Body::Bytes(list.bytes),
     }
 }
 
@@ -96,7 +87,13 @@ pub(super) async fn fetch(
 ) -> Result<List, MirrorError> {
     let answer = upstream
         .referrers(&repository.name, digest, artifact_type)
-        .await
-        .map_err(|error| MirrorError::from_referrers(&error, repository, digest))?;
-    Ok(List::Referrers(answer))
+        .await;
+    match answer {
+        Ok(list) => Ok(List::Referrers(list)),
+        Err(error) if error.is_too_large() => {
+            tracing::info!(%repository, %digest, "too many referrers to list them; those of one type may be few enough");
+            Ok(List::TooLong)
+        }
+        Err(error) => Err(MirrorError::from_referrers(&error, repository, digest)),
+    }
 }
