@@ -5,7 +5,7 @@
 //! or 404. What the mirror's own login may list in a repository, every client of that repository may, as
 //! with its tags. Memory holds them, and the store's index, so that a restart costs none of them.
 //!
-//! - [`known`]: what is remembered, and where.
+//! - `known`: what is remembered, and where.
 //! - [`tags`]: sorted, and paginated here, whatever the upstream does.
 //! - [`referrers`]: passed through, never made up.
 //! - [`catalog`]: read from the index; asks nobody.
