@@ -59,3 +59,29 @@ async fn a_tag_that_was_refused_does_not_come_back_with_a_restart() {
         assert_eq!(stale.status, StatusCode::OK, "{}", stale.text());
     }
 }
+
+/// The catalog went on naming a repository whose upstream had refused all that was known of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalog_does_not_name_what_is_refused() {
+    for refusal in [401, 403] {
+        let origin = origin_with_tags().await;
+        let forebay = Setup::new(&origin).config(ALWAYS_DUE).start().await;
+        for tag in ["v1", "v2"] {
+            let answer = forebay.client().manifest("library/app", tag).await;
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        }
+        let mut forebay = forebay.restart().await;
+        for (tag, is_named) in [("v1", true), ("v2", false)] {
+            for kind in [Kind::ManifestHead, Kind::ManifestGet] {
+                let of_tag = origin.on(kind).reference(tag);
+                of_tag.always(Fault::status(refusal));
+            }
+            let refused = forebay.client().manifest("library/app", tag).await;
+            assert_eq!(refused.status, StatusCode::FORBIDDEN);
+            // What was learned is written behind the answer; a stop writes what is left.
+            forebay = forebay.restart().await;
+            let listed = forebay.client().get("/v2/_catalog").await.text();
+            assert_eq!(listed.contains("library/app"), is_named, "{listed}");
+        }
+    }
+}

@@ -1,5 +1,5 @@
 //! Which repositories have something here: those with tag records, and those whose upstream said that they
-//! hold a manifest that is stored.
+//! hold a manifest that is stored. Not those whose tags their upstream has all refused since.
 //!
 //! The second are looked up by digest as links; [`HOLDINGS`] is the same the other way round, for manifests
 //! alone: a repository of which only blobs are here has nothing that could be pulled. An index of before
@@ -7,7 +7,7 @@
 
 use redb::{ReadOnlyTable, ReadTransaction, Table, TableDefinition, TableError, WriteTransaction};
 
-use super::tables::{TAGS, digest_key, text_after};
+use super::tables::{TAGS, TagRecord, digest_key, text_after};
 use super::{Index, IndexError};
 use crate::oci::{Digest, Registry, RepositoryName};
 
@@ -89,6 +89,18 @@ impl Places {
         }
         keys.iter().min().map(|key| place_of(key)).transpose()
     }
+
+    /// Whether there are tags in `from..to`, and all of them were refused since they were confirmed.
+    fn are_refused(&self, from: &[u8], to: &[u8]) -> Result<bool> {
+        let mut are_any = false;
+        for entry in self.tags.range(from..to)? {
+            if !TagRecord::decode(entry?.1.value())?.refused {
+                return Ok(false);
+            }
+            are_any = true;
+        }
+        Ok(are_any)
+    }
 }
 
 impl Index {
@@ -109,7 +121,7 @@ impl Index {
     }
 
     /// The names of a registry's repositories that have something here, in order, after `after`, at most
-    /// `count`. Two look-ups each, however much they have.
+    /// `count`. Three look-ups each, and one for each tag that was refused before one that was not.
     pub(crate) fn repositories(
         &self,
         registry: &Registry,
@@ -118,21 +130,24 @@ impl Index {
     ) -> Result<Vec<RepositoryName>> {
         let (first, end) = text_after(&[registry.as_str().as_bytes(), b"\0"].concat());
         // What follows a name is a tag or a digest, and no digest's key begins with 0xff.
-        let behind = |name: &str| text_after(&[&first, name.as_bytes(), b"\0"].concat()).1;
+        let of = |name: &str| text_after(&[&first, name.as_bytes(), b"\0"].concat());
         self.read(|txn| {
             let places = Places::open(txn)?;
             let mut found = Vec::new();
             let mut from = if after.is_empty() {
                 first.clone()
             } else {
-                behind(after)
+                of(after).1
             };
             while found.len() < count
                 && from < end
                 && let Some((_, name)) = places.first(&from, &end)?
             {
-                from = behind(name.as_str());
-                found.push(name);
+                let (own, behind) = of(name.as_str());
+                if !places.are_refused(&own, &behind)? {
+                    found.push(name);
+                }
+                from = behind;
             }
             Ok(found)
         })
