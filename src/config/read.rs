@@ -77,6 +77,7 @@ fn server(section: &Section<'_>) -> Result<Server, Reported> {
     let idle_timeout = section.required("idle_timeout", timeout);
     let write_idle_timeout = section.required("write_idle_timeout", timeout);
     let drain = section.required("drain", duration);
+    let catalog = section.required("catalog", boolean);
     section.finish();
     Ok(Server {
         listen: listen?,
@@ -84,6 +85,7 @@ fn server(section: &Section<'_>) -> Result<Server, Reported> {
         idle_timeout: idle_timeout?,
         write_idle_timeout: write_idle_timeout?,
         drain: drain?,
+        catalog: catalog?,
     })
 }
 

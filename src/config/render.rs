@@ -39,6 +39,7 @@ fn server(out: &mut Toml, config: &Config) {
     out.duration("idle_timeout", server.idle_timeout);
     out.duration("write_idle_timeout", server.write_idle_timeout);
     out.duration("drain", server.drain);
+    out.value("catalog", server.catalog);
     out.table("admin");
     match config.admin.listen {
         Some(listen) => out.text("listen", listen),

@@ -13,6 +13,7 @@ use crate::oci::Registry;
 #[derive(Clone, Debug)]
 pub struct Routes {
     default_registry: Registry,
+    has_catalog: bool,
     exact: HashMap<Registry, usize>,
     /// The most specific first.
     patterns: Vec<(RegistryPattern, usize)>,
@@ -27,6 +28,7 @@ impl Routes {
     pub fn new(config: &Config) -> Self {
         let mut routes = Self {
             default_registry: config.default_registry.clone(),
+            has_catalog: config.server.catalog,
             exact: HashMap::new(),
             patterns: Vec::new(),
             hosts: HashMap::new(),
@@ -80,6 +82,11 @@ impl Routes {
     /// The registry of a request that names none.
     pub fn default_registry(&self) -> &Registry {
         &self.default_registry
+    }
+
+    /// Whether what is cached may be asked for.
+    pub fn has_catalog(&self) -> bool {
+        self.has_catalog
     }
 
     /// The table in `[upstreams]` that a registry falls under, and the key in it that says how to log in; `None`

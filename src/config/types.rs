@@ -50,6 +50,8 @@ pub struct Server {
     pub write_idle_timeout: Duration,
     /// How long running transfers may go on after SIGTERM.
     pub drain: Duration,
+    /// Whether clients may ask what is cached.
+    pub catalog: bool,
 }
 
 /// `[admin]`

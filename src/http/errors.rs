@@ -48,6 +48,12 @@ pub(super) fn of_route(error: RouteError, routes: &Routes) -> Answer {
             message,
             Some("paths are /v2/<name>/manifests/<reference>, .../blobs/<digest>, .../tags/list, .../referrers/<digest> and /v2/_catalog".into()),
         ),
+        RouteError::NoCatalog => refuse(
+            StatusCode::NOT_FOUND,
+            ErrorCode::Unsupported,
+            message,
+            Some("`catalog` in [server] of the mirror's configuration is false".into()),
+        ),
         RouteError::Encoding | RouteError::Ambiguous(_) | RouteError::Contradiction { .. } | RouteError::Parameter(_) | RouteError::Name(_) => {
             bad(ErrorCode::NameInvalid)
         }

@@ -94,6 +94,9 @@ pub(super) enum RouteError {
     /// A path that the distribution spec does not have, or that is not served here.
     #[error("no such endpoint")]
     Path,
+    /// `_catalog`, where it is switched off.
+    #[error("this mirror does not list what is cached")]
+    NoCatalog,
     /// Broken escapes, control characters, or an escaped slash.
     #[error("the request target is not properly encoded")]
     Encoding,
@@ -191,6 +194,7 @@ pub(super) fn route(
         namespace,
     };
     match endpoint {
+        path::Endpoint::Catalog { .. } if !routes.has_catalog() => Err(RouteError::NoCatalog),
         path::Endpoint::Catalog { before, page } => Ok(Route::Catalog(Catalog {
             registry: addressed.registry(routes, before)?,
             page,

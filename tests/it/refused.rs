@@ -85,3 +85,19 @@ async fn the_catalog_does_not_name_what_is_refused() {
         }
     }
 }
+
+/// Who may reach the mirror saw the names of all private repositories, and nothing could be done about it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalog_can_be_switched_off() {
+    let origin = origin_with_tags().await;
+    let setup = Setup::new(&origin).config("[server]\ncatalog = false");
+    let forebay = setup.start().await;
+    for path in ["/v2/_catalog", "/v2/docker.io/_catalog", "/v2/_catalog?n=1"] {
+        let answer = forebay.client().get(path).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(answer.code(), "UNSUPPORTED", "{path}");
+        assert!(answer.text().contains("[server]"), "{}", answer.text());
+    }
+    let tags = forebay.client().get("/v2/library/app/tags/list").await;
+    assert_eq!(tags.status, StatusCode::OK, "{}", tags.text());
+}
