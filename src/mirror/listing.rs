@@ -6,6 +6,7 @@
 //! with its tags. Memory holds them, and the store's index, so that a restart costs none of them.
 //!
 //! - `known`: what is remembered, and where.
+//! - [`turns`]: how many are asked for at once.
 //! - [`tags`]: sorted, and paginated here, whatever the upstream does.
 //! - [`referrers`]: passed through, never made up.
 //! - [`catalog`]: read from the index; asks nobody.
@@ -14,6 +15,7 @@ pub mod catalog;
 mod known;
 pub mod referrers;
 pub mod tags;
+mod turns;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -103,8 +105,8 @@ impl Mirror {
         }
         let asked = self.ask_for_list(upstream, subject, Some(&known));
         match tokio::time::timeout(CONFIRM_WAIT, asked).await {
-            // Not noted as trouble, nor called so: a list of many pages takes its time.
-            Err(_) => Ok(known.stale(upstream, StaleReason::Slow)),
+            // Not noted as trouble, nor called so: a list of many pages takes its time, and so do turns.
+            Err(_) | Ok(Err(MirrorError::Busy(_))) => Ok(known.stale(upstream, StaleReason::Slow)),
             Ok(Err(error)) => match error.allows_stale() {
                 Some(reason) => Ok(known.stale(upstream, reason)),
                 None => Err(error),
@@ -156,6 +158,7 @@ impl Mirror {
             if let Some(known) = mirror.inner.lists.newer(&subject, seen.as_ref()) {
                 return Ok(known);
             }
+            let _turn = mirror.inner.lists.turns.of(&subject).await?;
             let list = match &subject {
                 Subject::Tags(repository) => {
                     let policy = upstream.tag_policy();

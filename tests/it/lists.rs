@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forebay_loadtest::origin::{Fault, ImageSpec, Kind, Origin, Reply};
+use forebay_loadtest::origin::{Fault, Gate, ImageSpec, Kind, Origin, Reply};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -149,4 +149,40 @@ async fn referrers_of_one_type_are_asked_for_where_all_are_too_many() {
     let asked = origin.requests_for(Kind::Referrers);
     assert_eq!(asked.len(), 2);
     assert!(asked[1].target.contains("?artifactType="));
+}
+
+/// Lists of as many repositories as clients could name were fetched at once, each of some 16 MiB.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_lists_are_asked_for_as_there_are_places_and_the_rest_is_told_so() {
+    let mut builder = plain_origin();
+    for number in 0..17 {
+        builder = builder.repository(&format!("library/app{number}"), |repository| {
+            repository.image("v1", &ImageSpec::default());
+        });
+    }
+    let origin = builder.start().await.unwrap();
+    let gate = Gate::new();
+    origin.on(Kind::Tags).always(Fault::HoldHead(gate.clone()));
+    let forebay = Setup::new(&origin)
+        .config("[timeouts]\nfirst_byte = \"1m\"")
+        .start()
+        .await;
+    let tags = |number: usize| format!("/v2/library/app{number}/tags/list");
+    let asking: Vec<_> = (0..16)
+        .map(|number| {
+            let (client, path) = (forebay.client(), tags(number));
+            tokio::spawn(async move { client.get(&path).await })
+        })
+        .collect();
+    gate.reached(16).await;
+    let refused = forebay.client().get(&tags(16)).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.text().contains("16 lists"), "{}", refused.text());
+    assert!(!refused.header("retry-after").is_empty());
+    gate.release();
+    for asked in asking {
+        assert_eq!(asked.await.unwrap().status, StatusCode::OK);
+    }
+    let now = forebay.client().get(&tags(16)).await;
+    assert_eq!(now.status, StatusCode::OK, "{}", now.text());
 }

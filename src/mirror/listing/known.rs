@@ -21,6 +21,7 @@ use super::super::flight::SingleFlight;
 use super::super::memory::Absent;
 use super::super::tasks::Tasks;
 use super::tags::TagList;
+use super::turns::Turns;
 
 /// Lists that are being written down, at most, in KiB.
 const WRITING_KIB: usize = 16 << 10;
@@ -76,6 +77,7 @@ pub(in crate::mirror) struct Lists {
     writing: Arc<Semaphore>,
     pub(super) absent: Absent<Subject>,
     pub(super) questions: SingleFlight<Subject, Answer>,
+    pub(super) turns: Turns,
 }
 
 impl Subject {
@@ -85,9 +87,14 @@ impl Subject {
         }
     }
 
+    /// Whether it is of one type alone: there is no end of them.
+    pub(super) fn is_of_one_type(&self) -> bool {
+        matches!(self, Self::Referrers(_, _, Some(_)))
+    }
+
     /// Whether the index keeps it. What clients may choose without end would fill it.
     fn is_kept(&self) -> bool {
-        !matches!(self, Self::Referrers(_, _, Some(_)))
+        !self.is_of_one_type()
     }
 
     /// As it stands in the index.
@@ -181,6 +188,7 @@ impl Lists {
             writing: Arc::new(Semaphore::new(WRITING_KIB)),
             absent: Absent::default(),
             questions: SingleFlight::new(tasks.clone()),
+            turns: Turns::default(),
             tasks,
         }
     }

@@ -105,13 +105,13 @@ impl Mirror {
     pub async fn tags(&self, repository: &Repository, page: &Page) -> Result<Listing, MirrorError> {
         let upstream = self.upstream(repository)?;
         let subject = Subject::Tags(repository.clone());
-        let Found { known, status, age } = self.listed(&upstream, subject).await?;
-        let (cache_status, (names, next)) = match &known.list {
-            List::Tags(tags) => (status, tags.page(page)),
-            _ => (
-                CacheStatus::Bypass,
-                passed_through(&upstream, repository, page).await?,
-            ),
+        let Found { known, status, age } = self.listed(&upstream, subject.clone()).await?;
+        let (cache_status, (names, next)) = if let List::Tags(tags) = &known.list {
+            (status, tags.page(page))
+        } else {
+            let _turn = self.inner.lists.turns.of(&subject).await?;
+            let passed = passed_through(&upstream, repository, page).await?;
+            (CacheStatus::Bypass, passed)
         };
         Ok(Listing {
             cache_status,

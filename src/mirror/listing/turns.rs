@@ -1,0 +1,68 @@
+//! How many lists are asked for at once. Each may hold some 16 MiB of answers and a hundred requests.
+
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use super::Subject;
+use crate::mirror::MirrorError;
+
+/// Questions for lists at once, at most.
+const LISTS: usize = 16;
+/// Of them those for referrers of one type, of which clients can think up any number.
+const OF_ONE_TYPE: usize = 4;
+/// How long a question waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The places for questions under way.
+#[derive(Debug)]
+pub(super) struct Turns {
+    all: Semaphore,
+    of_one_type: Semaphore,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            all: Semaphore::new(LISTS),
+            of_one_type: Semaphore::new(OF_ONE_TYPE),
+        }
+    }
+}
+
+/// The right to ask, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    _places: (Option<SemaphorePermit<'a>>, SemaphorePermit<'a>),
+}
+
+impl Turns {
+    /// A turn for a question, in the order in which they come.
+    pub(super) async fn of(&self, subject: &Subject) -> Result<Turn<'_>, MirrorError> {
+        let is_of_one_type = subject.is_of_one_type();
+        let places = async {
+            let narrow = if is_of_one_type {
+                Some(self.of_one_type.acquire().await.ok()?)
+            } else {
+                None
+            };
+            Some((narrow, self.all.acquire().await.ok()?))
+        };
+        match timeout(PATIENCE, places).await {
+            Ok(Some(places)) => Ok(Turn { _places: places }),
+            Ok(None) => Err(MirrorError::Internal),
+            Err(_) => Err(busy(is_of_one_type)),
+        }
+    }
+}
+
+fn busy(is_of_one_type: bool) -> MirrorError {
+    MirrorError::Busy(if is_of_one_type {
+        format!(
+            "{OF_ONE_TYPE} lists of referrers of one type are being asked for, and no more at once"
+        )
+    } else {
+        format!("{LISTS} lists are being asked for, and no more at once")
+    })
+}
