@@ -63,7 +63,8 @@ fn platform() -> &'static str {
     }
 }
 
-const CERTS: &str = "/etc/containerd/certs.d";
+/// Both directories that containerd reads by default since 2.1: one alone would take the other away.
+const CERTS: &str = "/etc/containerd/certs.d:/etc/docker/certs.d";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn containerd_reads_the_path_that_was_added_to_any_configuration() {
