@@ -33,7 +33,8 @@
 //! `serve` runs one connection with `connection` (bytes in), `target` (what is
 //! asked for), `registry`, `token`, `cdn` (the answers), and `transmit` (bytes
 //! out). `repository`, `image` and `seeded` make content; `faults`, `script` and
-//! `gate` break things; `request`, `record` and `queries` remember.
+//! `gate` break things; `quirks` and `profiles` make it like one registry or another;
+//! `request`, `record` and `queries` remember.
 
 mod auth;
 mod builder;
@@ -47,7 +48,9 @@ mod gate;
 mod handle;
 mod image;
 mod listener;
+mod profiles;
 mod queries;
+mod quirks;
 mod quota;
 mod range;
 mod record;
@@ -63,7 +66,7 @@ mod target;
 mod token;
 mod transmit;
 
-pub use self::auth::{Auth, Refresh, TokenAuth, TokenField};
+pub use self::auth::{Auth, Mint, Refresh, Scope, TokenAuth, TokenField};
 pub use self::builder::Builder;
 pub use self::cdn::{Blobs, Redirect};
 pub use self::descriptor::{Descriptor, Platform, media_type};
@@ -72,6 +75,8 @@ pub use self::faults::Fault;
 pub use self::gate::{Gate, Pace};
 pub use self::handle::Origin;
 pub use self::image::{Content, Flavour, Image, ImageManifest, ImageSpec};
+pub use self::profiles::Profile;
+pub use self::quirks::{Expiry, Quirks, Unaccepted};
 pub use self::quota::Quota;
 pub use self::record::{Counts, Tally};
 pub use self::reply::Reply;

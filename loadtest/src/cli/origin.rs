@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use clap::builder::PossibleValuesParser;
 use forebay_loadtest::origin::{
-    Auth, Blobs, Content, Fault, Image, ImageSpec, Origin, Pace, Platform, Quota, Redirect, Server,
-    When,
+    Auth, Blobs, Builder, Content, Fault, Image, ImageSpec, Origin, Pace, Platform, Profile, Quota,
+    Redirect, Server, When,
 };
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -55,6 +56,9 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
+    /// Behave as this registry does, in place of --auth and --redirect
+    #[arg(long, value_name = "REGISTRY", value_parser = profiles(), conflicts_with_all = ["auth", "redirect"])]
+    profile: Option<String>,
     /// How the registry asks for credentials
     #[arg(long, value_enum, default_value_t = AuthMode::None)]
     auth: AuthMode,
@@ -103,6 +107,10 @@ enum LayerContent {
     Random,
 }
 
+fn profiles() -> PossibleValuesParser {
+    PossibleValuesParser::new(Profile::ALL.map(|profile| profile.name))
+}
+
 fn user(text: &str) -> Result<(String, String), String> {
     match text.split_once(':') {
         Some((name, password)) if !name.is_empty() => Ok((name.to_owned(), password.to_owned())),
@@ -127,12 +135,11 @@ impl Args {
 
     async fn start(&self) -> io::Result<Origin> {
         let beside = SocketAddr::new(self.listen.ip(), 0);
-        let mut builder = Origin::builder()
+        let mut builder = self
+            .behaviour()
             .listen(Server::Registry, self.listen)
             .listen(Server::Token, self.token_listen.unwrap_or(beside))
-            .listen(Server::Cdn, self.cdn_listen.unwrap_or(beside))
-            .auth(self.auth())
-            .blobs(self.blobs());
+            .listen(Server::Cdn, self.cdn_listen.unwrap_or(beside));
         if let Some(name) = &self.public_name {
             builder = builder.public_name(name);
         }
@@ -157,6 +164,13 @@ impl Args {
         let origin = builder.start().await?;
         self.slow_down(&origin);
         Ok(origin)
+    }
+
+    fn behaviour(&self) -> Builder {
+        match self.profile.as_deref().and_then(Profile::named) {
+            Some(profile) => profile.origin(),
+            None => Origin::builder().auth(self.auth()).blobs(self.blobs()),
+        }
     }
 
     fn names(&self) -> impl Iterator<Item = String> {

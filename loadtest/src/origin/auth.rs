@@ -3,7 +3,11 @@
 //! Owns the tokens that were issued. They are opaque, as GHCR's are, and forgotten
 //! when they expire.
 
-use std::collections::HashMap;
+mod service;
+
+pub use self::service::{Mint, Refresh, Scope, TokenAuth, TokenField};
+
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -36,65 +40,6 @@ impl Auth {
     }
 }
 
-/// The field of the token service's answer that holds the token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TokenField {
-    /// `token` alone.
-    Token,
-    /// `access_token` alone.
-    AccessToken,
-    /// Both, equal.
-    #[default]
-    Both,
-}
-
-/// Whether the token service takes refresh tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Refresh {
-    /// By POST.
-    #[default]
-    Posted,
-    /// It knows GET only.
-    Unknown,
-}
-
-/// How the token service behaves.
-#[derive(Clone, Debug)]
-pub struct TokenAuth {
-    /// The service that the challenge names and the token service insists on.
-    pub service: String,
-    /// How long a token is good for.
-    pub lifetime: Duration,
-    /// Whether the answer says so, in `expires_in` (whole seconds).
-    pub announces_lifetime: bool,
-    /// Whether the answer has `issued_at`.
-    pub announces_issue: bool,
-    /// Where the answer holds the token.
-    pub field: TokenField,
-    /// In the challenge in place of the token service's URL.
-    pub realm: Option<String>,
-    /// Whether repositories that do not exist can be asked for, to be told so
-    /// with 404. Docker Hub answers 401 instead.
-    pub grants_unknown: bool,
-    /// What it makes of a refresh token, which a user's password is as well.
-    pub refresh: Refresh,
-}
-
-impl Default for TokenAuth {
-    fn default() -> Self {
-        Self {
-            service: "registry.docker.io".to_owned(),
-            lifetime: Duration::from_mins(5),
-            announces_lifetime: true,
-            announces_issue: true,
-            field: TokenField::default(),
-            realm: None,
-            grants_unknown: false,
-            refresh: Refresh::default(),
-        }
-    }
-}
-
 /// Credentials that turned out to be good.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Identity {
@@ -104,8 +49,25 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 struct Grant {
     user: Option<String>,
-    repositories: Vec<String>,
+    repositories: Repositories,
     expires: Instant,
+}
+
+/// What a token is good for.
+#[derive(Debug)]
+pub(crate) enum Repositories {
+    /// Whatever its user may read.
+    All,
+    Named(Vec<String>),
+}
+
+impl Repositories {
+    fn include(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.iter().any(|named| named == name),
+        }
+    }
 }
 
 /// What a token says about a repository.
@@ -121,8 +83,23 @@ pub(crate) enum Granted {
 /// Users and tokens.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    users: HashMap<String, String>,
+    users: Mutex<Users>,
     tokens: Mutex<HashMap<String, Grant>>,
+}
+
+#[derive(Debug, Default)]
+struct Users {
+    passwords: HashMap<String, String>,
+    /// Passwords that were good once.
+    expired: HashSet<String>,
+}
+
+/// Why a password is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Wrong,
+    /// It was good once.
+    Expired,
 }
 
 /// Name and password of a `Basic` header; an empty name means nobody, as podman
@@ -164,38 +141,60 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 impl Guard {
     pub(crate) fn new(users: HashMap<String, String>) -> Self {
         Self {
-            users,
+            users: Mutex::new(Users {
+                passwords: users,
+                expired: HashSet::new(),
+            }),
             tokens: Mutex::default(),
         }
     }
 
     /// Who sent these headers, by password. `Err` means that it is wrong.
-    pub(crate) fn by_password(&self, headers: &HeaderMap) -> Result<Identity, ()> {
+    pub(crate) fn by_password(&self, headers: &HeaderMap) -> Result<Identity, Refused> {
         match Basic::of(headers) {
             Basic::Absent => Ok(Identity::default()),
             // How a refresh token is sent to a service that knows GET only.
             Basic::User(user, token) if user == "<token>" => self.by_refresh_token(&token),
-            Basic::User(user, password) if self.users.get(&user) == Some(&password) => {
-                Ok(Identity { user: Some(user) })
+            Basic::User(user, password) => {
+                let users = self.users();
+                if users.passwords.get(&user) == Some(&password) {
+                    Ok(Identity { user: Some(user) })
+                } else if users.expired.contains(&password) {
+                    Err(Refused::Expired)
+                } else {
+                    Err(Refused::Wrong)
+                }
             }
-            Basic::User(..) | Basic::Malformed => Err(()),
+            Basic::Malformed => Err(Refused::Wrong),
         }
     }
 
     /// Whose refresh token this is: a user's password is one too.
-    pub(crate) fn by_refresh_token(&self, token: &str) -> Result<Identity, ()> {
-        let user = self.users.iter().find(|(_, password)| *password == token);
+    pub(crate) fn by_refresh_token(&self, token: &str) -> Result<Identity, Refused> {
+        let users = self.users();
+        let user = users
+            .passwords
+            .iter()
+            .find(|(_, password)| *password == token);
         user.map(|(user, _)| Identity {
             user: Some(user.clone()),
         })
-        .ok_or(())
+        .ok_or(Refused::Wrong)
+    }
+
+    /// Gives a user another password; the old one has expired.
+    pub(crate) fn set_password(&self, user: &str, password: &str) {
+        let mut users = self.users();
+        let old = users.passwords.insert(user.to_owned(), password.to_owned());
+        users.expired.extend(old);
+        users.expired.remove(password);
     }
 
     /// Issues a token for these repositories.
     pub(crate) fn issue(
         &self,
         identity: &Identity,
-        repositories: Vec<String>,
+        repositories: Repositories,
         lifetime: Duration,
     ) -> String {
         let token = format!("{:032x}", rand::random::<u128>());
@@ -220,7 +219,7 @@ impl Guard {
         else {
             return Granted::Invalid;
         };
-        if repository.is_none_or(|name| grant.repositories.iter().any(|granted| granted == name)) {
+        if repository.is_none_or(|name| grant.repositories.include(name)) {
             return Granted::Yes(Identity {
                 user: grant.user.clone(),
             });
@@ -231,6 +230,10 @@ impl Guard {
     /// Makes every token that was issued expire now.
     pub(crate) fn expire_tokens(&self) {
         self.lock().clear();
+    }
+
+    fn users(&self) -> std::sync::MutexGuard<'_, Users> {
+        self.users.lock().expect("nobody panics with the lock")
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Grant>> {
@@ -257,8 +260,14 @@ pub(crate) fn bearer_challenge(
 ) -> Reply {
     let realm = auth.realm.as_deref().unwrap_or(token_url);
     let mut challenge = format!("Bearer realm=\"{realm}\",service=\"{}\"", auth.service);
-    if let Some(name) = repository {
-        let _ = write!(challenge, ",scope=\"repository:{name}:pull\"");
+    let of = |name| format!("repository:{name}:pull");
+    let scope = match auth.scope {
+        Scope::Repository => repository.map(of),
+        Scope::Placeholder(name) => Some(of(name)),
+        Scope::Word(word) => Some(word.to_owned()),
+    };
+    if let Some(scope) = scope {
+        let _ = write!(challenge, ",scope=\"{scope}\"");
     }
     if let Some(error) = error {
         let _ = write!(challenge, ",error=\"{error}\"");
@@ -303,7 +312,7 @@ mod tests {
         let guard = Guard::new(HashMap::new());
         let token = guard.issue(
             &Identity::default(),
-            vec!["a".into()],
+            Repositories::Named(vec!["a".into()]),
             Duration::from_mins(1),
         );
         assert!(matches!(guard.by_token(&token, Some("a")), Granted::Yes(_)));

@@ -10,6 +10,7 @@ use super::auth::Auth;
 use super::cdn::Blobs;
 use super::handle::Origin;
 use super::listener::Port;
+use super::quirks::{Quirks, Unaccepted};
 use super::quota::Quota;
 use super::repository::Repository;
 use super::state::{Hosts, Settings, State};
@@ -23,7 +24,7 @@ pub struct Builder {
     quota: Option<Quota>,
     users: HashMap<String, String>,
     repositories: HashMap<String, Repository>,
-    strict_accept: bool,
+    quirks: Quirks,
     referrers: bool,
     send_buffer: u32,
     registry: SocketAddr,
@@ -41,7 +42,7 @@ impl Default for Builder {
             quota: None,
             users: HashMap::new(),
             repositories: HashMap::new(),
-            strict_accept: false,
+            quirks: Quirks::default(),
             referrers: true,
             send_buffer: 64 << 10,
             registry: anywhere,
@@ -95,7 +96,14 @@ impl Builder {
     /// Answers 404 for a manifest whose type is not in `Accept`, as GHCR does.
     #[must_use]
     pub fn strict_accept(mut self) -> Self {
-        self.strict_accept = true;
+        self.quirks.unaccepted = Unaccepted::Missing;
+        self
+    }
+
+    /// In which ways it is like no other registry.
+    #[must_use]
+    pub fn quirks(mut self, quirks: Quirks) -> Self {
+        self.quirks = quirks;
         self
     }
 
@@ -153,7 +161,7 @@ impl Builder {
         let settings = Settings {
             auth: self.auth,
             blobs: self.blobs,
-            strict_accept: self.strict_accept,
+            quirks: self.quirks,
             referrers: self.referrers,
         };
         let repositories = self

@@ -47,6 +47,8 @@ pub struct Redirect {
     pub relative: bool,
     /// Sent as Cache-Control, as Quay does.
     pub cache_control: Option<String>,
+    /// Whether the CDN refuses HEAD, as GitHub's does.
+    pub refuses_head: bool,
 }
 
 impl Default for Redirect {
@@ -56,6 +58,7 @@ impl Default for Redirect {
             lifetime: Duration::from_mins(10),
             relative: false,
             cache_control: None,
+            refuses_head: false,
         }
     }
 }
@@ -168,6 +171,11 @@ pub(crate) fn blob(
 ) -> Reply {
     if !matches!(head.method, Method::GET | Method::HEAD) {
         return Reply::xml_error(405, "MethodNotAllowed");
+    }
+    if head.method == Method::HEAD
+        && matches!(&state.settings.blobs, Blobs::Redirect(redirect) if redirect.refuses_head)
+    {
+        return Reply::xml_error(403, "AccessDenied");
     }
     let bytes = state
         .repository(name)

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Server;
-use super::auth::Auth;
 use super::builder::Builder;
 use super::cdn::Blobs;
 use super::image::Image;
 use super::listener::Port;
+use super::profiles::Profile;
 use super::quota::Quota;
 use super::repository::Repository;
 use super::request::{Kind, When};
@@ -37,10 +37,7 @@ impl Origin {
 
     /// One with tokens, redirects to the CDN, and Docker Hub's quota.
     pub fn docker_hub() -> Builder {
-        Self::builder()
-            .auth(Auth::token())
-            .blobs(Blobs::redirect())
-            .quota(Quota::default())
+        Profile::DOCKER_HUB.origin()
     }
 
     /// The registry as `host:port`.
@@ -121,6 +118,11 @@ impl Origin {
     /// Makes every token that was issued expire now.
     pub fn expire_tokens(&self) {
         self.state.guard.expire_tokens();
+    }
+
+    /// Gives a user another password; the old one has expired.
+    pub fn set_password(&self, user: &str, password: &str) {
+        self.state.guard.set_password(user, password);
     }
 
     /// Makes every signed URL that was given out invalid now.

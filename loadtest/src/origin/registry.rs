@@ -5,11 +5,12 @@ use http::Method;
 use http::header::{ACCEPT, IF_RANGE, RANGE};
 use serde_json::json;
 
-use super::auth::{Auth, Granted, Identity, basic_challenge, bearer, bearer_challenge};
+use super::auth::{Auth, Granted, Identity, Refused, basic_challenge, bearer, bearer_challenge};
 use super::cdn::{Blobs, signed_path};
 use super::connection::{Connection, Head};
 use super::descriptor::media_type;
 use super::faults::Before;
+use super::quirks::{Quirks, Unaccepted, schema_1};
 use super::quota::Cost;
 use super::range::Wanted;
 use super::reply::{Part, Reply};
@@ -23,23 +24,41 @@ pub(crate) fn authorize(
     head: &Head,
     name: Option<&str>,
 ) -> Result<Identity, Box<Reply>> {
+    let expiry = state.settings.quirks.expiry;
     match &state.settings.auth {
         Auth::Open => readable(state, name, Identity::default()),
         Auth::Basic => match state.guard.by_password(&head.headers) {
             Ok(identity) if identity.user.is_some() => readable(state, name, identity),
-            _ => Err(Box::new(basic_challenge())),
+            Err(Refused::Expired) => Err(expiry.refusal(Box::new(basic_challenge()))),
+            _ => Err(Box::new(challenge(state, name, None))),
         },
-        Auth::Token(auth) => {
-            let challenge =
-                |error| Box::new(bearer_challenge(auth, &state.token_url(), name, error));
-            let token = bearer(&head.headers).ok_or_else(|| challenge(None))?;
+        Auth::Token(_) => {
+            let refused = |error| Box::new(challenge(state, name, error));
+            let token = bearer(&head.headers).ok_or_else(|| refused(None))?;
             match state.guard.by_token(token, name) {
                 Granted::Yes(identity) => Ok(identity),
-                Granted::Invalid => Err(challenge(Some("invalid_token"))),
-                Granted::NotFor => Err(challenge(Some("insufficient_scope"))),
+                Granted::Invalid => Err(expiry.refusal(refused(Some("invalid_token")))),
+                Granted::NotFor => Err(refused(Some("insufficient_scope"))),
             }
         }
     }
+}
+
+/// A 401 in the registry's way.
+fn challenge(state: &State, name: Option<&str>, error: Option<&str>) -> Reply {
+    match &state.settings.auth {
+        Auth::Token(auth) => bearer_challenge(auth, &state.token_url(), name, error),
+        Auth::Open | Auth::Basic => basic_challenge(),
+    }
+}
+
+/// Where everything is, if the registry itself only redirects.
+pub(crate) fn moved(state: &State, head: &Head, target: &Target) -> Option<Reply> {
+    let name = target.repository()?;
+    let below = state.settings.quirks.moved_name(name)?;
+    let target = head.target.replacen(name, &below, 1);
+    let location = format!("{}{target}", state.cdn_url());
+    Some(Reply::status(307).header("location", location))
 }
 
 fn readable(state: &State, name: Option<&str>, identity: Identity) -> Result<Identity, Box<Reply>> {
@@ -111,17 +130,32 @@ fn metered(
 }
 
 fn manifest(state: &State, head: &Head, repository: &Repository, reference: &str) -> Reply {
-    let found = repository
-        .find_manifest(reference)
-        .filter(|(_, stored)| !state.settings.strict_accept || accepts(head, &stored.media_type));
-    let Some((digest, stored)) = found else {
-        return Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown");
+    let quirks = &state.settings.quirks;
+    let unknown = || Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown");
+    let Some((digest, stored)) = repository.find_manifest(reference) else {
+        return unknown();
     };
-    Reply::status(200)
+    if !accepts(head, &stored.media_type) {
+        match quirks.unaccepted {
+            Unaccepted::Served => {}
+            Unaccepted::Missing => return unknown(),
+            Unaccepted::Converted => return schema_1(reference),
+        }
+    }
+    let reply = Reply::status(200)
         .header("content-type", &stored.media_type)
-        .header("docker-content-digest", digest)
         .header("etag", format!("\"{digest}\""))
-        .body(stored.bytes.clone())
+        .body(stored.bytes.clone());
+    with_digest(quirks, head, reply, digest)
+}
+
+/// Says what the digest is, unless the registry doesn't.
+fn with_digest(quirks: &Quirks, head: &Head, reply: Reply, digest: impl AsRef<str>) -> Reply {
+    if quirks.hides_digest && head.method == Method::GET {
+        reply
+    } else {
+        reply.header("docker-content-digest", digest)
+    }
 }
 
 fn accepts(head: &Head, media_type: &str) -> bool {
@@ -144,19 +178,23 @@ fn blob(
     digest: &str,
     before: &Before,
 ) -> Reply {
+    let quirks = &state.settings.quirks;
+    if quirks.refuses_blob_head && head.method == Method::HEAD {
+        return challenge(state, Some(name), None);
+    }
     let Some(bytes) = repository.blobs.get(digest) else {
         return Reply::error(404, "BLOB_UNKNOWN", "blob unknown to registry");
     };
     let Blobs::Redirect(redirect) = &state.settings.blobs else {
-        return slice(
+        let reply = slice(
             head,
             bytes,
             &format!("\"{digest}\""),
             before.ignore_range,
             before.shift_range,
         )
-        .header("content-type", media_type::OCTET_STREAM)
-        .header("docker-content-digest", digest);
+        .header("content-type", media_type::OCTET_STREAM);
+        return with_digest(quirks, head, reply, digest);
     };
     let lifetime = (!before.expired_redirect).then_some(redirect.lifetime);
     let path = signed_path(&state.signer, name, digest, lifetime);
@@ -165,9 +203,8 @@ fn blob(
     } else {
         format!("{}{path}", state.cdn_url())
     };
-    let reply = Reply::status(redirect.status)
-        .header("location", location)
-        .header("docker-content-digest", digest);
+    let reply = Reply::status(redirect.status).header("location", location);
+    let reply = with_digest(quirks, head, reply, digest);
     match &redirect.cache_control {
         Some(value) => reply.header("cache-control", value),
         None => reply,

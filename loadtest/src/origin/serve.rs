@@ -42,7 +42,7 @@ async fn exchange(
     connection: &mut Connection,
     head: &Head,
 ) -> Result<bool, Gone> {
-    let target = Target::of(server, head);
+    let target = Target::of(server, head, &state.settings);
     let facts = target.facts(head);
     let ticket = state
         .log
@@ -75,6 +75,11 @@ async fn respond(
     let facts = target.facts(head);
     let early = state.faults.before(&facts, true);
     if let Some(reply) = intervene(&early, connection, head).await? {
+        return Ok(reply);
+    }
+    if server == Server::Registry
+        && let Some(reply) = registry::moved(state, head, target)
+    {
         return Ok(reply);
     }
     let identity = match authorize(state, server, head, target) {
@@ -138,7 +143,8 @@ fn authorize(
             cdn::authorize(state, head, name, digest, server == Server::Cdn)?;
             Ok(Identity::default())
         }
-        _ if server != Server::Registry => Err(Box::new(Reply::status(404))),
+        Target::Ping if state.settings.quirks.open_ping => Ok(Identity::default()),
+        Target::Unknown if server != Server::Registry => Err(Box::new(Reply::status(404))),
         _ => registry::authorize(state, head, target.repository()),
     }
 }

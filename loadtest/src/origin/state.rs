@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use super::auth::{Auth, Guard};
 use super::cdn::{Blobs, Signer};
+use super::quirks::Quirks;
 use super::quota::{Ledger, Quota};
 use super::record::Log;
 use super::repository::Repository;
@@ -15,8 +16,17 @@ use super::script::Table;
 pub(crate) struct Settings {
     pub(crate) auth: Auth,
     pub(crate) blobs: Blobs,
-    pub(crate) strict_accept: bool,
+    pub(crate) quirks: Quirks,
     pub(crate) referrers: bool,
+}
+
+impl Settings {
+    pub(crate) fn token_path(&self) -> &'static str {
+        match &self.auth {
+            Auth::Token(auth) => auth.path,
+            Auth::Open | Auth::Basic => "/token",
+        }
+    }
 }
 
 /// Where clients reach the servers, as `host:port`.
@@ -72,7 +82,9 @@ impl State {
             .repositories
             .read()
             .expect("nobody panics with the lock");
-        repositories.get(name).cloned()
+        repositories
+            .get(self.settings.quirks.own_name(name))
+            .cloned()
     }
 
     /// Changes a repository, which is made if there is none. Requests see it
@@ -102,7 +114,7 @@ impl State {
     }
 
     pub(crate) fn token_url(&self) -> String {
-        format!("http://{}/token", self.hosts.token)
+        format!("http://{}{}", self.hosts.token, self.settings.token_path())
     }
 
     pub(crate) fn cdn_url(&self) -> String {

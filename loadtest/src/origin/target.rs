@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 use super::connection::Head;
 use super::request::Kind;
 use super::script::Facts;
+use super::state::Settings;
 use super::{Server, cdn};
 
 /// What is asked for.
@@ -38,14 +39,17 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    pub(crate) fn of(server: Server, head: &Head) -> Self {
+    pub(crate) fn of(server: Server, head: &Head, settings: &Settings) -> Self {
         let path = percent_decode_str(head.path()).decode_utf8_lossy();
         if server != Server::Token && path.starts_with(cdn::PREFIX) {
             return cdn::target(&path, &head.query()).unwrap_or(Self::Unknown);
         }
         match server {
             Server::Registry => Self::at_registry(&path).unwrap_or(Self::Unknown),
-            Server::Token if path == "/token" => Self::Token {
+            Server::Cdn if settings.quirks.moved_below.is_some() => {
+                Self::at_registry(&path).unwrap_or(Self::Unknown)
+            }
+            Server::Token if path == settings.token_path() => Self::Token {
                 scopes: head
                     .parameters()
                     .into_iter()

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use super::auth::{Auth, Identity, Refresh, TokenAuth, TokenField};
+use super::auth::{Auth, Identity, Refresh, Refused, Repositories, Scope, TokenAuth, TokenField};
 use super::connection::Head;
 use super::reply::Reply;
 use super::state::State;
@@ -30,14 +30,21 @@ pub(crate) fn answer(state: &State, head: &Head, scopes: &[String]) -> Reply {
     if service.is_none_or(|(_, service)| service != auth.service) {
         return Reply::status(400).json(&json!({"details": "unknown service"}));
     }
-    if scopes.iter().any(|scope| scope.split(':').count() < 3) {
+    let word = match auth.scope {
+        Scope::Word(word) => word,
+        Scope::Repository | Scope::Placeholder(_) => "",
+    };
+    if scopes
+        .iter()
+        .any(|scope| scope != word && scope.split(':').count() < 3)
+    {
         return Reply::status(400).json(&json!({"details": "malformed scope"}));
     }
     issued(state, auth, &identity, scopes)
 }
 
 /// Who sent this form, by a refresh token.
-fn by_refresh_token(state: &State, head: &Head) -> Result<Identity, ()> {
+fn by_refresh_token(state: &State, head: &Head) -> Result<Identity, Refused> {
     let parameters = head.parameters();
     let value = |name: &str| {
         let pair = parameters.iter().find(|(key, _)| key == name);
@@ -45,21 +52,17 @@ fn by_refresh_token(state: &State, head: &Head) -> Result<Identity, ()> {
     };
     match (value("grant_type"), value("refresh_token")) {
         (Some("refresh_token"), Some(token)) => state.guard.by_refresh_token(token),
-        _ => Err(()),
+        _ => Err(Refused::Wrong),
     }
 }
 
 fn issued(state: &State, auth: &TokenAuth, identity: &Identity, scopes: &[String]) -> Reply {
-    let granted = scopes
-        .iter()
-        .filter_map(|scope| repository_of(scope))
-        .filter(|name| match state.repository(name) {
-            Some(repository) => repository.readers.include(identity),
-            None => auth.grants_unknown,
-        })
-        .map(str::to_owned)
-        .collect();
-    let token = state.guard.issue(identity, granted, auth.lifetime);
+    let token = if let Some(mint) = &auth.mint {
+        mint.token(identity, &granted(state, auth, identity, scopes))
+    } else {
+        let repositories = repositories(state, auth, identity, scopes);
+        state.guard.issue(identity, repositories, auth.lifetime)
+    };
     let mut body = json!({});
     if auth.field != TokenField::AccessToken {
         body["token"] = json!(token);
@@ -74,6 +77,38 @@ fn issued(state: &State, auth: &TokenAuth, identity: &Identity, scopes: &[String
         body["issued_at"] = json!(rfc3339(std::time::SystemTime::now()));
     }
     Reply::status(200).json(&body)
+}
+
+/// The scopes that are granted.
+fn granted<'a>(
+    state: &State,
+    auth: &TokenAuth,
+    identity: &Identity,
+    scopes: &'a [String],
+) -> Vec<&'a str> {
+    let granted = |scope: &&str| {
+        repository_of(scope).is_some_and(|name| match state.repository(name) {
+            Some(repository) => repository.readers.include(identity),
+            None => auth.grants_unknown,
+        })
+    };
+    scopes.iter().map(String::as_str).filter(granted).collect()
+}
+
+fn repositories(
+    state: &State,
+    auth: &TokenAuth,
+    identity: &Identity,
+    scopes: &[String],
+) -> Repositories {
+    if let Scope::Word(word) = auth.scope
+        && scopes.iter().any(|scope| scope == word)
+    {
+        return Repositories::All;
+    }
+    let granted = granted(state, auth, identity, scopes);
+    let names = granted.into_iter().filter_map(repository_of);
+    Repositories::Named(names.map(str::to_owned).collect())
 }
 
 /// `2023-11-14T22:13:20Z`.

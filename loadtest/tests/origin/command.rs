@@ -65,6 +65,7 @@ async fn command_refuses_flags_that_make_no_sense() {
         ["--layer-size", "big"],
         ["--user", "nobody"],
         ["--auth", "oauth"],
+        ["--profile", "nowhere"],
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_forebay-loadtest"))
             .arg("origin")
@@ -74,4 +75,26 @@ async fn command_refuses_flags_that_make_no_sense() {
             .unwrap();
         assert_eq!(output.status.code(), Some(2), "{flags:?}");
     }
+}
+
+#[tokio::test]
+async fn command_behaves_as_the_registry_that_it_is_told_to() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_forebay-loadtest"))
+        .args(["origin", "--profile", "ghcr", "--layer-size", "10KB"])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = lines.next_line().await.unwrap().unwrap();
+    let about: Value = serde_json::from_str(&line).unwrap();
+    let url = format!("{}/v2/", about["registry"].as_str().unwrap());
+    let ping = client().get(url).send().await.unwrap();
+    let challenge = ping.headers()["www-authenticate"].to_str().unwrap();
+    assert!(challenge.contains("service=\"ghcr.io\""), "{challenge}");
+
+    let both = Command::new(env!("CARGO_BIN_EXE_forebay-loadtest"))
+        .args(["origin", "--profile", "ghcr", "--auth", "basic"])
+        .output();
+    assert_eq!(both.await.unwrap().status.code(), Some(2));
 }

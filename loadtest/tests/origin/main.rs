@@ -8,5 +8,6 @@ mod command;
 mod faults;
 mod lifecycle;
 mod manifests;
+mod profiles;
 mod record;
 mod skopeo;

@@ -1,0 +1,110 @@
+//! How a token service behaves.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Identity;
+
+/// The field of the token service's answer that holds the token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenField {
+    /// `token` alone.
+    Token,
+    /// `access_token` alone.
+    AccessToken,
+    /// Both, equal.
+    #[default]
+    Both,
+}
+
+/// Whether the token service takes refresh tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refresh {
+    /// By POST.
+    #[default]
+    Posted,
+    /// It knows GET only.
+    Unknown,
+}
+
+/// The scope in a challenge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// `repository:<name>:pull`.
+    #[default]
+    Repository,
+    /// This repository's, whichever is asked for: a placeholder.
+    Placeholder(&'static str),
+    /// A word of the registry's own, which stands for every repository.
+    Word(&'static str),
+}
+
+/// How the token service behaves.
+#[derive(Clone, Debug)]
+pub struct TokenAuth {
+    /// The service that the challenge names and the token service insists on.
+    pub service: String,
+    /// The path of the token service.
+    pub path: &'static str,
+    /// The scope that challenges name.
+    pub scope: Scope,
+    /// How long a token is good for.
+    pub lifetime: Duration,
+    /// Whether the answer says so, in `expires_in` (whole seconds).
+    pub announces_lifetime: bool,
+    /// Whether the answer has `issued_at`.
+    pub announces_issue: bool,
+    /// Where the answer holds the token.
+    pub field: TokenField,
+    /// In the challenge in place of the token service's URL.
+    pub realm: Option<String>,
+    /// Whether repositories that do not exist can be asked for, to be told so
+    /// with 404. Docker Hub answers 401 instead.
+    pub grants_unknown: bool,
+    /// What it makes of a refresh token, which a user's password is as well.
+    pub refresh: Refresh,
+    /// Makes tokens for a registry that is not the origin; the origin's own are opaque, and it takes no others.
+    pub mint: Option<Mint>,
+}
+
+type Make = dyn Fn(&str, &[&str]) -> String + Send + Sync;
+
+/// Makes a token of a user's name and of the scopes that were granted, as they were asked for.
+#[derive(Clone)]
+pub struct Mint(Arc<Make>);
+
+impl Mint {
+    /// Makes tokens so.
+    pub fn new(mint: impl Fn(&str, &[&str]) -> String + Send + Sync + 'static) -> Self {
+        Self(Arc::new(mint))
+    }
+
+    pub(crate) fn token(&self, identity: &Identity, scopes: &[&str]) -> String {
+        (self.0)(identity.user.as_deref().unwrap_or_default(), scopes)
+    }
+}
+
+impl fmt::Debug for Mint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mint")
+    }
+}
+
+impl Default for TokenAuth {
+    fn default() -> Self {
+        Self {
+            service: "registry.docker.io".to_owned(),
+            path: "/token",
+            scope: Scope::default(),
+            lifetime: Duration::from_mins(5),
+            announces_lifetime: true,
+            announces_issue: true,
+            field: TokenField::default(),
+            realm: None,
+            grants_unknown: false,
+            refresh: Refresh::default(),
+            mint: None,
+        }
+    }
+}
