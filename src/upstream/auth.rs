@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use http::{HeaderValue, StatusCode};
+use moka::sync::Cache;
 use url::Url;
 
 use super::address::Origin;
@@ -55,7 +56,12 @@ pub(crate) struct Auth {
     tokens: Tokens,
     transport: Arc<Transport>,
     label: UpstreamName,
+    /// The challenges of other registries, which the upstream redirects to.
+    elsewhere: Cache<Origin, Arc<Bearer>>,
 }
+
+/// Other registries whose challenges are kept.
+const MAX_ELSEWHERE: u64 = 64;
 
 /// The challenge that an endpoint last made.
 #[derive(Debug, Default)]
@@ -88,6 +94,7 @@ impl Auth {
             tokens,
             transport,
             label,
+            elsewhere: Cache::new(MAX_ELSEWHERE),
         }
     }
 
@@ -128,11 +135,7 @@ impl Auth {
         refused: Option<&Grant>,
         name: &RepositoryName,
     ) -> Result<Option<Grant>, UpstreamError> {
-        let expired = refused.is_some() && refusal.says_expired();
-        if refusal.status != StatusCode::UNAUTHORIZED && !expired {
-            return Ok(None);
-        }
-        if refused.is_some_and(|grant| !self.reject(grant)) {
+        if !self.may_be_met(refusal, refused) {
             return Ok(None);
         }
         let challenge = match Challenge::from_headers(&refusal.headers, asked) {
@@ -148,29 +151,72 @@ impl Auth {
         self.meet(registry, &challenge, login, name).await.map(Some)
     }
 
-    /// What meets the challenge of another registry, which the upstream redirected to: an anonymous
-    /// token of that registry, or nothing. forebay's own credentials are never offered.
-    pub(crate) async fn answer_elsewhere(
+    /// Whether another login may help where `refused` was refused. If so, that one is forgotten.
+    fn may_be_met(&self, refusal: &Refusal, refused: Option<&Grant>) -> bool {
+        let expired = refused.is_some() && refusal.says_expired();
+        (refusal.status == StatusCode::UNAUTHORIZED || expired)
+            && refused.is_none_or(|grant| self.reject(grant))
+    }
+
+    /// What a request to another registry, which the upstream redirected to, can bring along on account of earlier
+    /// challenges: an anonymous token of that registry, or nothing. forebay's own credentials are never offered.
+    pub(crate) async fn foresee_elsewhere(
         &self,
         asked: &Url,
-        refusal: &Refusal,
     ) -> Result<Option<Grant>, UpstreamError> {
         let (Some(registry), Some(name)) = (Origin::of(asked), redirect::repository_in(asked))
         else {
             return Ok(None);
         };
-        match Challenge::from_headers(&refusal.headers, asked) {
-            Ok(Challenge::Bearer(bearer)) => self
-                .bearer(
-                    &registry,
-                    &bearer,
-                    Arc::new(Held::fixed(Login::Anonymous)),
-                    &name,
-                )
-                .await
-                .map(Some),
-            _ => Ok(None),
+        let Some(bearer) = self.elsewhere.get(&registry) else {
+            return Ok(None);
+        };
+        match self.anonymous(&registry, &bearer, &name).await {
+            Ok(grant) => Ok(Some(grant)),
+            // As in `foresee`.
+            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Policy) => {
+                self.elsewhere.invalidate(&registry);
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
+    }
+
+    /// What meets the challenge of another registry, as [`Auth::answer`] does at home, anonymously.
+    pub(crate) async fn answer_elsewhere(
+        &self,
+        asked: &Url,
+        refusal: &Refusal,
+        refused: Option<&Grant>,
+    ) -> Result<Option<Grant>, UpstreamError> {
+        let (Some(registry), Some(name)) = (Origin::of(asked), redirect::repository_in(asked))
+        else {
+            return Ok(None);
+        };
+        if !self.may_be_met(refusal, refused) {
+            return Ok(None);
+        }
+        let bearer = match Challenge::from_headers(&refusal.headers, asked) {
+            Ok(Challenge::Bearer(bearer)) => Some(Arc::new(bearer)),
+            Err(ChallengeError::Missing) => self.elsewhere.get(&registry),
+            _ => None,
+        };
+        let Some(bearer) = bearer else {
+            return Ok(None);
+        };
+        let grant = self.anonymous(&registry, &bearer, &name).await?;
+        self.elsewhere.insert(registry, bearer);
+        Ok(Some(grant))
+    }
+
+    async fn anonymous(
+        &self,
+        registry: &Origin,
+        bearer: &Bearer,
+        name: &RepositoryName,
+    ) -> Result<Grant, UpstreamError> {
+        let nobody = Arc::new(Held::fixed(Login::Anonymous));
+        self.bearer(registry, bearer, nobody, name).await
     }
 
     async fn meet(

@@ -258,24 +258,32 @@ impl Exchange<'_> {
     }
 
     /// A hop after the first. Another registry may make a challenge of its own, which is met
-    /// anonymously.
+    /// anonymously, as often as [`Exchange::logged_in`] meets one.
     async fn hop_beyond(
         &self,
         ask: &Ask<'_>,
         url: &Url,
         grant: Option<&Grant>,
     ) -> Result<Reply, UpstreamError> {
-        let reply = self.hop(ask, url.clone(), grant).await?;
-        let Reply::Refusal(refusal) = reply else {
-            return Ok(reply);
-        };
-        if refusal.status != StatusCode::UNAUTHORIZED || grant.is_some() {
-            return Ok(Reply::Refusal(refusal));
+        if grant.is_some() {
+            return self.hop(ask, url.clone(), grant).await;
         }
-        match self.auth.answer_elsewhere(url, &refusal).await? {
-            Some(anonymous) => self.hop(ask, url.clone(), Some(&anonymous)).await,
-            None => Ok(Reply::Refusal(refusal)),
+        let mut anonymous = self.auth.foresee_elsewhere(url).await?;
+        for _ in 0..2 {
+            let reply = self.hop(ask, url.clone(), anonymous.as_ref()).await?;
+            let Reply::Refusal(refusal) = reply else {
+                return Ok(reply);
+            };
+            let better = self
+                .auth
+                .answer_elsewhere(url, &refusal, anonymous.as_ref())
+                .await?;
+            if better.is_none() {
+                return Ok(Reply::Refusal(refusal));
+            }
+            anonymous = better;
         }
+        self.hop(ask, url.clone(), anonymous.as_ref()).await
     }
 
     async fn hop(

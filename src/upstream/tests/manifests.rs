@@ -178,6 +178,15 @@ async fn a_manifest_behind_another_registry_is_read_with_that_ones_anonymous_tok
     upstream.get_manifest(&name(), &latest()).await.unwrap();
     let tokens = target.requests_for(Kind::Token);
     assert_eq!(tokens.len(), 1);
+    // The next request brings it along.
+    upstream.get_manifest(&name(), &latest()).await.unwrap();
+    assert_eq!(count(&target, Kind::Token), 1);
+    assert_eq!(count(&target, Kind::ManifestGet), 3);
+    // A token of the other registry that had expired was sent again and again, until it was old enough to be renewed.
+    target.expire_tokens();
+    upstream.get_manifest(&name(), &latest()).await.unwrap();
+    assert_eq!(count(&target, Kind::Token), 2);
+    assert_eq!(count(&target, Kind::ManifestGet), 5);
     assert_eq!(
         tokens[0].authorization,
         forebay_loadtest::origin::Authorization::None
