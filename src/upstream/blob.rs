@@ -12,7 +12,7 @@ use super::error::{ErrorKind, UpstreamError};
 use super::exchange::{Ask, Redirects};
 use super::range::{ByteRange, Extent, content_length};
 use crate::metrics::{self, UpstreamKind};
-use crate::oci::{Digest, ErrorCode, RepositoryName};
+use crate::oci::{Digest, ErrorCode, Registry, RepositoryName};
 
 /// A blob on its way.
 #[derive(Debug)]
@@ -35,6 +35,11 @@ pub struct Confirmed {
     pub size: Option<u64>,
     /// Whether it took credentials to learn this.
     pub access: Access,
+}
+
+/// Whether a registry is known to refuse HEAD of blobs. Others are found out.
+pub(super) fn refuses_head(registry: &Registry) -> bool {
+    registry.to_string() == "public.ecr.aws"
 }
 
 impl Upstream {

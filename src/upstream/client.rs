@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
 use super::auth::Auth;
+use super::blob::refuses_head;
 use super::bounds::{BlobPermit, Bounds};
 use super::credentials::Credentials;
 use super::error::{ErrorKind, UpstreamError};
@@ -35,7 +36,7 @@ pub struct Upstream {
     public: Globs,
     tags: TagPolicy,
     quota: watch::Sender<Option<QuotaReport>>,
-    /// Set once HEAD has been refused for a blob that GET then showed (ECR Public does so).
+    /// Set where HEAD is refused for a blob that GET shows.
     pub(super) no_blob_head: AtomicBool,
 }
 
@@ -81,13 +82,13 @@ impl Upstream {
                 label.clone(),
             ),
             label,
+            no_blob_head: AtomicBool::new(refuses_head(&registry)),
             registry,
             endpoints,
             retries: RetryPolicy::for_endpoints(settings.endpoints.len()),
             public: settings.public.clone(),
             tags: settings.tags,
             quota: watch::Sender::new(None),
-            no_blob_head: AtomicBool::new(false),
         }
     }
 
