@@ -17,7 +17,7 @@ use super::error::{ErrorKind, UpstreamError};
 use super::redirect;
 use super::refusal::Refusal;
 use super::token::{Obtained, Token, TokenKey, Tokens};
-use super::token_service::{Question, fetch_token};
+use super::token_service::{Question, fetch_token, without_login};
 use super::transport::{Transport, host_of};
 use crate::metrics::{self, UpstreamName, UpstreamOutcome};
 use crate::oci::RepositoryName;
@@ -39,6 +39,11 @@ struct Sent {
 }
 
 impl Grant {
+    /// An upstream that repeats the login in its words is not repeated.
+    pub(crate) fn withhold(&self, error: UpstreamError) -> UpstreamError {
+        without_login(error.without_header(&self.header), &self.login.login)
+    }
+
     /// Notes that it has opened the way.
     pub(crate) fn prove(&self) {
         // A token says nothing of the login that is not known since it came.

@@ -4,12 +4,17 @@
 //! An error holds a host and a message made here or taken from the registry's own error body; never
 //! a URL, so that no signed query, token or password can be printed.
 
+mod words;
+
+pub(crate) use words::printable;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
 use http::HeaderValue;
 
+use self::words::repeats;
 use super::address::Refused;
 use crate::metrics::UpstreamOutcome;
 use crate::oci::ErrorCode;
@@ -163,7 +168,7 @@ impl UpstreamError {
     /// An upstream that repeats a login in its message is not repeated.
     #[must_use]
     pub(crate) fn without(mut self, secret: &str) -> Self {
-        if !secret.is_empty() && self.message.contains(secret) {
+        if repeats(&self.message, secret) {
             "its message is withheld, since it repeats the login".clone_into(&mut self.message);
         }
         self
@@ -325,15 +330,6 @@ fn root_message(error: &(dyn StdError + 'static)) -> String {
     printable(&innermost)
 }
 
-/// Foreign text, shortened and without control characters, fit for one line of a log.
-pub(crate) fn printable(text: &str) -> String {
-    const MAX_CHARS: usize = 240;
-    text.chars()
-        .take(MAX_CHARS)
-        .flat_map(char::escape_debug)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,11 +366,5 @@ mod tests {
             assert_eq!(error(kind).is_trouble(), trouble, "{kind:?}");
             assert_eq!(error(kind).may_retry(), retry, "{kind:?}");
         }
-    }
-
-    #[test]
-    fn foreign_text_is_shortened_and_escaped() {
-        assert_eq!(printable("a\r\nb\u{1b}[31m"), "a\\r\\nb\\u{1b}[31m");
-        assert_eq!(printable(&"x".repeat(1000)).len(), 240);
     }
 }

@@ -146,7 +146,7 @@ impl Exchange<'_> {
                     error = error.at_redirect();
                 }
                 return Err(match &grant {
-                    Some(grant) => error.without_header(&grant.header),
+                    Some(grant) => grant.withhold(error),
                     None => error,
                 });
             }

@@ -149,12 +149,21 @@ fn explain(error: UpstreamError, login: &Login) -> UpstreamError {
             error.host(),
             "the token service refuses the login: check the credentials of this upstream",
         ),
-        (_, Login::Password { password, .. }) => {
+        (_, login) => without_login(error, login),
+    }
+}
+
+/// An upstream that repeats a login in its words is not repeated.
+pub(crate) fn without_login(error: UpstreamError, login: &Login) -> UpstreamError {
+    match login {
+        Login::Anonymous => error,
+        Login::Password { password, .. } => {
             let error = error.without(password.expose());
-            login
-                .basic()
-                .map_or(error.clone(), |header| error.without_header(&header))
+            match login.basic() {
+                Some(header) => error.without_header(&header),
+                None => error,
+            }
         }
-        (_, Login::IdentityToken(token)) => error.without(token.expose()),
+        Login::IdentityToken(token) => error.without(token.expose()),
     }
 }
