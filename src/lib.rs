@@ -90,7 +90,8 @@
 //!    without a [`mirror::rights::Granted`]. Kept by `src/mirror/rights.rs`; tested by `tests/it/rights.rs`.
 //! 9. **Credentials stay home**: their upstream and its trusted realm; no redirect, log, label or error. Kept by
 //!    `src/upstream/exchange.rs`, `src/upstream/challenge.rs`, `src/upstream/credentials.rs`, `src/config/secret.rs`; tested
-//!    by `tests/it/rights.rs`, `tests/it/faults.rs`, `tests/it/credentials.rs`, `src/upstream/tests/login.rs`.
+//!    by `tests/it/rights.rs`, `tests/it/faults.rs`, `tests/it/credentials.rs`, `tests/it/registries/secrets.rs`,
+//!    `src/upstream/tests/login.rs`.
 //! 10. **The cache is disposable.** A store fault costs its help, never the pull. Kept by `src/mirror/fill/settle.rs`,
 //!     `src/mirror/fill/solo.rs`, `src/mirror/body.rs`; tested by `tests/it/disk.rs`, `tests/it/restart.rs`.
 //! 11. **Everything is bounded**: disk, memory a connection, fills, connections, queues, maps, waits, retries. The bounds

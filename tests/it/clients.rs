@@ -12,7 +12,7 @@ mod containerd;
 mod containers;
 mod cri;
 mod daemon;
-mod docker_registry;
+pub(crate) mod docker_registry;
 mod dockerd;
 mod hosts;
 mod mounts;
@@ -25,6 +25,7 @@ mod tripwire;
 mod troubles;
 mod upstream;
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -34,8 +35,8 @@ use tokio::process::Command;
 use crate::harness::heavy;
 
 /// Two repositories of the upstream, each with an image `v1` for two platforms.
-const APP: &str = "library/app";
-const TOOL: &str = "library/tool";
+pub(crate) const APP: &str = "library/app";
+pub(crate) const TOOL: &str = "library/tool";
 const AMD64: &str = "linux/amd64";
 const ARM64: &str = "linux/arm64";
 const LAYER: u64 = 256 << 10;
@@ -49,14 +50,14 @@ const ROOTS: [&str; 5] = ["dockerd", "containerd", "podman", "buildah", "unshare
 
 /// Whether the client tests run, and then one at a time. A missing program or right fails them, unless the one who runs
 /// them says to skip.
-fn wanted(programs: &[&str]) -> bool {
+pub(crate) fn wanted(programs: &[&str]) -> bool {
     if std::env::var_os("SKIP_CLIENTS").is_some_and(|value| value == "1") {
         eprintln!("SKIP_CLIENTS=1: {programs:?} are not tried");
         return false;
     }
     for program in programs {
         let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-            .chain(["/usr/sbin".into(), "/sbin".into()])
+            .chain(["/usr/sbin".into(), "/sbin".into(), tools()])
             .any(|directory| directory.join(program).is_file());
         assert!(
             found,
@@ -72,6 +73,11 @@ fn wanted(programs: &[&str]) -> bool {
         heavy();
     }
     true
+}
+
+/// Where `./test` puts what Debian has no package of.
+pub(crate) fn tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin")
 }
 
 /// Runs a command to its end, which has to come in time: what it printed, as an error if it failed.

@@ -21,6 +21,7 @@ mod lists;
 mod metrics;
 mod protocol;
 mod refused;
+mod registries;
 mod restart;
 mod rights;
 mod spec;

@@ -1,5 +1,6 @@
-//! An upstream that we did not write: Debian's `docker-registry`, with Basic authentication.
+//! An upstream that we did not write: Debian's `docker-registry`, with Basic authentication unless it is configured otherwise.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -17,10 +18,14 @@ use crate::harness::{Setup, plain_origin, terminate, wait_for_exit};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The programs that it takes.
-pub(super) const PROGRAMS: &[&str] = &["docker-registry", "htpasswd", "skopeo"];
+pub(crate) const PROGRAMS: &[&str] = &["docker-registry", "htpasswd", "skopeo"];
+
+/// Who may log in.
+pub(crate) const USER: &str = "ci";
+pub(crate) const PASSWORD: &str = "canary-secret";
 
 /// A running registry.
-pub(super) struct Registry {
+pub(crate) struct Registry {
     child: Child,
     address: String,
     /// Its access log, a line a request in the Combined Log Format.
@@ -32,20 +37,27 @@ impl Registry {
     /// Starts one, and pushes all of `library/app:v1` and `library/tool:v1` to it.
     pub(super) async fn start(content: &Origin) -> Self {
         let root = tempfile::tempdir().unwrap();
-        let users = root.path().join("htpasswd");
-        let line = run(Command::new("htpasswd").args(["-Bbn", "ci", "secret"])).await;
-        std::fs::write(&users, line).unwrap();
+        let (storage, auth) = (files(root.path()), htpasswd(root.path()).await);
+        Self::configured(content, root, &storage, &auth).await
+    }
+
+    /// As [`Registry::start`], with these sections `storage` and `auth` of its configuration, whose files are below `root`.
+    pub(crate) async fn configured(
+        content: &Origin,
+        root: TempDir,
+        storage: &str,
+        auth: &str,
+    ) -> Self {
         let config = root.path().join("config.yml");
         let text = format!(
-            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n\
-             http:\n  addr: 127.0.0.1:0\nauth:\n  htpasswd:\n    realm: test\n    path: {}\n",
-            root.path().join("data").display(),
-            users.display()
+            "version: 0.1\nlog:\n  level: info\nhttp:\n  addr: 127.0.0.1:0\n{storage}{auth}"
         );
         std::fs::write(&config, text).unwrap();
         let mut child = Command::new("docker-registry")
             .arg("serve")
             .arg(&config)
+            // Its S3 driver can't start with it.
+            .env_remove("AWS_CA_BUNDLE")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -72,18 +84,19 @@ impl Registry {
     async fn push(&self, content: &Origin, name: &str) {
         let source = format!("docker://{}/{name}:v1", content.host());
         let target = format!("docker://{}/{name}:v1", self.address);
-        run(copy_all(&source, &target).args(["--dest-creds", "ci:secret"])).await;
+        let login = format!("{USER}:{PASSWORD}");
+        run(copy_all(&source, &target).args(["--dest-creds", &login])).await;
     }
 
     /// A mirror whose Docker Hub it is.
-    pub(super) fn mirror(&self) -> Setup {
+    pub(crate) fn mirror(&self) -> Setup {
         Setup::with_endpoint(&format!("http://{}", self.address))
-            .upstream("username = \"ci\"\npassword = \"secret\"")
+            .upstream(&format!("username = {USER:?}\npassword = {PASSWORD:?}"))
     }
 
     /// Waits until it has written down as many answers as `expected`, manifests and blobs, and returns how many there
     /// are: it writes after it answers.
-    pub(super) async fn given(&self, expected: (u64, u64)) -> (u64, u64) {
+    pub(crate) async fn given(&self, expected: (u64, u64)) -> (u64, u64) {
         let mut access = self.access.clone();
         let reached = access.wait_for(|log| {
             let given = given(log);
@@ -94,10 +107,30 @@ impl Registry {
         given(&self.access.borrow())
     }
 
-    pub(super) async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         terminate(&self.child);
         wait_for_exit(&mut self.child).await;
     }
+}
+
+/// Storage in files below `root`.
+pub(crate) fn files(root: &Path) -> String {
+    let data = root.join("data");
+    format!(
+        "storage:\n  filesystem:\n    rootdirectory: {}\n",
+        data.display()
+    )
+}
+
+/// Logins by password.
+pub(crate) async fn htpasswd(root: &Path) -> String {
+    let users = root.join("htpasswd");
+    let line = run(Command::new("htpasswd").args(["-Bbn", USER, PASSWORD])).await;
+    std::fs::write(&users, line).unwrap();
+    format!(
+        "auth:\n  htpasswd:\n    realm: test\n    path: {}\n",
+        users.display()
+    )
 }
 
 /// Where it says that it listens.
@@ -106,10 +139,13 @@ fn address(log: &str) -> String {
     rest.split(['"', ' ']).next().unwrap_or_default().to_owned()
 }
 
-/// The manifests and blobs that it gave: pushes are made of other requests than GET, and an answer that only
+/// The manifests and blobs that it gave, or said where they are: pushes are made of other requests than GET, and an answer that only
 /// asks for a login gives nothing.
 fn given(access: &str) -> (u64, u64) {
-    let gave = |line: &&str| line.contains("\"GET ") && line.contains(" HTTP/1.1\" 20");
+    let gave = |line: &&str| {
+        let answered = |status| line.contains(&format!(" HTTP/1.1\" {status}"));
+        line.contains("\"GET ") && (answered("20") || answered("307"))
+    };
     let count = |what: &str| {
         let lines = access.lines().filter(gave);
         lines.filter(|line| line.contains(what)).count() as u64
@@ -118,7 +154,7 @@ fn given(access: &str) -> (u64, u64) {
 }
 
 /// What is written to a pipe, kept as it comes, whole lines.
-fn kept(pipe: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<String> {
+pub(crate) fn kept(pipe: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<String> {
     let (text, kept) = watch::channel(String::new());
     tokio::spawn(async move {
         let mut lines = BufReader::new(pipe).lines();
@@ -133,7 +169,7 @@ fn kept(pipe: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<String
 }
 
 /// Where its content comes from.
-pub(super) async fn source() -> Origin {
+pub(crate) async fn source() -> Origin {
     let builder = super::with_images(plain_origin());
     builder.start().await.expect("the origin starts")
 }

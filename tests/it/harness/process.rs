@@ -162,6 +162,22 @@ impl Setup {
         command
     }
 
+    /// What `check` prints about its configuration.
+    pub(crate) async fn checked(&self) -> String {
+        let output = Command::from(program())
+            .arg("check")
+            .arg("--config")
+            .arg(self.write())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .output()
+            .await
+            .expect("it can be run");
+        let printed = [output.stdout, output.stderr].concat();
+        let printed = String::from_utf8_lossy(&printed).into_owned();
+        assert!(output.status.success(), "{printed}");
+        printed
+    }
+
     /// Starts it and waits until it is ready.
     pub(crate) async fn start(self) -> Forebay {
         Forebay::spawn(self).await

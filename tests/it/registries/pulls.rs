@@ -1,0 +1,149 @@
+//! One image of two platforms from each registry: cold, warm, and with a login that expires in the middle.
+
+use forebay_loadtest::origin::{Kind, Profile};
+use http::StatusCode;
+
+use super::profile::{Cost, Site};
+
+/// Nothing at all.
+const FREE: Cost = Cost {
+    passwords: 0,
+    tokens: 0,
+    refused: 0,
+    redirects: 0,
+    manifests: 0,
+    blobs: 0,
+    others: 0,
+};
+
+/// A row of the page: the profile, then a cold pull's requests by kind and in all, then what an expired login costs.
+fn row(profile: &Profile, cold: &Cost, expired: Option<&Cost>) -> String {
+    let Cost {
+        passwords,
+        tokens,
+        refused,
+        redirects,
+        manifests,
+        blobs,
+        others: _,
+    } = cold;
+    let (logins, total) = (passwords + tokens, cold.total());
+    let expired = expired.map_or("-".to_owned(), |cost| cost.total().to_string());
+    format!(
+        "| `{}` | {refused} | {logins} | {redirects} | {manifests} | {blobs} | {total} | {expired} |",
+        profile.name
+    )
+}
+
+/// The page's row for a profile, without what it says in words.
+fn documented(profile: &Profile) -> String {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/config/registries.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let name = format!("| `{}` |", profile.name);
+    let row = page.lines().find(|line| line.starts_with(&name));
+    let row = row.unwrap_or_else(|| panic!("config/registries.md has no row for {name}"));
+    let (numbers, _words) = row.trim_end_matches(" |").rsplit_once(" | ").unwrap();
+    format!("{numbers} |")
+}
+
+async fn pulls(name: &str) {
+    let profile = Profile::named(name).expect("it is one");
+    let site = Site::start(profile).await;
+    let forebay = site.mirror().start().await;
+
+    let begin = site.mark();
+    site.pull(&forebay, "v1").await;
+    let cold = site.spent(&begin);
+
+    let begin = site.mark();
+    site.pull(&forebay, "v1").await;
+    assert_eq!(site.spent(&begin), FREE, "a warm pull");
+
+    let begin = site.mark();
+    site.pull(&forebay, "v2").await;
+    let known = site.spent(&begin);
+    assert_eq!((known.tokens, known.passwords), (0, 0), "{known:?}");
+    assert_eq!((cold.others, known.others), (0, 0), "{cold:?} {known:?}");
+
+    let expired = expired(&profile, &known).await;
+    assert_eq!(row(&profile, &cold, expired.as_ref()), documented(&profile));
+}
+
+/// What it costs that the login expires between the index and the rest; `known` is what the pull costs when it does not.
+async fn expired(profile: &Profile, known: &Cost) -> Option<Cost> {
+    let site = Site::start(*profile).await;
+    let forebay = site.mirror().start().await;
+    site.pull(&forebay, "v1").await;
+    let begin = site.mark();
+    site.pull_index(&forebay, "v2").await;
+    if !site.expire_login() {
+        return None;
+    }
+    site.pull_platform(&forebay, site.image("v2").linux("amd64"))
+        .await;
+    let spent = site.spent(&begin);
+    let extra = Cost {
+        passwords: spent.passwords - known.passwords,
+        tokens: spent.tokens - known.tokens,
+        refused: spent.refused - known.refused,
+        redirects: spent.redirects - known.redirects,
+        ..FREE
+    };
+    assert_eq!(spent.total(), known.total() + extra.total());
+    assert_eq!(extra.passwords + extra.tokens, 1, "{extra:?}");
+    Some(extra)
+}
+
+/// A client's HEAD, cold: what the blob's size is takes a GET of its first byte where HEAD is refused, here or there.
+#[tokio::test(flavor = "multi_thread")]
+async fn head_of_a_blob_is_not_asked_where_it_is_refused() {
+    for (name, refused, registry, store) in [
+        ("ecr-public", Kind::BlobHead, 3, 1),
+        ("ghcr", Kind::CdnHead, 3, 1),
+    ] {
+        let profile = Profile::named(name).expect("it is one");
+        let site = Site::start(profile).await;
+        let forebay = site.mirror().start().await;
+        let layer = site.image("v1").linux("amd64").layers[0].clone();
+        let path = site.path(&format!("blobs/{}", layer.digest));
+        let head = forebay.client().head(&path).await;
+        assert_eq!(head.status, StatusCode::OK, "{name}");
+        assert_eq!(head.header("content-length"), layer.size.to_string());
+        let count = |kind| site.origin.requests_for(kind).len();
+        assert_eq!(count(refused), 0, "{name}");
+        assert_eq!(count(Kind::Token), 1, "{name}");
+        let asked = count(Kind::BlobHead) + count(Kind::BlobGet);
+        assert_eq!((asked, count(Kind::CdnGet)), (registry, store), "{name}");
+    }
+}
+
+/// One test a profile.
+macro_rules! each {
+    ($($test:ident: $profile:literal,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                pulls($profile).await;
+            }
+        )*
+
+        #[test]
+        fn every_profile_is_pulled_from() {
+            assert_eq!(Profile::ALL.map(|profile| profile.name), [$($profile),*]);
+        }
+    };
+}
+
+each! {
+    docker_hub_costs_what_the_page_says: "docker-hub",
+    ghcr_costs_what_the_page_says: "ghcr",
+    ecr_costs_what_the_page_says: "ecr",
+    ecr_public_costs_what_the_page_says: "ecr-public",
+    gar_costs_what_the_page_says: "gar",
+    quay_costs_what_the_page_says: "quay",
+    acr_costs_what_the_page_says: "acr",
+    k8s_costs_what_the_page_says: "k8s",
+    harbor_costs_what_the_page_says: "harbor",
+    gitlab_costs_what_the_page_says: "gitlab",
+    a_registry_with_htpasswd_costs_what_the_page_says: "distribution-basic",
+}
