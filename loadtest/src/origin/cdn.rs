@@ -49,6 +49,8 @@ pub struct Redirect {
     pub cache_control: Option<String>,
     /// Whether the CDN refuses HEAD, as GitHub's does.
     pub refuses_head: bool,
+    /// Status and code of the CDN's answer once a signed URL has expired.
+    pub expired: (u16, &'static str),
 }
 
 impl Default for Redirect {
@@ -59,6 +61,7 @@ impl Default for Redirect {
             relative: false,
             cache_control: None,
             refuses_head: false,
+            expired: (403, "AccessDenied"),
         }
     }
 }
@@ -156,7 +159,11 @@ pub(crate) fn authorize(
         return Err(Box::new(Reply::xml_error(403, "SignatureDoesNotMatch")));
     }
     if expires <= now() {
-        return Err(Box::new(Reply::xml_error(403, "AccessDenied")));
+        let (status, code) = match &state.settings.blobs {
+            Blobs::Redirect(redirect) => redirect.expired,
+            Blobs::Direct => Redirect::default().expired,
+        };
+        return Err(Box::new(Reply::xml_error(status, code)));
     }
     Ok(())
 }

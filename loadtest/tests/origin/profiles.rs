@@ -1,6 +1,6 @@
 //! What each registry does that others don't.
 
-use forebay_loadtest::origin::{Descriptor, Kind, Origin, Profile};
+use forebay_loadtest::origin::{Descriptor, Fault, Kind, Origin, Profile};
 use reqwest::header::{ACCEPT, AUTHORIZATION};
 use reqwest::{Method, Response};
 
@@ -106,6 +106,14 @@ async fn ecr_tells_no_digest_and_refuses_an_expired_password_in_words() {
     assert_eq!(header(&answer, "www-authenticate"), None);
     assert!(answer.text().await.unwrap().contains("has expired"));
     assert_eq!(get(&origin, V1).await.status(), 401);
+
+    origin.set_password("AWS", "secret");
+    origin.on(Kind::BlobGet).once(Fault::ExpiredRedirect);
+    let path = format!("{APP}/blobs/{}", layer(&origin).digest);
+    let redirect = ask(&origin, Method::GET, &path, basic, "*/*").await;
+    let store = client().get(location(&redirect)).send().await.unwrap();
+    assert_eq!(store.status(), 400);
+    assert!(store.text().await.unwrap().contains("ExpiredToken"));
 }
 
 #[tokio::test]

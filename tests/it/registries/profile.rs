@@ -115,6 +115,11 @@ impl Site {
         }
     }
 
+    /// Whether it serves blobs itself.
+    pub(super) fn is_direct(&self) -> bool {
+        ["harbor", "distribution-basic"].contains(&self.profile.name)
+    }
+
     pub(super) fn image(&self, tag: &str) -> Image {
         self.origin.image(REPOSITORY, tag)
     }

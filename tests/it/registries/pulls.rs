@@ -1,6 +1,6 @@
 //! One image of two platforms from each registry: cold, warm, and with a login that expires in the middle.
 
-use forebay_loadtest::origin::{Kind, Profile};
+use forebay_loadtest::origin::{Fault, Kind, Profile};
 use http::StatusCode;
 
 use super::profile::{Cost, Site};
@@ -92,6 +92,42 @@ async fn expired(profile: &Profile, known: &Cost) -> Option<Cost> {
     assert_eq!(spent.total(), known.total() + extra.total());
     assert_eq!(extra.passwords + extra.tokens, 1, "{extra:?}");
     Some(extra)
+}
+
+/// A signed URL that is too old when it is used: the registry is asked for another, once. Amazon's store says that the
+/// login was too old with which it was signed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_redirect_is_asked_for_once_more() {
+    for profile in Profile::ALL {
+        let site = Site::start(profile).await;
+        let forebay = site.mirror().start().await;
+        site.pull(&forebay, "v1").await;
+        let begin = site.mark();
+        site.pull_index(&forebay, "v2").await;
+        let fault = site.origin.on(Kind::BlobGet).once(Fault::ExpiredRedirect);
+        let image = site.image("v2");
+        site.pull_platform(&forebay, image.linux("amd64")).await;
+        if site.is_direct() {
+            continue;
+        }
+        assert_eq!(fault.hits(), 1, "{}", profile.name);
+        let spent = site.spent(&begin);
+        // Two manifests, three blobs, and as many redirects; everything is redirected by Kubernetes's, then once more.
+        let (passwords, redirects, more) = match profile.name {
+            "ecr" => (1, 3, 1),
+            "k8s" => (0, 8, 2),
+            _ => (0, 3, 1),
+        };
+        let expected = Cost {
+            passwords,
+            redirects: redirects + more,
+            manifests: 2,
+            blobs: 3,
+            refused: 1,
+            ..FREE
+        };
+        assert_eq!(spent, expected, "{}", profile.name);
+    }
 }
 
 /// A client's HEAD, cold: what the blob's size is takes a GET of its first byte where HEAD is refused, here or there.

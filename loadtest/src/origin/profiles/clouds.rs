@@ -7,14 +7,18 @@ use crate::origin::auth::{Auth, TokenAuth, TokenField};
 use crate::origin::cdn::{Blobs, Redirect};
 use crate::origin::quirks::{Expiry, Quirks};
 
-/// A password for twelve hours from Amazon's API; once it has expired, 403 without a challenge. GET tells no digest.
+/// A password for twelve hours from Amazon's API; once it has expired, 403 without a challenge, and S3 says 400 of what was
+/// signed with it. GET tells no digest.
 pub(super) const ECR: Profile = Profile {
     name: "ecr",
     registry: "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
     user: Some("AWS"),
     settings: || Settings {
         auth: Auth::Basic,
-        blobs: Blobs::redirect(),
+        blobs: Blobs::Redirect(Redirect {
+            expired: (400, "ExpiredToken"),
+            ..Redirect::default()
+        }),
         quirks: Quirks {
             hides_digest: true,
             expiry: Expiry::Forbidden,
