@@ -186,9 +186,17 @@ impl Site {
 
     /// Pulls a platform's manifest, then its blobs at once, as clients do.
     pub(super) async fn pull_platform(&self, forebay: &Forebay, image: &ImageManifest) {
+        self.pull_manifest(forebay, image).await;
+        self.pull_blobs(forebay, image).await;
+    }
+
+    pub(super) async fn pull_manifest(&self, forebay: &Forebay, image: &ImageManifest) {
         let digest = &image.descriptor.digest;
         let manifest = self.ask(forebay, &format!("manifests/{digest}")).await;
         assert!(manifest.is_exactly(digest), "{}", manifest.text());
+    }
+
+    pub(super) async fn pull_blobs(&self, forebay: &Forebay, image: &ImageManifest) {
         let blobs = image.blobs().map(|blob| async move {
             let answer = self.ask(forebay, &format!("blobs/{}", blob.digest)).await;
             assert!(answer.is_exactly(&blob.digest), "{}", answer.text());

@@ -35,10 +35,14 @@ fn row(profile: &Profile, cold: &Cost, expired: Option<&Cost>) -> String {
     )
 }
 
+fn page() -> String {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/config/registries.md");
+    std::fs::read_to_string(page).unwrap()
+}
+
 /// The page's row for a profile, without what it says in words.
 fn documented(profile: &Profile) -> String {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/config/registries.md");
-    let page = std::fs::read_to_string(page).unwrap();
+    let page = page();
     let name = format!("| `{}` |", profile.name);
     let row = page.lines().find(|line| line.starts_with(&name));
     let row = row.unwrap_or_else(|| panic!("config/registries.md has no row for {name}"));
@@ -92,6 +96,31 @@ async fn expired(profile: &Profile, known: &Cost) -> Option<Cost> {
     assert_eq!(spent.total(), known.total() + extra.total());
     assert_eq!(extra.passwords + extra.tokens, 1, "{extra:?}");
     Some(extra)
+}
+
+/// Blobs that are asked for at once with a login that has expired: however many are refused, one new login serves them.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_refused_together_take_one_new_login() {
+    for profile in Profile::ALL {
+        let site = Site::start(profile).await;
+        let forebay = site.mirror().start().await;
+        site.pull(&forebay, "v1").await;
+        site.pull_index(&forebay, "v2").await;
+        let image = site.image("v2");
+        let amd64 = image.linux("amd64");
+        site.pull_manifest(&forebay, amd64).await;
+        let begin = site.mark();
+        let logins = usize::from(site.expire_login());
+        site.pull_blobs(&forebay, amd64).await;
+        let spent = site.spent(&begin);
+        let name = profile.name;
+        assert_eq!(spent.passwords + spent.tokens, logins, "{name}: {spent:?}");
+        assert!(
+            (logins..=3 * logins).contains(&spent.refused),
+            "{name}: {spent:?}"
+        );
+        assert_eq!((spent.blobs, spent.others), (3, 0), "{name}: {spent:?}");
+    }
 }
 
 /// A signed URL that is too old when it is used: the registry is asked for another, once. Amazon's store says that the
@@ -166,6 +195,8 @@ macro_rules! each {
         #[test]
         fn every_profile_is_pulled_from() {
             assert_eq!(Profile::ALL.map(|profile| profile.name), [$($profile),*]);
+            let rows = page().lines().filter(|line| line.starts_with("| `")).count();
+            assert_eq!(rows, Profile::ALL.len(), "the page's rows");
         }
     };
 }
