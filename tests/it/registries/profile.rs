@@ -30,6 +30,8 @@ pub(super) struct Cost {
     pub(super) redirects: usize,
     pub(super) manifests: usize,
     pub(super) blobs: usize,
+    /// Manifests confirmed by HEAD.
+    pub(super) confirmed: usize,
     /// Requests that no pull needs.
     pub(super) others: usize,
 }
@@ -43,9 +45,10 @@ impl Cost {
             redirects,
             manifests,
             blobs,
+            confirmed,
             others,
         } = self;
-        passwords + tokens + refused + redirects + manifests + blobs + others
+        passwords + tokens + refused + redirects + manifests + blobs + confirmed + others
     }
 
     fn add(&mut self, request: &Request) {
@@ -55,6 +58,7 @@ impl Cost {
             (_, 400 | 401 | 403) => &mut self.refused,
             (_, 300..400) => &mut self.redirects,
             (Kind::ManifestGet, 200) => &mut self.manifests,
+            (Kind::ManifestHead, 200) => &mut self.confirmed,
             (Kind::BlobGet | Kind::CdnGet, 200 | 206) => &mut self.blobs,
             _ => &mut self.others,
         };

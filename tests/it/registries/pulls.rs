@@ -13,6 +13,7 @@ const FREE: Cost = Cost {
     redirects: 0,
     manifests: 0,
     blobs: 0,
+    confirmed: 0,
     others: 0,
 };
 
@@ -25,6 +26,7 @@ fn row(profile: &Profile, cold: &Cost, expired: Option<&Cost>) -> String {
         redirects,
         manifests,
         blobs,
+        confirmed: _,
         others: _,
     } = cold;
     let (logins, total) = (passwords + tokens, cold.total());
@@ -67,7 +69,9 @@ async fn pulls(name: &str) {
     site.pull(&forebay, "v2").await;
     let known = site.spent(&begin);
     assert_eq!((known.tokens, known.passwords), (0, 0), "{known:?}");
-    assert_eq!((cold.others, known.others), (0, 0), "{cold:?} {known:?}");
+    for cost in [&cold, &known] {
+        assert_eq!((cost.confirmed, cost.others), (0, 0), "{cost:?}");
+    }
 
     let expired = expired(&profile, &known).await;
     assert_eq!(row(&profile, &cold, expired.as_ref()), documented(&profile));
@@ -96,6 +100,25 @@ async fn expired(profile: &Profile, known: &Cost) -> Option<Cost> {
     assert_eq!(spent.total(), known.total() + extra.total());
     assert_eq!(extra.passwords + extra.tokens, 1, "{extra:?}");
     Some(extra)
+}
+
+/// A tag that is due, and has not moved.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_is_confirmed_with_a_head_and_nothing_else() {
+    for profile in Profile::ALL {
+        let site = Site::start(profile).await;
+        let mirror = site.mirror().config("[tags]\nfresh_for = \"0s\"");
+        let forebay = mirror.start().await;
+        site.pull_index(&forebay, "v1").await;
+        let begin = site.mark();
+        site.pull_index(&forebay, "v1").await;
+        let expected = Cost {
+            confirmed: 1,
+            redirects: usize::from(profile.name == "k8s"),
+            ..FREE
+        };
+        assert_eq!(site.spent(&begin), expected, "{}", profile.name);
+    }
 }
 
 /// Blobs that are asked for at once with a login that has expired: however many are refused, one new login serves them.
