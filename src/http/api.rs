@@ -85,7 +85,7 @@ impl Api {
             Route::Catalog(catalog) => {
                 let registry = catalog.registry.as_ref();
                 let listing = self.mirror.catalog(registry, &catalog.page).await?;
-                Ok(Answer::catalog(&listing, catalog))
+                Ok(Answer::catalog(listing, catalog))
             }
             Route::Of(target) => self.ask_of(target, head).await,
         }
@@ -107,9 +107,9 @@ impl Api {
                 let (range, wanted) = part_wanted(digest, head);
                 mirror.blob(repository, digest, range, wanted).await
             }
-            Action::Tags(page) => {
-                let listing = mirror.tags(repository, page).await?;
-                return Ok(Answer::tags(&listing, target, page));
+            Action::Tags(tags) => {
+                let listing = mirror.tags(repository, &tags.page).await?;
+                return Ok(Answer::tags(listing, repository, tags));
             }
             Action::Referrers {
                 digest,

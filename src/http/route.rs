@@ -3,6 +3,8 @@
 
 mod path;
 
+use std::sync::Arc;
+
 use http::{HeaderMap, Method, Uri};
 
 use super::address::{self, Addressed};
@@ -42,6 +44,13 @@ pub(super) struct Target {
     pub(super) repository: Repository,
     /// What of it.
     pub(super) action: Action,
+}
+
+/// A page of a repository's tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tags {
+    /// Which part of the list.
+    pub(super) page: Page,
     /// The repository's name as this client writes it: the path between `v2` and the endpoint.
     pub(super) name: String,
     /// Where the client found it, for links.
@@ -56,7 +65,7 @@ pub(super) enum Action {
     /// `blobs/<digest>`.
     Blob(Digest),
     /// `tags/list`.
-    Tags(Page),
+    Tags(Arc<Tags>),
     /// `referrers/<digest>`.
     Referrers {
         /// What is referred to.
@@ -134,20 +143,25 @@ pub(super) enum RouteError {
     NoAlias(String),
 }
 
-impl Target {
-    #[cfg(test)]
-    pub(super) fn for_tests(repository: &str, action: Action) -> Self {
-        let repository: Repository = repository.parse().expect("a repository");
-        let name = repository.name.to_string();
+#[cfg(test)]
+impl Tags {
+    pub(super) fn for_tests(name: &str) -> Self {
         Self {
-            repository,
-            action,
+            page: Page::default(),
+            name: name.to_owned(),
             here: Here {
                 path: format!("/v2/{name}/tags/list"),
                 namespace: None,
             },
-            name,
         }
+    }
+}
+
+impl Target {
+    #[cfg(test)]
+    pub(super) fn for_tests(repository: &str, action: Action) -> Self {
+        let repository: Repository = repository.parse().expect("a repository");
+        Self { repository, action }
     }
 
     /// The metrics' label.
@@ -189,7 +203,7 @@ pub(super) fn route(
         host: vet::host(headers).and_then(|host| routes.by_host(host)),
         prefix: prefix?,
     };
-    let here = Here {
+    let here = || Here {
         path: uri.path().to_owned(),
         namespace,
     };
@@ -198,13 +212,19 @@ pub(super) fn route(
         path::Endpoint::Catalog { before, page } => Ok(Route::Catalog(Catalog {
             registry: addressed.registry(routes, before)?,
             page,
-            here,
+            here: here(),
+        })),
+        path::Endpoint::Tags { name, page } => Ok(Route::Of(Target {
+            repository: addressed.repository(routes, name)?,
+            action: Action::Tags(Arc::new(Tags {
+                page,
+                name: name.join("/"),
+                here: here(),
+            })),
         })),
         path::Endpoint::Of { name, action } => Ok(Route::Of(Target {
             repository: addressed.repository(routes, name)?,
             action,
-            name: name.join("/"),
-            here,
         })),
     }
 }

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use crate::config::TagPolicy;
 use crate::metrics;
@@ -50,10 +51,19 @@ pub struct Listing {
     pub cache_status: CacheStatus,
     /// For how long a stale list has been stale.
     pub age: Option<Duration>,
-    /// The names, as a JSON array.
+    /// The names, as the inside of a JSON array.
     pub names: Bytes,
     /// The `last` of the next page, where there is one.
     pub next: Option<String>,
+}
+
+impl Listing {
+    /// The inside of the JSON array that `names` are.
+    fn inside(names: &[impl Serialize]) -> Result<Bytes, MirrorError> {
+        let array = serde_json::to_vec(names).map_err(|_| MirrorError::Internal)?;
+        let end = array.len() - 1;
+        Ok(Bytes::from(array).slice(1..end))
+    }
 }
 
 /// A list on its way up.

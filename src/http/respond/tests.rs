@@ -2,12 +2,14 @@
 
 //! The headers of every kind of answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
 
 use super::*;
-use crate::mirror::{Listing, Page};
+use crate::http::route::Tags;
+use crate::mirror::Listing;
 use crate::oci::{Algorithm, Digest, media_type};
 
 fn digest() -> Digest {
@@ -157,7 +159,9 @@ async fn content_that_the_client_has_is_not_sent() {
 
 #[test]
 fn what_upstreams_write_cannot_add_headers() {
-    let tags = target(Action::Tags(Page::default()));
+    let mut tags = Tags::for_tests("org/app");
+    tags.page.n = Some(2);
+    let target = target(Action::Tags(Arc::new(tags.clone())));
     for (last, link) in [
         ("b", "</v2/org/app/tags/list?n=2&last=b>; rel=\"next\""),
         (
@@ -172,14 +176,10 @@ fn what_upstreams_write_cannot_add_headers() {
         let listing = Listing {
             cache_status: CacheStatus::Hit,
             age: None,
-            names: "[]".into(),
+            names: Bytes::new(),
             next: Some(last.to_owned()),
         };
-        let page = Page {
-            n: Some(2),
-            last: None,
-        };
-        let answer = Answer::tags(&listing, &tags, &page);
+        let answer = Answer::tags(listing, &target.repository, &tags);
         assert_eq!(answer.headers["link"], link);
         assert!(!answer.headers.contains_key("x-evil"));
     }
@@ -187,9 +187,39 @@ fn what_upstreams_write_cannot_add_headers() {
         filters_applied: Some("artifactType\r\nX-Evil: 1".to_owned()),
         ..served(Body::Bytes("hello".into()))
     };
-    let response = get(filtered, &tags);
+    let response = get(filtered, &target);
     assert!(response.headers().get("oci-filters-applied").is_none());
     assert!(response.headers().get("x-evil").is_none());
+}
+
+/// A long list was copied twice for each answer.
+#[tokio::test]
+async fn a_list_goes_out_whole_however_long_and_a_long_one_is_not_copied() {
+    let target = target(Action::Tags(Arc::new(Tags::for_tests("org/app"))));
+    for count in [0, 1, 100, 30_000] {
+        let names: Vec<_> = (0..count).map(|n| format!("tag{n}")).collect();
+        let inside = names.iter().map(|name| format!("\"{name}\""));
+        let inside = Bytes::from(inside.collect::<Vec<_>>().join(","));
+        let listing = Listing {
+            cache_status: CacheStatus::Hit,
+            age: None,
+            names: inside.clone(),
+            next: None,
+        };
+        let tags = Tags::for_tests("org/app");
+        let mut body = Answer::tags(listing, &target.repository, &tags).body;
+        let length = body.length();
+        let (mut whole, mut is_copied) = (Vec::new(), true);
+        while let Some(frame) = body.frame().await {
+            let bytes = frame.unwrap().into_data().unwrap();
+            is_copied &= bytes.as_ptr() != inside.as_ptr();
+            whole.extend_from_slice(&bytes);
+        }
+        assert_eq!(length, whole.len() as u64);
+        assert_eq!(is_copied, count < 30_000);
+        let list: serde_json::Value = serde_json::from_slice(&whole).unwrap();
+        assert_eq!(list, serde_json::json!({"name": "org/app", "tags": names}));
+    }
 }
 
 #[test]

@@ -16,7 +16,9 @@ const MAX_REPOSITORY: usize = 520;
 pub(super) enum Endpoint<'a> {
     /// `_catalog`.
     Catalog { before: &'a [String], page: Page },
-    /// One of a repository's.
+    /// A repository's tags.
+    Tags { name: &'a [String], page: Page },
+    /// Another one of a repository's.
     Of { name: &'a [String], action: Action },
 }
 
@@ -72,7 +74,10 @@ pub(super) fn endpoint<'a>(
             digest: digest.parse()?,
             artifact_type: parameter(query, "artifactType", MAX_PARAMETER)?,
         },
-        ("tags", "list") => Action::Tags(page(query, MAX_PARAMETER)?),
+        ("tags", "list") => {
+            let page = page(query, MAX_PARAMETER)?;
+            return Ok(Endpoint::Tags { name, page });
+        }
         _ => return Err(RouteError::Path),
     };
     Ok(Endpoint::Of { name, action })

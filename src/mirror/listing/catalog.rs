@@ -39,11 +39,10 @@ impl Mirror {
         })?;
         let more = names.len() > count;
         names.truncate(count);
-        let array = serde_json::to_vec(&names).map_err(|_| MirrorError::Internal)?;
         Ok(Listing {
             cache_status: CacheStatus::Hit,
             age: None,
-            names: array.into(),
+            names: Listing::inside(&names)?,
             next: names.pop().filter(|_| more),
         })
     }

@@ -86,17 +86,18 @@ impl TagList {
         low
     }
 
-    /// A page as a JSON array, and its last tag where more follow.
+    /// A page as the inside of a JSON array, a part of the text itself, and its last tag where more follow.
     fn page(&self, page: &Page) -> (Bytes, Option<String>) {
         let first = page.last.as_deref().map_or(0, |last| self.after(last));
         let rest = self.starts.len() - first;
         let count = page.n.map_or(rest, |n| rest.min(n as usize));
         let end = first + count;
-        let inside = &self.text[self.start(first)..self.start(end)];
-        let inside = inside.strip_suffix(b",").unwrap_or(inside);
+        let (start, behind) = (self.start(first), self.start(end));
+        // Without the last comma.
+        let inside = self.text.slice(start..behind.saturating_sub(1).max(start));
         let next = (0 < count && count < rest)
             .then(|| String::from_utf8_lossy(self.tag(end - 1)).into_owned());
-        ([b"[", inside, b"]"].concat().into(), next)
+        (inside, next)
     }
 }
 
@@ -149,14 +150,13 @@ async fn passed_through(
     page: &Page,
 ) -> Result<(Bytes, Option<String>), MirrorError> {
     if page.n == Some(0) {
-        return Ok((Bytes::from_static(b"[]"), None));
+        return Ok((Bytes::new(), None));
     }
     let told = upstream.tags(&repository.name, page.n, page.last.as_deref());
     let told = told
         .await
         .map_err(|error| MirrorError::from_listing(&error, repository))?;
-    let names = serde_json::to_vec(&told.tags).map_err(|_| MirrorError::Internal)?;
-    Ok((names.into(), told.next))
+    Ok((Listing::inside(&told.tags)?, told.next))
 }
 
 #[cfg(test)]
@@ -191,10 +191,12 @@ mod tests {
             (Some(0), Some("a"), "[]", None),
         ] {
             let (found, more) = tags.page(&page(n, last));
-            assert_eq!(found, names, "{n:?} {last:?}");
+            let found = [b"[", &found[..], b"]"].concat();
+            assert_eq!(found, names.as_bytes(), "{n:?} {last:?}");
+
             assert_eq!(more.as_deref(), next, "{n:?} {last:?}");
         }
-        assert_eq!(list(&[]).page(&page(None, None)), ("[]".into(), None));
+        assert_eq!(list(&[]).page(&page(None, None)), (Bytes::new(), None));
     }
 
     proptest! {
@@ -208,6 +210,7 @@ mod tests {
             let (mut all, mut last) = (Vec::<String>::new(), None);
             loop {
                 let (names, next) = list.page(&Page { n: Some(n), last });
+                let names = [b"[", &names[..], b"]"].concat();
                 all.extend(serde_json::from_slice::<Vec<String>>(&names).unwrap());
                 last = next;
                 if last.is_none() {

@@ -42,19 +42,6 @@ fn every_endpoint_has_its_action() {
             format!("blobs/{}", digest.to_string().replace(':', "%3A")),
             Action::Blob(digest),
         ),
-        ("tags/list".to_owned(), Action::Tags(page(None, None))),
-        (
-            "tags/list?n=20&last=v%31".to_owned(),
-            Action::Tags(page(Some(20), Some("v1"))),
-        ),
-        (
-            "tags/list?n=0".to_owned(),
-            Action::Tags(page(Some(0), None)),
-        ),
-        (
-            "tags/list?n=99999999999".to_owned(),
-            Action::Tags(page(Some(MAX_PAGE), None)),
-        ),
         (
             format!("referrers/{digest}?artifactType=application%2Fvnd.x+json"),
             Action::Referrers {
@@ -66,5 +53,26 @@ fn every_endpoint_has_its_action() {
         let found = target(get(&format!("/v2/library/nginx/{path}")));
         assert_eq!(found.action, action, "{path}");
         assert_eq!(found.repository.to_string(), "docker.io/library/nginx");
+    }
+}
+
+#[test]
+fn lists_of_tags_are_asked_for_in_pages() {
+    for (query, expected) in [
+        ("", page(None, None)),
+        ("?n=20&last=v%31", page(Some(20), Some("v1"))),
+        ("?n=0", page(Some(0), None)),
+        ("?n=99999999999", page(Some(MAX_PAGE), None)),
+    ] {
+        let found = target(get(&format!("/v2/nginx/tags/list{query}")));
+        assert_eq!(found.repository.to_string(), "docker.io/library/nginx");
+        let Action::Tags(tags) = found.action else {
+            panic!("{:?}", found.action);
+        };
+        assert_eq!(
+            (&tags.page, tags.name.as_str()),
+            (&expected, "nginx"),
+            "{query}"
+        );
     }
 }

@@ -224,8 +224,10 @@ fn links_lead_back_the_way_the_client_came() {
             "/v2/a/b/tags/list?n=2&last=b&ns=ghcr.io",
         ),
     ] {
-        let here = target(get(path)).here;
-        assert_eq!(here.with_query("n=2&last=b"), next);
+        let Action::Tags(tags) = target(get(path)).action else {
+            panic!("{path}");
+        };
+        assert_eq!(tags.here.with_query("n=2&last=b"), next);
     }
 }
 
