@@ -39,6 +39,6 @@ pub use routes::Routes;
 pub use secret::Secret;
 pub use tree::{Origin, Source};
 pub use types::{
-    Admin, Cache, Config, Credentials, DockerConfig, Ecr, Fetch, Limits, Log, LogFormat, LogLevel,
-    Server, TagPolicy, Timeouts, Upstream,
+    Acr, Admin, Cache, Config, Credentials, DockerConfig, Ecr, Fetch, Gcp, Limits, Log, LogFormat,
+    LogLevel, Server, TagPolicy, Timeouts, Upstream,
 };

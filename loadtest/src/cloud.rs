@@ -2,6 +2,10 @@
 //! documentation says that the real one checks.
 
 mod aws;
+mod azure;
+mod google;
 mod server;
 
 pub use aws::{Aws, Key};
+pub use azure::Azure;
+pub use google::Google;

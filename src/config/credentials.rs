@@ -7,7 +7,7 @@ use super::ecr::EcrHost;
 use super::pattern::RegistryPattern;
 use super::secret::Secret;
 use super::section::{Reported, Section};
-use super::types::{Credentials, DockerConfig, Ecr};
+use super::types::{Acr, Credentials, DockerConfig, Ecr, Gcp};
 use super::values::{endpoint, file, path, text, timeout, word};
 
 /// How long a credential helper is waited for, unless something else is said.
@@ -19,12 +19,16 @@ enum Kind {
     None,
     DockerConfig,
     Ecr,
+    Gcp,
+    Acr,
 }
 
-const KINDS: [(&str, Kind); 3] = [
+const KINDS: [(&str, Kind); 5] = [
     ("none", Kind::None),
     ("docker-config", Kind::DockerConfig),
     ("ecr", Kind::Ecr),
+    ("gcp", Kind::Gcp),
+    ("acr", Kind::Acr),
 ];
 
 /// How to log in to an upstream. A word in `credentials` says who knows it; without one, a user's name and password do.
@@ -38,7 +42,10 @@ pub(super) fn read(
     let pair = pair(section);
     let docker = docker(section, is(Kind::DockerConfig), user_logins);
     let ecr = ecr(section, is(Kind::Ecr), registry);
+    let gcp = gcp(section, is(Kind::Gcp));
+    let acr = acr(section, is(Kind::Acr));
     let (kind, pair, docker, ecr) = (kind?, pair?, docker?, ecr?);
+    let (gcp, acr) = (gcp?, acr?);
     if kind.is_some() && pair != Credentials::None {
         let message = "`username` and a password are set as well: write one or the other";
         return Err(section.complain("credentials", message.into()));
@@ -46,6 +53,8 @@ pub(super) fn read(
     Ok(docker
         .map(Credentials::DockerConfig)
         .or(ecr.map(Credentials::Ecr))
+        .or(gcp.map(Credentials::Gcp))
+        .or(acr.map(Credentials::Acr))
         .unwrap_or(pair))
 }
 
@@ -97,11 +106,7 @@ fn ecr(
     if !wanted {
         return unwanted(section, "ecr", &["ecr_endpoint", "aws_profile"]).map(|()| None);
     }
-    if !cfg!(feature = "aws") {
-        let message = "this forebay was built without AWS: build it with the feature `aws`, or write \
-                       \"docker-config\" and use a credential helper";
-        return Err(section.complain("credentials", message.into()));
-    }
+    built_with(section, cfg!(feature = "aws"), "aws")?;
     // What a pattern stands for is not known yet; a member that is none of ECR's can't log in.
     let exact = registry.and_then(RegistryPattern::exact);
     if let Some(registry) = exact
@@ -117,6 +122,45 @@ fn ecr(
         endpoint: at?,
         profile: profile?,
     }))
+}
+
+/// `gcp_key_file`, which only counts with `credentials = "gcp"`.
+fn gcp(section: &Section<'_>, wanted: bool) -> Result<Option<Gcp>, Reported> {
+    let key_file = section.optional("gcp_key_file", |node| {
+        let path = path(node)?;
+        file(&path).map(|_| path)
+    });
+    if !wanted {
+        return unwanted(section, "gcp", &["gcp_key_file"]).map(|()| None);
+    }
+    built_with(section, cfg!(feature = "gcp"), "gcp")?;
+    Ok(Some(Gcp {
+        key_file: key_file?,
+    }))
+}
+
+/// `azure_client_id`, which only counts with `credentials = "acr"`.
+fn acr(section: &Section<'_>, wanted: bool) -> Result<Option<Acr>, Reported> {
+    let client_id = section.optional("azure_client_id", |node| text(node).map(str::to_owned));
+    if !wanted {
+        return unwanted(section, "acr", &["azure_client_id"]).map(|()| None);
+    }
+    built_with(section, cfg!(feature = "azure"), "azure")?;
+    Ok(Some(Acr {
+        client_id: client_id?,
+    }))
+}
+
+/// Complains of a kind that this build lacks.
+fn built_with(section: &Section<'_>, has: bool, feature: &str) -> Result<(), Reported> {
+    if has {
+        return Ok(());
+    }
+    let message = format!(
+        "this forebay was built without it: build it with the feature `{feature}`, or write \"docker-config\" and \
+         use a credential helper"
+    );
+    Err(section.complain("credentials", message))
 }
 
 /// Complains of the keys of a kind that is not the one in `credentials`.

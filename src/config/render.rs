@@ -115,6 +115,18 @@ fn upstream(out: &mut Toml, upstream: &Upstream, config: &Config) {
             out.text("docker_config", settings.path.display());
             out.duration("helper_timeout", settings.helper_timeout);
         }
+        Credentials::Gcp(settings) => {
+            out.text("credentials", "gcp");
+            if let Some(path) = &settings.key_file {
+                out.text("gcp_key_file", path.display());
+            }
+        }
+        Credentials::Acr(settings) => {
+            out.text("credentials", "acr");
+            if let Some(id) = &settings.client_id {
+                out.text("azure_client_id", id);
+            }
+        }
         Credentials::Ecr(settings) => {
             out.text("credentials", "ecr");
             if let Some(endpoint) = &settings.endpoint {

@@ -109,7 +109,10 @@ fn login(upstream: &Upstream) -> (String, Option<&'static str>) {
     let key = match upstream.credentials {
         Credentials::None => None,
         Credentials::Password { .. } => Some("username"),
-        Credentials::DockerConfig(_) | Credentials::Ecr(_) => Some("credentials"),
+        Credentials::DockerConfig(_)
+        | Credentials::Ecr(_)
+        | Credentials::Gcp(_)
+        | Credentials::Acr(_) => Some("credentials"),
     };
     (upstream.registry.to_string(), key)
 }

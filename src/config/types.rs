@@ -207,6 +207,24 @@ pub enum Credentials {
     DockerConfig(DockerConfig),
     /// With a password that Amazon ECR gives for an AWS key.
     Ecr(Ecr),
+    /// With an access token of Google's.
+    Gcp(Gcp),
+    /// With a refresh token that an Azure registry gives for a token of Entra ID.
+    Acr(Acr),
+}
+
+/// `credentials = "gcp"`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gcp {
+    /// A service account's key; `None` leaves it to the application default credentials.
+    pub key_file: Option<PathBuf>,
+}
+
+/// `credentials = "acr"`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acr {
+    /// Which identity counts, where the environment does not say or has several.
+    pub client_id: Option<String>,
 }
 
 /// `credentials = "ecr"`

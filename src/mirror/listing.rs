@@ -6,7 +6,7 @@
 //! with its tags. Memory holds them, and the store's index, so that a restart costs none of them.
 //!
 //! - `known`: what is remembered, and where.
-//! - [`turns`]: how many are asked for at once.
+//! - `turns`: how many are asked for at once.
 //! - [`tags`]: sorted, and paginated here, whatever the upstream does.
 //! - [`referrers`]: passed through, never made up.
 //! - [`catalog`]: read from the index; asks nobody.

@@ -3,10 +3,14 @@
 //! A [`Source`] comes up with a [`Login`] when it is asked; [`Keeper`] asks it as seldom as it may. What meets a
 //! challenge with it is [`super::auth`].
 
+#[cfg(feature = "azure")]
+mod acr;
 mod cloud;
 mod docker_config;
 #[cfg(feature = "aws")]
 mod ecr;
+#[cfg(feature = "gcp")]
+mod gcp;
 mod helper;
 mod keeper;
 
@@ -174,9 +178,15 @@ impl Credentials {
                 registry.clone(),
                 cloud.clone(),
             ))),
-            // The configuration has refused it.
-            #[cfg(not(feature = "aws"))]
-            config::Credentials::Ecr(_) => fixed(Login::Anonymous),
+            #[cfg(feature = "gcp")]
+            config::Credentials::Gcp(settings) => kept(Arc::new(gcp::Gcp::new(settings.clone()))),
+            #[cfg(feature = "azure")]
+            config::Credentials::Acr(settings) => {
+                kept(Arc::new(acr::Acr::new(settings.clone(), cloud.clone())))
+            }
+            // The configuration has refused a kind that this build lacks.
+            #[cfg(not(all(feature = "aws", feature = "azure", feature = "gcp")))]
+            _ => fixed(Login::Anonymous),
         }
     }
 

@@ -6,6 +6,8 @@
 
 mod words;
 
+#[cfg(any(feature = "aws", feature = "gcp"))]
+pub(crate) use words::causes;
 pub(crate) use words::printable;
 
 use std::error::Error as StdError;

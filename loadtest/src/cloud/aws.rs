@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use serde_json::{Value, json};
 
-use super::server::{Answer, Server, Service, answer_of};
+use super::server::{Answer, Server, Service, answer_of, text_of};
 
 const JSON: &str = "application/json";
 const GET_AUTHORIZATION_TOKEN: &str = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken";
@@ -231,11 +231,6 @@ impl State {
             _ => answer_of(StatusCode::NOT_FOUND, "text/plain", ""),
         }
     }
-}
-
-fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    let value = headers.get(name).and_then(|value| value.to_str().ok());
-    value.unwrap_or_default()
 }
 
 fn complaint(status: StatusCode, exception: &str) -> Answer {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -34,6 +34,12 @@ pub(super) fn answer_of(
 /// What answers requests.
 pub(super) trait Service: Send + Sync + 'static {
     fn answer(&self, request: &Request<Bytes>) -> Answer;
+}
+
+/// A header of a request; empty where there is none.
+pub(super) fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default()
 }
 
 #[derive(Debug)]

@@ -93,6 +93,7 @@ async fn respond(
     }
     Ok(match target {
         Target::Token { scopes } => token::answer(state, head, scopes),
+        Target::Exchange => token::exchange(state, head),
         Target::Cdn {
             name: Some(name),
             digest,
@@ -137,7 +138,7 @@ fn authorize(
     target: &Target,
 ) -> Result<Identity, Box<Reply>> {
     match target {
-        Target::Token { .. } => Ok(Identity::default()),
+        Target::Token { .. } | Target::Exchange => Ok(Identity::default()),
         Target::Cdn { name, digest } => {
             let name = name.as_deref().unwrap_or_default();
             cdn::authorize(state, head, name, digest, server == Server::Cdn)?;

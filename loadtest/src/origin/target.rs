@@ -16,6 +16,8 @@ pub(crate) enum Target {
     Token {
         scopes: Vec<String>,
     },
+    /// A refresh token for an access token of the registry's cloud, as at Azure's registries.
+    Exchange,
     Manifest {
         name: String,
         reference: String,
@@ -45,6 +47,7 @@ impl Target {
             return cdn::target(&path, &head.query()).unwrap_or(Self::Unknown);
         }
         match server {
+            Server::Registry if path == "/oauth2/exchange" => Self::Exchange,
             Server::Registry => Self::at_registry(&path).unwrap_or(Self::Unknown),
             Server::Cdn if settings.quirks.moved_below.is_some() => {
                 Self::at_registry(&path).unwrap_or(Self::Unknown)
@@ -84,14 +87,14 @@ impl Target {
 
     pub(crate) fn kind(&self, method: &Method) -> Kind {
         let is_head = match *method {
-            Method::POST if matches!(self, Self::Token { .. }) => false,
+            Method::POST if matches!(self, Self::Token { .. } | Self::Exchange) => false,
             Method::GET => false,
             Method::HEAD => true,
             _ => return Kind::Other,
         };
         match (self, is_head) {
             (Self::Ping, _) => Kind::Ping,
-            (Self::Token { .. }, _) => Kind::Token,
+            (Self::Token { .. } | Self::Exchange, _) => Kind::Token,
             (Self::Manifest { .. }, true) => Kind::ManifestHead,
             (Self::Manifest { .. }, false) => Kind::ManifestGet,
             (Self::Blob { .. }, true) => Kind::BlobHead,
@@ -113,7 +116,7 @@ impl Target {
             | Self::Referrers { name, .. } => Some(name),
             Self::Cdn { name, .. } => name.as_deref(),
             Self::Token { scopes } => scopes.iter().find_map(|scope| repository_of(scope)),
-            Self::Ping | Self::Unknown => None,
+            Self::Ping | Self::Exchange | Self::Unknown => None,
         }
     }
 
@@ -123,7 +126,11 @@ impl Target {
             Self::Blob { digest, .. }
             | Self::Cdn { digest, .. }
             | Self::Referrers { digest, .. } => Some(digest),
-            Self::Ping | Self::Token { .. } | Self::Tags { .. } | Self::Unknown => None,
+            Self::Ping
+            | Self::Token { .. }
+            | Self::Exchange
+            | Self::Tags { .. }
+            | Self::Unknown => None,
         }
     }
 

@@ -43,6 +43,26 @@ pub(crate) fn answer(state: &State, head: &Head, scopes: &[String]) -> Reply {
     issued(state, auth, &identity, scopes)
 }
 
+/// Gives a refresh token for an access token. A user's password stands for both: that the right one is sent where it
+/// belongs is what matters.
+pub(crate) fn exchange(state: &State, head: &Head) -> Reply {
+    let parameters = head.parameters();
+    let value = |name: &str| {
+        let pair = parameters.iter().find(|(key, _)| key == name);
+        pair.map_or("", |(_, value)| value.as_str())
+    };
+    let access_token = value("access_token");
+    let is_right = head.method == Method::POST
+        && value("grant_type") == "access_token"
+        && value("service") == state.hosts.registry
+        && state.guard.by_refresh_token(access_token).is_ok();
+    if is_right {
+        Reply::status(200).json(&json!({"refresh_token": access_token}))
+    } else {
+        Reply::error(401, "UNAUTHORIZED", "authentication required")
+    }
+}
+
 /// Who sent this form, by a refresh token.
 fn by_refresh_token(state: &State, head: &Head) -> Result<Identity, Refused> {
     let parameters = head.parameters();

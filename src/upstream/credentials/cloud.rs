@@ -71,6 +71,13 @@ impl Cloud {
     }
 }
 
+/// The fields of a form or a query, encoded.
+#[cfg(feature = "azure")]
+pub(super) fn form(fields: &[(&str, &str)]) -> String {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(fields).finish()
+}
+
 /// Where machines find their metadata: `169.254.169.254`, `fd00:ec2::254` and the like.
 fn is_link_local(host: Option<&Host<&str>>) -> bool {
     match host {

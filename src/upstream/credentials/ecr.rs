@@ -19,6 +19,7 @@ use crate::config::{self, EcrHost};
 use crate::oci::{Registry, RepositoryName};
 use crate::upstream::address::Origin;
 use crate::upstream::credentials::cloud::Cloud;
+use crate::upstream::error::causes;
 
 /// From the question to the password. The metadata of a machine that is none of AWS's takes a while to not answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -94,21 +95,6 @@ impl Ecr {
         }
         loader.load().await
     }
-}
-
-/// An error's causes, the last one last.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    crate::upstream::error::printable(&text)
 }
 
 impl Source for Ecr {

@@ -25,6 +25,22 @@ pub(crate) fn printable(text: &str) -> String {
         .collect()
 }
 
+/// An error and its causes, the last one last, fit to be printed.
+#[cfg(any(feature = "aws", feature = "gcp"))]
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    printable(&text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::UpstreamError;

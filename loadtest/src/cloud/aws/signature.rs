@@ -9,7 +9,8 @@ use http::Request;
 use http::header::AUTHORIZATION;
 use sha2::{Digest as _, Sha256};
 
-use super::{Key, text_of};
+use super::super::server::text_of;
+use super::Key;
 
 /// How far a request's time may be off.
 const SKEW: Duration = Duration::from_mins(5);

@@ -73,11 +73,10 @@ fn the_templates_examples_can_be_taken_as_they_are() {
         let expected = match key.as_str() {
             "username" => "there is no password for it",
             "password" => "there is no `username` for it",
-            "password_file" | "ca_file" => "cannot be read",
+            "password_file" | "ca_file" | "gcp_key_file" => "cannot be read",
             "credentials" => "it is not known where docker's logins are",
-            "docker_config" | "helper_timeout" | "aws_profile" | "ecr_endpoint" => {
-                "this counts only with `credentials"
-            }
+            "docker_config" | "helper_timeout" | "aws_profile" | "ecr_endpoint"
+            | "azure_client_id" => "this counts only with `credentials",
             "enabled" => "no upstream is configured for `docker.io`",
             _ => "",
         };

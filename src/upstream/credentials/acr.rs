@@ -1,0 +1,129 @@
+//! Azure's container registry: an access token of Entra ID is exchanged at the registry for a refresh token, which its
+//! token service takes.
+//!
+//! The access token comes from where Azure's own tools find one, first things first: a service principal's secret, a
+//! federated token (workload identity), the managed identity of the machine or of the app service. These are single
+//! requests, so they are made here, rather than by a library with an HTTP stack of its own.
+
+mod entra;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::cloud::{Cloud, form};
+use super::{Issued, Issuing, Login, LoginError, Source};
+use crate::config::{self, Secret};
+use crate::oci::RepositoryName;
+use crate::upstream::address::Origin;
+
+/// From the question to the refresh token.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// A registry's refresh token lives for three hours; it is replaced well before.
+const LIFE: Duration = Duration::from_hours(2);
+
+/// The refresh tokens of one registry.
+#[derive(Debug)]
+pub(super) struct Acr {
+    settings: config::Acr,
+    cloud: Cloud,
+}
+
+#[derive(Deserialize)]
+struct Exchanged {
+    refresh_token: String,
+}
+
+impl Acr {
+    pub(super) fn new(settings: config::Acr, cloud: Cloud) -> Acr {
+        Acr { settings, cloud }
+    }
+
+    async fn refresh_token(&self, registry: &Origin) -> Result<Issued, LoginError> {
+        let token = entra::access_token(&self.cloud, &self.settings).await?;
+        let body = form(&[
+            ("grant_type", "access_token"),
+            ("service", &registry.authority()),
+            ("access_token", token.expose()),
+        ]);
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("{registry}/oauth2/exchange"));
+        let answer = ask(
+            &self.cloud,
+            request,
+            Some(body),
+            "the registry's token exchange",
+        )
+        .await?;
+        let answer: Exchanged = serde_json::from_slice(&answer).map_err(|_| {
+            LoginError::Broken("the registry's token exchange gives no refresh token".to_owned())
+        })?;
+        let login = Login::IdentityToken(Secret::new(answer.refresh_token));
+        Ok(Issued::for_a_while(login, LIFE))
+    }
+}
+
+/// Sends a request; the error says who was asked and what it answered, and nothing of what was sent.
+async fn ask(
+    cloud: &Cloud,
+    request: http::request::Builder,
+    form: Option<String>,
+    who: &str,
+) -> Result<Bytes, LoginError> {
+    #[derive(Deserialize, Default)]
+    struct Complaint {
+        #[serde(default)]
+        error: String,
+    }
+    let request = match form {
+        Some(form) => request
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Bytes::from(form)),
+        None => request.body(Bytes::new()),
+    };
+    let request =
+        request.map_err(|_| LoginError::Broken(format!("{who} has no usable address")))?;
+    let answer = cloud
+        .send(request)
+        .await
+        .map_err(|what| LoginError::Broken(format!("{who} {what}")))?;
+    let status = answer.status();
+    if status == StatusCode::OK {
+        return Ok(answer.into_body());
+    }
+    let complaint: Complaint = serde_json::from_slice(answer.body()).unwrap_or_default();
+    let message = format!(
+        "{who} answers {} {}",
+        status.as_u16(),
+        crate::upstream::error::printable(&complaint.error)
+    );
+    let message = message.trim_end().to_owned();
+    Err(match status {
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            LoginError::Refused(message)
+        }
+        _ => LoginError::Broken(message),
+    })
+}
+
+impl Source for Acr {
+    fn account(&self, registry: &Origin, _: &RepositoryName) -> String {
+        registry.authority()
+    }
+
+    fn issue<'a>(&'a self, registry: &'a Origin, _: &'a str) -> Issuing<'a> {
+        Box::pin(async move {
+            let token = timeout(PATIENCE, self.refresh_token(registry)).await;
+            token.unwrap_or_else(|_| {
+                Err(LoginError::Broken(format!(
+                    "no login for {} within {PATIENCE:?}",
+                    registry.authority()
+                )))
+            })
+        })
+    }
+}
