@@ -52,7 +52,7 @@ pub use quota::{Allowance, QuotaReport};
 pub use range::ByteRange;
 pub use referrers::Referrers;
 pub use registry::{SetupError, Upstreams};
-pub use tags::{AllTags, TagPage};
+pub use tags::{AllTags, Mark, TagPage};
 pub use tls::TlsError;
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use serde::Serialize;
 
 use crate::config::TagPolicy;
 use crate::metrics;
-use crate::upstream::Upstream;
+use crate::upstream::{Mark, Upstream};
 
 use super::error::MirrorError;
 use super::freshness::{self, CONFIRM_WAIT, Decision};
@@ -172,8 +172,10 @@ impl Mirror {
             let list = match &subject {
                 Subject::Tags(repository) => {
                     let policy = upstream.tag_policy();
+                    let seen = seen.as_deref();
                     let stands = seen.is_some_and(|seen| seen.stands(SystemTime::now(), policy));
-                    tags::fetch(&upstream, repository, stands).await
+                    let mark = seen.and_then(Known::mark);
+                    tags::fetch(&upstream, repository, stands, mark).await
                 }
                 Subject::Referrers(repository, digest, artifact_type) => {
                     referrers::fetch(&upstream, repository, digest, artifact_type.as_deref()).await
@@ -215,6 +217,13 @@ impl Known {
         let policy = self.list.policy(policy);
         matches!(self.list, List::Tags(_))
             && freshness::decide(now, self.at, &policy) != Decision::ConfirmOnly
+    }
+
+    fn mark(&self) -> Option<&Mark> {
+        match &self.list {
+            List::TooLong(mark) => mark.as_ref(),
+            _ => None,
+        }
     }
 
     fn stale(self: Arc<Self>, upstream: &Upstream, reason: StaleReason) -> Found {

@@ -28,11 +28,15 @@ const PATIENCE: Duration = Duration::from_secs(12);
 pub enum AllTags {
     /// All of them.
     Whole(BTreeSet<Tag>),
-    /// More pages or bytes than are fetched whole.
-    TooLong,
+    /// More pages or bytes than are fetched whole; how far it goes at least.
+    TooLong(Mark),
     /// Not given in the time that the whole list may take, each page for itself in time. Says nothing of the list.
     TooSlow(UpstreamError),
 }
+
+/// A page beyond which a list is not fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark(Query);
 
 /// A query, decoded.
 type Query = Vec<(String, String)>;
@@ -102,6 +106,7 @@ impl Upstream {
         let mut page = self.first_page(name).await?;
         let mut bytes = page.bytes;
         let mut all = BTreeSet::new();
+        let mut mark = Mark(Query::new());
         for _ in 1..MAX_PAGES {
             let known = all.len();
             all.extend(page.tags.iter().filter_map(|tag| tag.parse::<Tag>().ok()));
@@ -111,16 +116,27 @@ impl Upstream {
                 None if page.tags.len() >= PAGE && all.len() > known => after(&page.tags),
                 None => return Ok(AllTags::Whole(all)),
             };
+            mark = Mark(next.clone());
             page = match timeout_at(deadline, self.tag_page(name, next)).await {
                 Ok(page) => page?,
                 Err(_) => return Ok(AllTags::TooSlow(self.slow_list(patience))),
             };
             bytes += page.bytes;
             if bytes > MAX_TAGS_BYTES {
-                return Ok(AllTags::TooLong);
+                return Ok(AllTags::TooLong(mark));
             }
         }
-        Ok(AllTags::TooLong)
+        Ok(AllTags::TooLong(mark))
+    }
+
+    /// Whether a list that was too long still goes as far as it did. One question, where to fetch it takes a hundred.
+    pub async fn reaches(&self, name: &RepositoryName, mark: &Mark) -> Result<bool, UpstreamError> {
+        match self.tag_page(name, mark.0.clone()).await {
+            Ok(page) => Ok(!page.tags.is_empty()),
+            // It has forgotten its own mark.
+            Err(error) if error.kind() == ErrorKind::Invalid => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn slow_list(&self, patience: Duration) -> UpstreamError {

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use crate::config::TagPolicy;
 use crate::oci::{Digest, Repository};
 use crate::store::{ListRecord, Store};
-use crate::upstream::Referrers;
+use crate::upstream::{Mark, Referrers};
 
 use super::super::error::MirrorError;
 use super::super::flight::SingleFlight;
@@ -52,7 +52,7 @@ pub(super) struct Known {
 pub(super) enum List {
     Tags(TagList),
     /// Too long to be fetched whole: pages of tags are passed through, referrers are asked for by their type.
-    TooLong,
+    TooLong(Option<Mark>),
     Referrers(Referrers),
 }
 
@@ -111,7 +111,7 @@ impl List {
     fn weight(&self) -> u32 {
         let bytes = match self {
             Self::Tags(tags) => tags.weight(),
-            Self::TooLong => 0,
+            Self::TooLong(_) => 0,
             Self::Referrers(list) => list.bytes.len(),
         };
         u32::try_from(bytes + 512).unwrap_or(u32::MAX)
@@ -121,11 +121,11 @@ impl List {
     pub(super) fn policy(&self, policy: TagPolicy) -> TagPolicy {
         let is_empty = match self {
             Self::Tags(tags) => tags.is_empty(),
-            Self::TooLong => false,
+            Self::TooLong(_) => false,
             Self::Referrers(list) => list.is_empty,
         };
         let fresh_for = match self {
-            Self::TooLong => policy.fresh_for.max(TOO_LONG),
+            Self::TooLong(_) => policy.fresh_for.max(TOO_LONG),
             _ if is_empty => policy.fresh_for.min(policy.negative_for),
             _ => policy.fresh_for,
         };
@@ -139,7 +139,7 @@ impl List {
     fn record(&self, at: SystemTime) -> Option<ListRecord> {
         let (bytes, filters_applied) = match self {
             Self::Tags(tags) => (tags.text(), None),
-            Self::TooLong => return None,
+            Self::TooLong(_) => return None,
             Self::Referrers(list) => (&list.bytes, list.filters_applied.clone()),
         };
         Some(ListRecord {
@@ -229,7 +229,11 @@ impl Lists {
     pub(super) fn learn(&self, subject: &Subject, list: List, policy: &TagPolicy) -> Arc<Known> {
         // One that can't be kept would be fetched whole for each of its pages.
         let is_too_long = matches!(list, List::Tags(_)) && list.weight() > self.largest;
-        let list = if is_too_long { List::TooLong } else { list };
+        let list = if is_too_long {
+            List::TooLong(None)
+        } else {
+            list
+        };
         let at = SystemTime::now();
         // A clock that was set back writes.
         let is_recent = |written: &SystemTime| {

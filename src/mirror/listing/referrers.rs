@@ -31,7 +31,7 @@ impl Mirror {
         let of = |kind| Subject::Referrers(repository.clone(), *digest, kind);
         let mut found = self.listed(&upstream, of(None)).await?;
         let mut kind = artifact_type.map(str::to_owned);
-        if matches!(found.known.list, List::TooLong)
+        if matches!(found.known.list, List::TooLong(_))
             && let Some(kind) = kind.take()
         {
             found = self.listed(&upstream, of(Some(kind))).await?;
@@ -92,7 +92,7 @@ pub(super) async fn fetch(
         Ok(list) => Ok(List::Referrers(list)),
         Err(error) if error.is_too_large() => {
             tracing::info!(%repository, %digest, "too many referrers to list them; those of one type may be few enough");
-            Ok(List::TooLong)
+            Ok(List::TooLong(None))
         }
         Err(error) => Err(MirrorError::from_referrers(&error, repository, digest)),
     }

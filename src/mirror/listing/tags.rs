@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use crate::oci::{Repository, Tag};
-use crate::upstream::{AllTags, Upstream};
+use crate::upstream::{AllTags, Mark, Upstream};
 
 use super::super::Mirror;
 use super::super::error::MirrorError;
@@ -124,23 +124,31 @@ impl Mirror {
 }
 
 /// The list as the upstream has it. Where its pages come too slowly, one that `stands` is better than what could
-/// be passed through page by page.
+/// be passed through page by page. One that was too long is looked at where that was clear, at its `mark`.
 pub(super) async fn fetch(
     upstream: &Upstream,
     repository: &Repository,
     stands: bool,
+    mark: Option<&Mark>,
 ) -> Result<List, MirrorError> {
-    let tags = upstream.all_tags(&repository.name).await;
     let failed = |error| MirrorError::from_listing(&error, repository);
-    let list = match tags.map_err(failed)? {
-        AllTags::Whole(tags) => TagList::new(&tags),
+    if let Some(mark) = mark {
+        let reaches = upstream.reaches(&repository.name, mark).await;
+        if reaches.map_err(failed)? {
+            return Ok(List::TooLong(Some(mark.clone())));
+        }
+    }
+    let tags = upstream.all_tags(&repository.name).await;
+    let (list, mark) = match tags.map_err(failed)? {
+        AllTags::Whole(tags) => (TagList::new(&tags), None),
         AllTags::TooSlow(error) if stands => return Err(failed(error)),
-        AllTags::TooLong | AllTags::TooSlow(_) => None,
+        AllTags::TooLong(mark) => (None, Some(mark)),
+        AllTags::TooSlow(_) => (None, None),
     };
     if list.is_none() {
         tracing::info!(%repository, "too many tags to sort them here; they are passed through in pages");
     }
-    Ok(list.map_or(List::TooLong, List::Tags))
+    Ok(list.map_or(List::TooLong(mark), List::Tags))
 }
 
 /// One page, in the upstream's own order.

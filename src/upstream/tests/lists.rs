@@ -122,6 +122,31 @@ async fn a_list_without_end_is_given_up_and_not_cut_short() {
     assert_eq!(origin.counts().requests(Kind::Tags), 100);
 }
 
+/// To find out that a list was still too long took a hundred questions, each time.
+#[tokio::test]
+async fn a_list_that_was_too_long_is_looked_at_where_that_was_clear() {
+    let origin = origin(Origin::builder()).await;
+    let page = |tags: &[&str]| {
+        let reply = Reply::status(200).json(&serde_json::json!({"tags": tags}));
+        reply.header("link", "<?more=1>; rel=next")
+    };
+    let endless = origin.on(Kind::Tags).always(Fault::Answer(page(&["a"])));
+    let upstream = upstream_of(&origin);
+    let AllTags::TooLong(mark) = upstream.all_tags(&name()).await.unwrap() else {
+        panic!("a list without end");
+    };
+    origin.reset();
+    assert!(upstream.reaches(&name(), &mark).await.unwrap());
+    assert_eq!(queries(&origin), ["more=1"]);
+    endless.remove();
+    for shorter in [page(&[]), Reply::status(400).body("no such mark")] {
+        origin.on(Kind::Tags).once(Fault::Answer(shorter));
+        assert!(!upstream.reaches(&name(), &mark).await.unwrap());
+    }
+    origin.on(Kind::Tags).once(Fault::status(403));
+    upstream.reaches(&name(), &mark).await.unwrap_err();
+}
+
 /// Pages that came too slowly were taken for a list that is too long, so that a slow moment cost the good list that
 /// was known.
 #[tokio::test]
