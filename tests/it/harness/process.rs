@@ -201,17 +201,17 @@ impl Forebay {
         let mut child = setup.command().spawn().expect("the mirror can be started");
         let stderr = child.stderr.take().expect("its log is piped");
         let (mut listening, log) = follow(stderr);
-        let ready = listening.wait_for(|(clients, admin)| clients.is_some() && admin.is_some());
+        let ready = listening.wait_for(Told::is_ready);
         let addresses = match tokio::time::timeout(PATIENCE, ready).await {
-            Ok(Ok(addresses)) => *addresses,
+            Ok(Ok(told)) => *told,
             _ => panic!("the mirror did not start; its log:\n{}", *log.borrow()),
         };
         Self {
             child,
             setup,
             log,
-            address: addresses.0.expect("just seen"),
-            admin: addresses.1.expect("just seen"),
+            address: addresses.clients.expect("just seen"),
+            admin: addresses.admin.expect("just seen"),
         }
     }
 
@@ -329,13 +329,24 @@ impl Forebay {
     }
 }
 
-type Addresses = (Option<SocketAddr>, Option<SocketAddr>);
+/// What a mirror's log has told of its start.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    clients: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+    /// Its cache is open, and its alone. It listens before that.
+    open: bool,
+}
+
+impl Told {
+    fn is_ready(&self) -> bool {
+        self.clients.is_some() && self.admin.is_some() && self.open
+    }
+}
 
 /// Picks from the log where the mirror listens, and keeps it.
-fn follow(
-    stderr: tokio::process::ChildStderr,
-) -> (watch::Receiver<Addresses>, watch::Receiver<String>) {
-    let (addresses, listening) = watch::channel((None, None));
+fn follow(stderr: tokio::process::ChildStderr) -> (watch::Receiver<Told>, watch::Receiver<String>) {
+    let (addresses, listening) = watch::channel(Told::default());
     let (log, kept) = watch::channel(String::new());
     tokio::spawn(async move {
         let mut lines = BufReader::new(stderr).lines();
@@ -346,10 +357,13 @@ fn follow(
                 .and_then(|text| text.parse().ok());
             let listener = event["fields"]["listener"].as_str();
             if event["fields"]["message"] == "listening" {
-                addresses.send_modify(|(clients, admin)| match listener {
-                    Some("admin") => *admin = address,
-                    _ => *clients = address,
+                addresses.send_modify(|told| match listener {
+                    Some("admin") => told.admin = address,
+                    _ => told.clients = address,
                 });
+            }
+            if event["fields"]["message"] == "ready" {
+                addresses.send_modify(|told| told.open = true);
             }
             log.send_modify(|log| {
                 log.push_str(&line);
