@@ -31,7 +31,7 @@ pub(crate) use values::parse_address;
 
 pub use ecr::EcrHost;
 pub use error::{ConfigError, ConfigErrors};
-pub use globs::Globs;
+pub use globs::{Globs, Pulls};
 pub use load::{DEFAULT, Overrides, Sources};
 pub use pattern::{RegistryPattern, Wildcard};
 pub use render::render;

@@ -163,9 +163,21 @@ impl Mirror {
         tokio::join!(fills.drivers.wait(), self.inner.tasks.finish());
     }
 
+    /// The upstream of a repository that may be pulled. Every flow begins here, so that what is cached is refused as well.
     fn upstream(&self, repository: &Repository) -> Result<Arc<Upstream>, MirrorError> {
-        let upstream = self.inner.upstreams.get(&repository.registry);
-        upstream.ok_or_else(|| MirrorError::NotConfigured(repository.registry.clone()))
+        let Some(upstream) = self.inner.upstreams.get(&repository.registry) else {
+            return Err(MirrorError::NotConfigured(repository.registry.clone()));
+        };
+        match upstream.refusal(&repository.name) {
+            None => Ok(upstream),
+            Some(key) => Err(MirrorError::NotAllowed {
+                repository: repository.clone(),
+                detail: format!(
+                    "see `{key}` under [upstreams.\"{}\"] in the mirror's configuration",
+                    upstream.label().as_str()
+                ),
+            }),
+        }
     }
 }
 

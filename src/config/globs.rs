@@ -52,6 +52,27 @@ impl PartialEq for Globs {
     }
 }
 
+/// `allow` and `deny` of an upstream.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pulls {
+    /// These and no others; `None` leaves it open.
+    pub allow: Option<Globs>,
+    /// None of these, even where they are allowed.
+    pub deny: Globs,
+}
+
+impl Pulls {
+    /// The key that keeps a repository from being pulled; `None` if it may be.
+    pub fn refusal(&self, name: &RepositoryName) -> Option<&'static str> {
+        let allowed = self.allow.as_ref().is_none_or(|allow| allow.matches(name));
+        match (allowed, self.deny.matches(name)) {
+            (true, false) => None,
+            (_, true) => Some("deny"),
+            (false, _) => Some("allow"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -138,6 +138,10 @@ fn upstream(out: &mut Toml, upstream: &Upstream, config: &Config) {
         }
     }
     out.list("public", upstream.public.patterns());
+    if let Some(allow) = &upstream.pulls.allow {
+        out.list("allow", allow.patterns());
+    }
+    out.list("deny", upstream.pulls.deny.patterns());
     out.value("allow_private", upstream.allow_private);
     out.list("trusted_realms", &upstream.trusted_realms);
     if let Some(ca_file) = &upstream.ca_file {

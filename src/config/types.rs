@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::globs::Globs;
+use super::globs::{Globs, Pulls};
 use super::pattern::RegistryPattern;
 use super::secret::Secret;
 use crate::oci::Registry;
@@ -176,6 +176,8 @@ pub struct Upstream {
     pub credentials: Credentials,
     /// Repositories that any client may read, however they were fetched.
     pub public: Globs,
+    /// Which repositories may be pulled.
+    pub pulls: Pulls,
     /// Whether addresses of private networks may be connected to.
     pub allow_private: bool,
     /// Further hosts (`host[:port]`, lower case) whose token service gets this upstream's

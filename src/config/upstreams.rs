@@ -7,7 +7,7 @@ use url::Url;
 
 use super::credentials;
 use super::env::variable_word;
-use super::globs::Globs;
+use super::globs::{Globs, Pulls};
 use super::pattern::RegistryPattern;
 use super::read::{tag_policy, timeouts};
 use super::section::{Reported, Section};
@@ -115,7 +115,8 @@ fn upstream<'a>(
     let hosts = hosts(table, registry.as_ref().ok());
     let alias = table.optional("alias", alias);
     let credentials = credentials::read(table, registry.as_ref().ok(), inherited.user_logins);
-    let public = public(table);
+    let public = globs(table, "public");
+    let pulls = pulls(table);
     let allow_private = table.optional("allow_private", boolean);
     let trusted_realms = table.list("trusted_realms", host_and_port);
     let ca_file = table.optional("ca_file", ca_file);
@@ -148,6 +149,7 @@ fn upstream<'a>(
         alias: alias?,
         credentials: credentials?,
         public: public?,
+        pulls: pulls?,
         allow_private: allow_private?.unwrap_or(false),
         trusted_realms: trusted_realms?,
         ca_file: ca_file?,
@@ -191,12 +193,21 @@ fn hosts(
     Ok(hosts)
 }
 
-fn public(section: &Section<'_>) -> Result<Globs, Reported> {
-    let patterns = section.list("public", |node| {
+fn globs(section: &Section<'_>, key: &str) -> Result<Globs, Reported> {
+    let patterns = section.list(key, |node| {
         let pattern = text(node)?;
         Globs::new(vec![pattern.into()]).map(|_| pattern.to_owned())
     })?;
-    Globs::new(patterns).map_err(|message| section.complain("public", message))
+    Globs::new(patterns).map_err(|message| section.complain(key, message))
+}
+
+/// An `allow` that is written and empty allows nothing.
+fn pulls(section: &Section<'_>) -> Result<Pulls, Reported> {
+    let (allow, deny) = (globs(section, "allow"), globs(section, "deny"));
+    Ok(Pulls {
+        allow: section.has("allow").then_some(allow?),
+        deny: deny?,
+    })
 }
 
 /// Certificates are parsed where they are used; what can be told here is that they are there.

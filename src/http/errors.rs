@@ -82,7 +82,9 @@ pub(super) fn of_mirror(
         MirrorError::NotFound { code, .. } => refuse(StatusCode::NOT_FOUND, code, message, None),
         // Not 401: without a challenge it means nothing, and with one dockerd would send us the user's
         // login for Docker Hub.
-        MirrorError::Denied { detail, .. } | MirrorError::NoLogin { detail, .. } => refuse(
+        MirrorError::Denied { detail, .. }
+        | MirrorError::NotAllowed { detail, .. }
+        | MirrorError::NoLogin { detail, .. } => refuse(
             StatusCode::FORBIDDEN,
             ErrorCode::Denied,
             message,

@@ -15,6 +15,14 @@ pub enum MirrorError {
     /// No upstream is configured for the registry: 404 `NAME_UNKNOWN`.
     #[error("registry {0} is not configured here")]
     NotConfigured(Registry),
+    /// The operator lets nobody pull it: 403.
+    #[error("{repository} may not be pulled through this mirror")]
+    NotAllowed {
+        /// What was asked for.
+        repository: Repository,
+        /// For the operator: which key to look at.
+        detail: String,
+    },
     /// The upstream says that it does not exist: 404 with its code.
     #[error("{message}")]
     NotFound {

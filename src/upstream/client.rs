@@ -18,7 +18,7 @@ use super::quota::QuotaReport;
 use super::registry::Shared;
 use super::retry::RetryPolicy;
 use super::transport::{Clients, Transport};
-use crate::config::{self, Globs, TagPolicy};
+use crate::config::{self, Globs, Pulls, TagPolicy};
 use crate::metrics::{self, UpstreamName, UpstreamOutcome};
 use crate::oci::{Registry, RepositoryName};
 
@@ -34,6 +34,7 @@ pub struct Upstream {
     bounds: Bounds,
     retries: RetryPolicy,
     public: Globs,
+    pulls: Pulls,
     tags: TagPolicy,
     quota: watch::Sender<Option<QuotaReport>>,
     /// Set where HEAD is refused for a blob that GET shows.
@@ -87,6 +88,7 @@ impl Upstream {
             endpoints,
             retries: RetryPolicy::for_endpoints(settings.endpoints.len()),
             public: settings.public.clone(),
+            pulls: settings.pulls.clone(),
             tags: settings.tags,
             quota: watch::Sender::new(None),
         }
@@ -110,6 +112,11 @@ impl Upstream {
     /// Whether the operator declared the repository public.
     pub fn is_public(&self, name: &RepositoryName) -> bool {
         self.public.matches(name)
+    }
+
+    /// The key of the configuration that keeps a repository from being pulled; `None` if it may be.
+    pub fn refusal(&self, name: &RepositoryName) -> Option<&'static str> {
+        self.pulls.refusal(name)
     }
 
     /// The quota that it last reported, as it changes.

@@ -30,6 +30,7 @@ pub(super) fn settings(endpoints: &[&str]) -> config::Upstream {
         alias: None,
         credentials: Credentials::None,
         public: Globs::default(),
+        pulls: config::Pulls::default(),
         allow_private: true,
         trusted_realms: Vec::new(),
         ca_file: None,

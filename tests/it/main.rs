@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod allowed;
 mod architecture;
 mod client;
 mod clients;

@@ -53,8 +53,7 @@ impl Mirror {
         after: &str,
         count: usize,
     ) -> Result<Vec<String>, StoreError> {
-        let names = self.inner.store.repositories(registry, after, count);
-        Ok(names.await?.iter().map(ToString::to_string).collect())
+        self.those(registry, after, count, |_| true).await
     }
 
     async fn of_all(&self, after: &str, count: usize) -> Result<Vec<String>, StoreError> {
@@ -89,7 +88,7 @@ impl Mirror {
         Ok(names)
     }
 
-    /// The first `count` names of a registry after `after` that are `wanted`.
+    /// The first `count` names of a registry after `after` that may be pulled and are `wanted`.
     async fn those(
         &self,
         registry: &Registry,
@@ -97,6 +96,10 @@ impl Mirror {
         count: usize,
         wanted: impl Fn(&RepositoryName) -> bool,
     ) -> Result<Vec<String>, StoreError> {
+        let Some(upstream) = self.inner.upstreams.get(registry) else {
+            return Ok(Vec::new());
+        };
+        let wanted = |name: &RepositoryName| upstream.refusal(name).is_none() && wanted(name);
         let mut after = after.to_owned();
         let mut found = Vec::new();
         while found.len() < count {
