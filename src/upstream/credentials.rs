@@ -114,28 +114,45 @@ impl Issued {
 }
 
 /// Why a source has no login.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LoginError {
     /// It can't say now: a helper that hangs, a file that can't be read, a cloud that is out of reach. Nothing is known
     /// about the right to read, so a stale answer may still be served.
+    #[error("{0}")]
     Broken(String),
     /// Whoever gives out logins says no: a key that is unknown or expired.
+    #[error("{0}")]
     Refused(String),
 }
 
 impl LoginError {
     /// The error of the request that needed the login.
-    pub(crate) fn at(self, registry: &Origin) -> UpstreamError {
-        let (kind, message) = match self {
-            LoginError::Broken(message) => (ErrorKind::Unavailable(Trouble::Login), message),
-            LoginError::Refused(message) => (ErrorKind::Unauthorized, message),
+    pub(crate) fn at(&self, registry: &Origin) -> UpstreamError {
+        let kind = match self {
+            LoginError::Broken(_) => ErrorKind::Unavailable(Trouble::Login),
+            LoginError::Refused(_) => ErrorKind::Unauthorized,
         };
-        UpstreamError::new(kind, registry.host(), message)
+        UpstreamError::new(kind, registry.host(), self.to_string())
     }
 }
 
 /// What a source is waited for.
 pub(crate) type Issuing<'a> = Pin<Box<dyn Future<Output = Result<Issued, LoginError>> + Send + 'a>>;
+
+/// From a question to a cloud to its login. The metadata of a machine that is none of that cloud's takes a while to not
+/// answer.
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A cloud's answer, if it comes in time; the error says what did not.
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+async fn in_time(
+    what: &str,
+    asking: impl Future<Output = Result<Issued, LoginError>>,
+) -> Result<Issued, LoginError> {
+    let answer = tokio::time::timeout(PATIENCE, asking).await;
+    answer.unwrap_or_else(|_| Err(LoginError::Broken(format!("{what} within {PATIENCE:?}"))))
+}
 
 /// A kind of credentials, for one upstream.
 pub(crate) trait Source: fmt::Debug + Send + Sync {

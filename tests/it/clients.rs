@@ -5,6 +5,51 @@
 //! `around` is who leaves the mirror aside and who must not. What only one client does is in its own file. Each process
 //! runs with directories of its own and is stopped by its id; each client is configured by the program itself.
 
+/// What is asked of every client, as tests of its module.
+macro_rules! asked_of_every_client {
+    ($node:ty) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn everything_is_pulled_once_from_docker_hub() {
+            if super::wanted(<$node as super::node::Node>::PROGRAMS) {
+                super::story::tell::<$node>(super::upstream::Upstream::docker_hub().await).await;
+            }
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn everything_is_pulled_once_from_a_registry_with_a_login() {
+            if super::wanted(<$node as super::node::Node>::PROGRAMS)
+                && super::wanted(super::docker_registry::PROGRAMS)
+            {
+                super::story::tell::<$node>(super::upstream::Upstream::registry().await).await;
+            }
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn two_at_once_cost_one_body_a_blob() {
+            if super::wanted(<$node as super::node::Node>::PROGRAMS) {
+                super::sharing::pull_at_once::<$node>().await;
+            }
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn docker_hub_itself_is_asked_while_the_mirror_is_away() {
+            if super::wanted(<$node as super::node::Node>::PROGRAMS) {
+                super::around::falls_back::<$node>().await;
+            }
+        }
+    };
+    ($node:ty, can_be_told_to_ask_nobody_else) => {
+        asked_of_every_client!($node);
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn nobody_else_is_asked_where_it_was_told_not_to() {
+            if super::wanted(<$node as super::node::Node>::PROGRAMS) {
+                super::around::never_falls_back::<$node>().await;
+            }
+        }
+    };
+}
+
 mod apart;
 mod around;
 mod buildah;

@@ -33,6 +33,16 @@ struct Rig {
 }
 
 impl Rig {
+    /// The blob is cached and no file open any more: the next pull meets the disk's fault, and is right all the same.
+    async fn meets_its_fault_with_a_cached_blob(&mut self, op: Op) {
+        self.reopen().await;
+        let asked = self.bodies();
+        self.fail(true);
+        assert!(self.is_right(&self.pull().await.unwrap()), "{op}");
+        assert!(self.bodies() > asked, "{op}: the fault was not met");
+        self.fail(false);
+    }
+
     /// A mirror whose disk refuses `op` with `errno` while `failing` is set.
     async fn new(seed: u64, op: Op, errno: i32) -> Self {
         let (origin, blob) = origin_with_blob(seed, SIZE).await;
@@ -187,13 +197,7 @@ async fn a_cached_blob_that_the_disk_lost_comes_from_upstream_once_and_is_kept_a
     for (seed, op) in [(8, Op::Open), (9, Op::Read)] {
         let mut rig = Rig::new(seed, op, EIO).await;
         rig.recovers().await;
-        // No file is open any more.
-        rig.reopen().await;
-        let asked = rig.bodies();
-        rig.fail(true);
-        assert!(rig.is_right(&rig.pull().await.unwrap()), "{op}");
-        assert!(rig.bodies() > asked, "{op}: the fault was not met");
-        rig.fail(false);
+        rig.meets_its_fault_with_a_cached_blob(op).await;
         if op == Op::Read {
             // It is dropped behind the answer's back.
             while rig.store.stat(&rig.digest()).await.unwrap().is_some() {
@@ -212,12 +216,7 @@ async fn a_cached_blob_that_cannot_be_read_for_want_of_descriptors_stays_cached(
     for (seed, op) in [(11, Op::Open), (12, Op::Read)] {
         let mut rig = Rig::new(seed, op, EMFILE).await;
         rig.recovers().await;
-        rig.reopen().await;
-        let asked = rig.bodies();
-        rig.fail(true);
-        assert!(rig.is_right(&rig.pull().await.unwrap()), "{op}");
-        assert!(rig.bodies() > asked, "{op}: the fault was not met");
-        rig.fail(false);
+        rig.meets_its_fault_with_a_cached_blob(op).await;
         let asked = rig.bodies();
         assert!(rig.is_right(&rig.pull().await.unwrap()), "{op}");
         assert_eq!(rig.bodies(), asked, "{op}: it is still cached");

@@ -92,17 +92,12 @@ impl Subject {
         matches!(self, Self::Referrers(_, _, Some(_)))
     }
 
-    /// Whether the index keeps it. What clients may choose without end would fill it.
-    fn is_kept(&self) -> bool {
-        !self.is_of_one_type()
-    }
-
-    /// As it stands in the index.
-    fn question(&self) -> String {
+    /// As it stands in the index; `None` for what is not kept there: what clients may choose without end would fill it.
+    fn question(&self) -> Option<String> {
         match self {
-            Self::Tags(_) => "tags".to_owned(),
-            Self::Referrers(_, digest, None) => format!("referrers {digest}"),
-            Self::Referrers(_, digest, Some(kind)) => format!("referrers {digest} {kind}"),
+            Self::Tags(_) => Some("tags".to_owned()),
+            Self::Referrers(_, digest, None) => Some(format!("referrers {digest}")),
+            Self::Referrers(_, _, Some(_)) => None,
         }
     }
 }
@@ -198,10 +193,8 @@ impl Lists {
         if let Some(remembered) = self.memory.get(subject) {
             return remembered.known();
         }
-        let stored = self
-            .store
-            .list(subject.repository(), &subject.question())
-            .await;
+        let question = subject.question()?;
+        let stored = self.store.list(subject.repository(), &question).await;
         let record = stored.unwrap_or_else(|error| {
             tracing::warn!(repository = %subject.repository(), %error, "a list can't be read");
             None
@@ -246,10 +239,7 @@ impl Lists {
             .and_then(|old| old.written)
             .filter(is_recent);
         if written.is_none() {
-            self.write(
-                subject,
-                subject.is_kept().then(|| list.record(at)).flatten(),
-            );
+            self.write(subject, list.record(at));
         }
         let known = Arc::new(Known {
             at,
@@ -269,6 +259,9 @@ impl Lists {
 
     /// Writes a list down behind the answer, or with `None` that there is none.
     fn write(&self, subject: &Subject, record: Option<ListRecord>) {
+        let Some(question) = subject.question() else {
+            return;
+        };
         let repository = subject.repository();
         let kib = record.as_ref().map_or(0, |record| record.bytes.len()) / 1024;
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
@@ -276,7 +269,7 @@ impl Lists {
             Err(_) => Err("the disk is behind".to_owned()),
             Ok(place) => self
                 .store
-                .set_list(repository, &subject.question(), record)
+                .set_list(repository, &question, record)
                 .map(|written| (written, place))
                 .map_err(|error| error.to_string()),
         };

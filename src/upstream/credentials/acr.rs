@@ -12,16 +12,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use serde::Deserialize;
-use tokio::time::timeout;
 
 use super::cloud::{Cloud, form};
-use super::{Issued, Issuing, Login, LoginError, Source};
+use super::{Issued, Issuing, Login, LoginError, Source, in_time};
 use crate::config::{self, Secret};
 use crate::oci::RepositoryName;
 use crate::upstream::address::Origin;
 
-/// From the question to the refresh token.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// A registry's refresh token lives for three hours; it is replaced well before.
 const LIFE: Duration = Duration::from_hours(2);
 
@@ -117,13 +114,8 @@ impl Source for Acr {
 
     fn issue<'a>(&'a self, registry: &'a Origin, _: &'a str) -> Issuing<'a> {
         Box::pin(async move {
-            let token = timeout(PATIENCE, self.refresh_token(registry)).await;
-            token.unwrap_or_else(|_| {
-                Err(LoginError::Broken(format!(
-                    "no login for {} within {PATIENCE:?}",
-                    registry.authority()
-                )))
-            })
+            let what = format!("no login for {}", registry.authority());
+            in_time(&what, self.refresh_token(registry)).await
         })
     }
 }

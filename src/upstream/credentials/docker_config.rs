@@ -5,13 +5,14 @@
 
 mod file;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::helper::Helper;
 use super::{Issued, Issuing, Login, LoginError, Source};
 use crate::config;
 use crate::oci::RepositoryName;
+use crate::sync::lock;
 use crate::upstream::address::Origin;
 use file::{File, Place};
 
@@ -23,7 +24,7 @@ const LOOK_AGAIN: Duration = Duration::from_mins(2);
 pub(super) struct DockerConfig {
     settings: config::DockerConfig,
     /// As it was when it was last read.
-    file: RwLock<Arc<File>>,
+    file: Mutex<Arc<File>>,
 }
 
 impl DockerConfig {
@@ -32,15 +33,12 @@ impl DockerConfig {
         let file = File::read(&settings.path).unwrap_or_default();
         DockerConfig {
             settings,
-            file: RwLock::new(Arc::new(file)),
+            file: Mutex::new(Arc::new(file)),
         }
     }
 
     fn file(&self) -> Arc<File> {
-        self.file
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.file).clone()
     }
 
     /// Reads the file again, since people log in while the mirror runs.
@@ -51,7 +49,7 @@ impl DockerConfig {
             .map_err(|_| LoginError::Broken("reading docker's logins failed".to_owned()))?
             .map_err(LoginError::Broken)?;
         let file = Arc::new(file);
-        *self.file.write().unwrap_or_else(PoisonError::into_inner) = file.clone();
+        *lock(&self.file) = file.clone();
         Ok(file)
     }
 

@@ -6,23 +6,19 @@
 mod api;
 mod http;
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_credential_types::provider::error::CredentialsError;
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
 
-use super::{Issued, Issuing, Login, LoginError, Source};
+use super::{Issued, Issuing, Login, LoginError, Source, in_time};
 use crate::config::{self, EcrHost};
 use crate::oci::{Registry, RepositoryName};
 use crate::upstream::address::Origin;
 use crate::upstream::credentials::cloud::Cloud;
 use crate::upstream::error::causes;
-
-/// From the question to the password. The metadata of a machine that is none of AWS's takes a while to not answer.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The passwords of one registry.
 #[derive(Debug)]
@@ -103,13 +99,6 @@ impl Source for Ecr {
     }
 
     fn issue<'a>(&'a self, _: &'a Origin, _: &'a str) -> Issuing<'a> {
-        Box::pin(async {
-            let password = timeout(PATIENCE, self.password()).await;
-            password.unwrap_or_else(|_| {
-                Err(LoginError::Broken(format!(
-                    "no password for Amazon ECR within {PATIENCE:?}"
-                )))
-            })
-        })
+        Box::pin(in_time("no password for Amazon ECR", self.password()))
     }
 }

@@ -6,9 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gcp_auth::{CustomServiceAccount, TokenProvider};
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
 
-use super::{Issued, Issuing, Login, LoginError, Source};
+use super::{Issued, Issuing, Login, LoginError, Source, in_time};
 use crate::config::{self, Secret};
 use crate::oci::RepositoryName;
 use crate::upstream::address::Origin;
@@ -18,8 +17,6 @@ use crate::upstream::error::causes;
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 /// The user's name that says that the password is an access token.
 const USER: &str = "oauth2accesstoken";
-/// From the question to the token.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The access tokens of one account.
 pub(super) struct Gcp {
@@ -72,22 +69,19 @@ impl Source for Gcp {
     }
 
     fn issue<'a>(&'a self, _: &'a Origin, _: &'a str) -> Issuing<'a> {
-        Box::pin(async {
-            match timeout(PATIENCE, self.token()).await {
-                Ok(Ok(issued)) => Ok(issued),
-                Ok(Err(gcp_auth::Error::NoAuthMethod(..))) => Err(LoginError::Broken(
-                    "no Google credentials are found: set gcp_key_file, or GOOGLE_APPLICATION_CREDENTIALS, or run \
-                     where there is a metadata server"
-                        .to_owned(),
-                )),
-                Ok(Err(error)) => Err(LoginError::Broken(format!(
-                    "Google gives no access token: {}",
-                    causes(&error)
-                ))),
-                Err(_) => Err(LoginError::Broken(format!(
-                    "Google gives no access token within {PATIENCE:?}"
-                ))),
-            }
-        })
+        Box::pin(in_time("Google gives no access token", async {
+            self.token().await.map_err(|error| explain(&error))
+        }))
     }
+}
+
+fn explain(error: &gcp_auth::Error) -> LoginError {
+    LoginError::Broken(match error {
+        gcp_auth::Error::NoAuthMethod(..) => {
+            "no Google credentials are found: set gcp_key_file, or GOOGLE_APPLICATION_CREDENTIALS, or run where there \
+             is a metadata server"
+                .to_owned()
+        }
+        error => format!("Google gives no access token: {}", causes(error)),
+    })
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{Identity, Issued, Login, LoginError, Source};
 use crate::oci::RepositoryName;
+use crate::sync::lock;
 use crate::upstream::address::Origin;
 
 /// How long after an answer, good or bad, the source is not asked again. A refused login and a broken source then cost a
@@ -135,7 +136,7 @@ impl State {
 
 impl Account {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn next(&self) -> Next {
@@ -204,7 +205,7 @@ impl Keeper {
     }
 
     fn account(&self, key: &str) -> Arc<Account> {
-        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = lock(&self.accounts);
         if let Some(account) = accounts.get(key) {
             return account.clone();
         }
@@ -233,8 +234,7 @@ impl Keeper {
                     Ok(held)
                 }
                 Err(error) => {
-                    let (LoginError::Broken(message) | LoginError::Refused(message)) = &error;
-                    tracing::warn!(registry = %registry.host(), %message, "there is no new login");
+                    tracing::warn!(registry = %registry.host(), %error, "there is no new login");
                     state.failed = Some((error.clone(), Instant::now()));
                     Err(error)
                 }

@@ -5,8 +5,6 @@ use tokio::process::Command;
 
 use super::containers::Home;
 use super::node::{Node, Site};
-use super::upstream::Upstream;
-use super::{around, docker_registry, sharing, story, wanted};
 
 /// A buildah that keeps its images apart.
 pub(super) struct Buildah(Home);
@@ -35,37 +33,4 @@ impl Node for Buildah {
     async fn stop(self) {}
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn buildah_pulls_everything_once_from_docker_hub() {
-    if wanted(Buildah::PROGRAMS) {
-        story::tell::<Buildah>(Upstream::docker_hub().await).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn buildah_pulls_everything_once_from_a_registry_with_a_login() {
-    if wanted(Buildah::PROGRAMS) && wanted(docker_registry::PROGRAMS) {
-        story::tell::<Buildah>(Upstream::registry().await).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_buildahs_at_once_cost_one_body_a_blob() {
-    if wanted(Buildah::PROGRAMS) {
-        sharing::pull_at_once::<Buildah>().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn buildah_asks_docker_hub_itself_while_the_mirror_is_away() {
-    if wanted(Buildah::PROGRAMS) {
-        around::falls_back::<Buildah>().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn buildah_asks_nobody_else_where_it_was_told_not_to() {
-    if wanted(Buildah::PROGRAMS) {
-        around::never_falls_back::<Buildah>().await;
-    }
-}
+asked_of_every_client!(Buildah, can_be_told_to_ask_nobody_else);

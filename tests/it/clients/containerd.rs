@@ -9,8 +9,7 @@ use tokio::process::Command;
 use super::daemon::Daemon;
 use super::node::{Node, Site};
 use super::tripwire::Tripwire;
-use super::upstream::Upstream;
-use super::{around, attempt, docker_registry, mounts, path, sharing, story, wanted};
+use super::{attempt, mounts, path};
 
 /// A containerd with an empty store.
 pub(super) struct Containerd {
@@ -141,37 +140,4 @@ impl Node for Containerd {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn containerd_pulls_everything_once_from_docker_hub() {
-    if wanted(Containerd::PROGRAMS) {
-        story::tell::<Containerd>(Upstream::docker_hub().await).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn containerd_pulls_everything_once_from_a_registry_with_a_login() {
-    if wanted(Containerd::PROGRAMS) && wanted(docker_registry::PROGRAMS) {
-        story::tell::<Containerd>(Upstream::registry().await).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_containerds_at_once_cost_one_body_a_blob() {
-    if wanted(Containerd::PROGRAMS) {
-        sharing::pull_at_once::<Containerd>().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn containerd_asks_docker_hub_itself_while_the_mirror_is_away() {
-    if wanted(Containerd::PROGRAMS) {
-        around::falls_back::<Containerd>().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn containerd_asks_nobody_else_where_it_was_told_not_to() {
-    if wanted(Containerd::PROGRAMS) {
-        around::never_falls_back::<Containerd>().await;
-    }
-}
+asked_of_every_client!(Containerd, can_be_told_to_ask_nobody_else);

@@ -10,11 +10,8 @@ use tokio::process::Command;
 use super::containerd::Cri;
 use super::daemon::Daemon;
 use super::node::{Node, Site};
-use super::upstream::{Upstream, given};
-use super::{
-    AMD64, APP, around, attempt, containerd, docker_registry, mounts, path, pause, run, sharing,
-    story, wanted,
-};
+use super::upstream::given;
+use super::{AMD64, APP, attempt, containerd, mounts, path, pause, run, wanted};
 use crate::harness::Setup;
 
 /// A dockerd with an empty store, and the containerd that it needs: one that it started itself would outlive it when it
@@ -148,33 +145,7 @@ impl Node for Dockerd {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn dockerd_pulls_everything_once_from_docker_hub() {
-    if wanted(Dockerd::PROGRAMS) {
-        story::tell::<Dockerd>(Upstream::docker_hub().await).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn dockerd_pulls_everything_once_from_a_registry_with_a_login() {
-    if wanted(Dockerd::PROGRAMS) && wanted(docker_registry::PROGRAMS) {
-        story::tell::<Dockerd>(Upstream::registry().await).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_dockerds_at_once_cost_one_body_a_blob() {
-    if wanted(Dockerd::PROGRAMS) {
-        sharing::pull_at_once::<Dockerd>().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn dockerd_asks_docker_hub_itself_while_the_mirror_is_away() {
-    if wanted(Dockerd::PROGRAMS) {
-        around::falls_back::<Dockerd>().await;
-    }
-}
+asked_of_every_client!(Dockerd);
 
 /// How the mirror goes while dockerd pulls through it.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,8 +5,6 @@ use tokio::process::Command;
 
 use super::containers::Home;
 use super::node::{Node, Site};
-use super::upstream::Upstream;
-use super::{around, docker_registry, sharing, story, wanted};
 
 /// A podman that keeps its images apart.
 pub(super) struct Podman(Home);
@@ -40,37 +38,4 @@ impl Node for Podman {
     async fn stop(self) {}
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn podman_pulls_everything_once_from_docker_hub() {
-    if wanted(Podman::PROGRAMS) {
-        story::tell::<Podman>(Upstream::docker_hub().await).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn podman_pulls_everything_once_from_a_registry_with_a_login() {
-    if wanted(Podman::PROGRAMS) && wanted(docker_registry::PROGRAMS) {
-        story::tell::<Podman>(Upstream::registry().await).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_podmans_at_once_cost_one_body_a_blob() {
-    if wanted(Podman::PROGRAMS) {
-        sharing::pull_at_once::<Podman>().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn podman_asks_docker_hub_itself_while_the_mirror_is_away() {
-    if wanted(Podman::PROGRAMS) {
-        around::falls_back::<Podman>().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn podman_asks_nobody_else_where_it_was_told_not_to() {
-    if wanted(Podman::PROGRAMS) {
-        around::never_falls_back::<Podman>().await;
-    }
-}
+asked_of_every_client!(Podman, can_be_told_to_ask_nobody_else);

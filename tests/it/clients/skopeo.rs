@@ -8,8 +8,8 @@ use tokio::process::Command;
 
 use super::containers::Home;
 use super::node::{Node, Site};
-use super::upstream::{Upstream, docker_hub, given};
-use super::{around, attempt, docker_registry, run, sharing, story, wanted};
+use super::upstream::{docker_hub, given};
+use super::{attempt, run, wanted};
 use crate::harness::mirror_of;
 
 /// A skopeo that copies to directories of its own, for which it verifies every digest.
@@ -76,40 +76,7 @@ pub(super) fn copy_all(source: &str, target: &str) -> Command {
     command
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn skopeo_pulls_everything_once_from_docker_hub() {
-    if wanted(Skopeo::PROGRAMS) {
-        story::tell::<Skopeo>(Upstream::docker_hub().await).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn skopeo_pulls_everything_once_from_a_registry_with_a_login() {
-    if wanted(Skopeo::PROGRAMS) && wanted(docker_registry::PROGRAMS) {
-        story::tell::<Skopeo>(Upstream::registry().await).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_skopeos_at_once_cost_one_body_a_blob() {
-    if wanted(Skopeo::PROGRAMS) {
-        sharing::pull_at_once::<Skopeo>().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn skopeo_asks_docker_hub_itself_while_the_mirror_is_away() {
-    if wanted(Skopeo::PROGRAMS) {
-        around::falls_back::<Skopeo>().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn skopeo_asks_nobody_else_where_it_was_told_not_to() {
-    if wanted(Skopeo::PROGRAMS) {
-        around::never_falls_back::<Skopeo>().await;
-    }
-}
+asked_of_every_client!(Skopeo, can_be_told_to_ask_nobody_else);
 
 /// Every way to name a repository to the mirror itself, where there is no file to configure.
 #[tokio::test(flavor = "multi_thread")]
