@@ -113,6 +113,7 @@ impl Auth {
         let Some(challenge) = memory.get() else {
             return Ok(None);
         };
+        let name = Some(name);
         // Without a password, repositories that need none may still be read.
         let login = self.credentials.login(registry, name).await?;
         if *challenge == Challenge::Basic && login.login.basic().is_none() {
@@ -130,7 +131,7 @@ impl Auth {
     }
 
     /// What meets a refusal of a request to `asked` that brought `refused` along; `None` when nothing
-    /// will.
+    /// will. Without a repository's name it is for the registry itself, as for a ping.
     pub(crate) async fn answer(
         &self,
         registry: &Origin,
@@ -138,7 +139,7 @@ impl Auth {
         asked: &Url,
         refusal: &Refusal,
         refused: Option<&Grant>,
-        name: &RepositoryName,
+        name: Option<&RepositoryName>,
     ) -> Result<Option<Grant>, UpstreamError> {
         if !self.may_be_met(refusal, refused) {
             return Ok(None);
@@ -221,7 +222,7 @@ impl Auth {
         name: &RepositoryName,
     ) -> Result<Grant, UpstreamError> {
         let nobody = Arc::new(Held::fixed(Login::Anonymous));
-        self.bearer(registry, bearer, nobody, name).await
+        self.bearer(registry, bearer, nobody, Some(name)).await
     }
 
     async fn meet(
@@ -229,7 +230,7 @@ impl Auth {
         registry: &Origin,
         challenge: &Challenge,
         login: Arc<Held>,
-        name: &RepositoryName,
+        name: Option<&RepositoryName>,
     ) -> Result<Grant, UpstreamError> {
         match challenge {
             Challenge::Bearer(bearer) => self.bearer_renewed(registry, bearer, login, name).await,
@@ -255,7 +256,7 @@ impl Auth {
         registry: &Origin,
         bearer: &Bearer,
         login: Arc<Held>,
-        name: &RepositoryName,
+        name: Option<&RepositoryName>,
     ) -> Result<Grant, UpstreamError> {
         match self.bearer(registry, bearer, login.clone(), name).await {
             Err(error)
@@ -273,16 +274,18 @@ impl Auth {
         registry: &Origin,
         bearer: &Bearer,
         login: Arc<Held>,
-        name: &RepositoryName,
+        name: Option<&RepositoryName>,
     ) -> Result<Grant, UpstreamError> {
         bearer
             .check_realm(registry, &self.trusted_realms)
             .map_err(|error| {
                 UpstreamError::new(ErrorKind::Policy, registry.host(), error.to_string())
             })?;
-        let scope = match &bearer.scope {
-            Some(scope) => scope.clone(),
-            None => format!("repository:{name}:pull"),
+        let scope = match (&bearer.scope, name) {
+            (Some(scope), _) => scope.clone(),
+            (None, Some(name)) => format!("repository:{name}:pull"),
+            // As `docker login` asks: such a token shows that the login is good, and opens no repository.
+            (None, None) => String::new(),
         };
         let key = TokenKey {
             registry: registry.to_string(),

@@ -119,20 +119,22 @@ impl Bearer {
         }
     }
 
-    /// The form that asks this realm for a token in exchange for a refresh token.
+    /// The form that asks this realm for a token in exchange for a refresh token; of no scope if that is empty.
     pub(crate) fn refresh_form(&self, scope: &str, refresh_token: &str) -> String {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "refresh_token")
             .append_pair("client_id", "forebay")
-            .append_pair("scope", scope)
             .append_pair("refresh_token", refresh_token);
+        if !scope.is_empty() {
+            form.append_pair("scope", scope);
+        }
         if let Some(service) = &self.service {
             form.append_pair("service", service);
         }
         form.finish()
     }
 
-    /// The URL that asks this realm for a token; a query that the realm already has is kept.
+    /// The URL that asks this realm for a token, of no scope if that is empty; a query that the realm already has is kept.
     pub(crate) fn token_url(&self, scope: &str) -> Url {
         let mut url = self.realm.clone();
         {
@@ -140,7 +142,9 @@ impl Bearer {
             if let Some(service) = &self.service {
                 query.append_pair("service", service);
             }
-            query.append_pair("scope", scope);
+            if !scope.is_empty() {
+                query.append_pair("scope", scope);
+            }
         }
         url
     }
@@ -311,6 +315,19 @@ mod tests {
             "http://10.0.0.2:5001/token",
             &[]
         ));
+    }
+
+    #[test]
+    fn a_token_without_a_scope_is_asked_for_without_the_word() {
+        let found = bearer(&[r#"Bearer realm="https://auth.example.com/token",service="reg""#]);
+        let url = found.token_url("");
+        assert_eq!(url.as_str(), "https://auth.example.com/token?service=reg");
+        assert!(!found.refresh_form("", "t").contains("scope"));
+        assert!(
+            found
+                .refresh_form("repository:a:pull", "t")
+                .contains("scope=repository")
+        );
     }
 
     proptest::proptest! {

@@ -156,8 +156,9 @@ async fn in_time(
 
 /// A kind of credentials, for one upstream.
 pub(crate) trait Source: fmt::Debug + Send + Sync {
-    /// Which of its accounts a repository is read with. Logins are kept by it, so it takes few values.
-    fn account(&self, registry: &Origin, name: &RepositoryName) -> String;
+    /// Which of its accounts a repository, or without one the registry itself, is read with. Logins are kept by it, so it
+    /// takes few values.
+    fn account(&self, registry: &Origin, name: Option<&RepositoryName>) -> String;
 
     /// Comes up with a login for an account, in bounded time.
     fn issue<'a>(&'a self, registry: &'a Origin, account: &'a str) -> Issuing<'a>;
@@ -207,11 +208,11 @@ impl Credentials {
         }
     }
 
-    /// The login for a repository.
+    /// The login for a repository, or without one for the registry itself.
     pub(crate) async fn login(
         &self,
         registry: &Origin,
-        name: &RepositoryName,
+        name: Option<&RepositoryName>,
     ) -> Result<Arc<Held>, UpstreamError> {
         match self {
             Credentials::Fixed(held) => Ok(held.clone()),

@@ -201,7 +201,14 @@ impl Exchange<'_> {
             };
             let better = self
                 .auth
-                .answer(origin, memory, url, &refusal, grant.as_ref(), ask.name)
+                .answer(
+                    origin,
+                    memory,
+                    url,
+                    &refusal,
+                    grant.as_ref(),
+                    Some(ask.name),
+                )
                 .await?;
             if better.is_none() {
                 return Ok((Reply::Refusal(refusal), grant));

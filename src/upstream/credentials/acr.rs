@@ -108,7 +108,7 @@ async fn ask(
 }
 
 impl Source for Acr {
-    fn account(&self, registry: &Origin, _: &RepositoryName) -> String {
+    fn account(&self, registry: &Origin, _: Option<&RepositoryName>) -> String {
         registry.authority()
     }
 

@@ -72,9 +72,12 @@ impl DockerConfig {
 }
 
 impl Source for DockerConfig {
-    fn account(&self, registry: &Origin, name: &RepositoryName) -> String {
+    fn account(&self, registry: &Origin, name: Option<&RepositoryName>) -> String {
         let registry = Place::registry_at(&registry.authority());
-        self.file().most_specific(&registry, name).to_string()
+        match name {
+            Some(name) => self.file().most_specific(&registry, name).to_string(),
+            None => registry.to_string(),
+        }
     }
 
     fn issue<'a>(&'a self, _: &'a Origin, account: &'a str) -> Issuing<'a> {

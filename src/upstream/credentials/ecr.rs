@@ -94,7 +94,7 @@ impl Ecr {
 }
 
 impl Source for Ecr {
-    fn account(&self, _: &Origin, _: &RepositoryName) -> String {
+    fn account(&self, _: &Origin, _: Option<&RepositoryName>) -> String {
         self.registry.to_string()
     }
 

@@ -64,7 +64,7 @@ impl Gcp {
 }
 
 impl Source for Gcp {
-    fn account(&self, _: &Origin, _: &RepositoryName) -> String {
+    fn account(&self, _: &Origin, _: Option<&RepositoryName>) -> String {
         USER.to_owned()
     }
 

@@ -152,11 +152,11 @@ impl Keeper {
         }
     }
 
-    /// The login for a repository: the one at hand, or an answer of the source.
+    /// The login for a repository, or for the registry itself: the one at hand, or an answer of the source.
     pub(crate) async fn login(
         &self,
         registry: &Origin,
-        name: &RepositoryName,
+        name: Option<&RepositoryName>,
     ) -> Result<Arc<Held>, LoginError> {
         let key = self.source.account(registry, name);
         let account = self.account(&key);

@@ -42,7 +42,7 @@ impl Script {
 }
 
 impl Source for Script {
-    fn account(&self, registry: &Origin, _: &RepositoryName) -> String {
+    fn account(&self, registry: &Origin, _: Option<&RepositoryName>) -> String {
         registry.authority()
     }
 
@@ -68,7 +68,7 @@ fn registry() -> Origin {
 /// The user whose login it is.
 async fn user(keeper: &Keeper) -> Result<String, LoginError> {
     let name = "a/b".parse().unwrap();
-    let held = keeper.login(&registry(), &name).await?;
+    let held = keeper.login(&registry(), Some(&name)).await?;
     match &held.identity {
         Identity::User(name) => Ok(name.clone()),
         other => panic!("{other:?}"),
@@ -77,7 +77,7 @@ async fn user(keeper: &Keeper) -> Result<String, LoginError> {
 
 async fn held(keeper: &Keeper) -> Arc<Held> {
     let name = "a/b".parse().unwrap();
-    keeper.login(&registry(), &name).await.unwrap()
+    keeper.login(&registry(), Some(&name)).await.unwrap()
 }
 
 /// Lets the tasks that are under way come to their ends.
