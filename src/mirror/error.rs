@@ -176,13 +176,16 @@ impl MirrorError {
                 timed_out: false,
                 message: format!("{what} broke off: {error}"),
             },
-            ErrorKind::Invalid
-            | ErrorKind::Policy
-            | ErrorKind::Unsupported
-            | ErrorKind::RangeUnsatisfiable { .. } => Self::BadUpstream {
+            ErrorKind::Policy => Self::BadUpstream {
                 message: format!("{what} can't be used: {error}"),
-                detail: None,
+                detail: Some(policy_hint(error.allowed_by(), &repository.registry)),
             },
+            ErrorKind::Invalid | ErrorKind::Unsupported | ErrorKind::RangeUnsatisfiable { .. } => {
+                Self::BadUpstream {
+                    message: format!("{what} can't be used: {error}"),
+                    detail: None,
+                }
+            }
         }
     }
 
@@ -269,6 +272,13 @@ impl From<flight::Abandoned> for MirrorError {
             flight::Abandoned::Stopping => Self::Busy("the mirror is stopping".to_owned()),
             flight::Abandoned::Panicked => Self::Internal,
         }
+    }
+}
+
+fn policy_hint(allowed_by: Option<&str>, registry: &Registry) -> String {
+    match allowed_by {
+        Some(key) => format!("see `{key}` under [upstreams.\"{registry}\"]"),
+        None => "no setting of the mirror allows it".to_owned(),
     }
 }
 

@@ -88,15 +88,15 @@ pub(crate) enum Class {
 impl Class {
     fn as_str(self) -> &'static str {
         match self {
-            Class::Unspecified => "unspecified",
-            Class::Loopback => "loopback",
-            Class::Private => "private",
-            Class::Shared => "carrier-shared",
-            Class::LinkLocal => "link-local",
-            Class::Metadata => "cloud metadata",
-            Class::Multicast => "multicast",
-            Class::Embedded => "IPv4-in-IPv6",
-            Class::Reserved => "reserved",
+            Class::Unspecified => "an unspecified address",
+            Class::Loopback => "a loopback address",
+            Class::Private => "a private address",
+            Class::Shared => "a carrier-shared address",
+            Class::LinkLocal => "a link-local address",
+            Class::Metadata => "a cloud metadata address",
+            Class::Multicast => "a multicast address",
+            Class::Embedded => "an IPv4-in-IPv6 address",
+            Class::Reserved => "a reserved address",
         }
     }
 }
@@ -104,14 +104,22 @@ impl Class {
 /// A host that the policy refuses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{host} is a {} address: set allow_private for this upstream if it is meant to lead there",
+    "{host} {} {}: set allow_private for this upstream if it is meant to lead there",
+    if *resolved { "resolves to" } else { "is" },
     class.as_str()
 )]
 pub(crate) struct Refused {
-    /// The host as it was written, or the name that resolved to such an address.
+    /// The host as it was written.
     pub(crate) host: String,
+    /// Whether it is a name that resolved to such an address.
+    pub(crate) resolved: bool,
     /// What kind of address it is.
     pub(crate) class: Class,
+}
+
+impl Refused {
+    /// The key of an upstream's table that lifts the refusal.
+    pub(crate) const ALLOWED_BY: &str = "allow_private";
 }
 
 /// Judges a URL's literal host: an IP address in any of its spellings (the URL parser has already
@@ -125,6 +133,7 @@ pub(crate) fn check_host(host: &Host<String>) -> Result<(), Refused> {
     match class {
         Some(class) => Err(Refused {
             host: host.to_string(),
+            resolved: false,
             class,
         }),
         None => Ok(()),
@@ -200,6 +209,10 @@ fn classify_v6(ip: Ipv6Addr) -> Option<Class> {
             let [c, d] = low.to_be_bytes();
             classify_v4(Ipv4Addr::new(a, b, c, d))
         }
+        // The metadata of Amazon's and Google's machines.
+        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => {
+            Some(Class::Metadata)
+        }
         [0xfc00..=0xfdff, ..] => Some(Class::Private),
         [0xfe80..=0xfebf, ..] => Some(Class::LinkLocal),
         [0xff00..=0xffff, ..] => Some(Class::Multicast),
@@ -253,7 +266,9 @@ mod tests {
             ("https://[64:ff9b::127.0.0.1]/", Class::Loopback),
             ("https://[64:ff9b::a9fe:a9fe]/", Class::Metadata),
             ("https://[64:ff9b:1::1]/", Class::Reserved),
-            ("https://[fd00:ec2::254]/", Class::Private),
+            ("https://[fd00:ec2::254]/", Class::Metadata),
+            ("https://[fd20:ce::254]/", Class::Metadata),
+            ("https://[fd00:ec2::255]/", Class::Private),
             ("https://[fe80::1]/", Class::LinkLocal),
             ("https://[fec0::1]/", Class::Reserved),
             ("https://[ff02::1]/", Class::Multicast),

@@ -279,7 +279,7 @@ impl Auth {
         bearer
             .check_realm(registry, &self.trusted_realms)
             .map_err(|error| {
-                UpstreamError::new(ErrorKind::Policy, registry.host(), error.to_string())
+                UpstreamError::policy(registry.host(), error.to_string(), error.allowed_by())
             })?;
         let scope = match (&bearer.scope, name) {
             (Some(scope), _) => scope.clone(),

@@ -45,6 +45,13 @@ pub(crate) enum ChallengeError {
     ForeignRealm(String),
 }
 
+impl ChallengeError {
+    /// The key of an upstream's table that lifts the refusal.
+    pub(crate) fn allowed_by(&self) -> Option<&'static str> {
+        matches!(self, ChallengeError::ForeignRealm(_)).then_some("trusted_realms")
+    }
+}
+
 impl Challenge {
     /// Reads every `WWW-Authenticate` line of an answer from `asked`. Bearer is preferred to Basic:
     /// a registry that offers both takes the token for more.

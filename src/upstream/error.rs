@@ -28,6 +28,7 @@ pub struct UpstreamError {
     host: String,
     message: String,
     retry_after: Option<Duration>,
+    allowed_by: Option<&'static str>,
     beyond_redirect: bool,
     too_large: bool,
 }
@@ -98,6 +99,7 @@ impl UpstreamError {
             host: host.to_string(),
             message: message.into(),
             retry_after: None,
+            allowed_by: None,
             beyond_redirect: false,
             too_large: false,
         }
@@ -115,6 +117,18 @@ impl UpstreamError {
         Self::new(ErrorKind::Invalid, host, message)
     }
 
+    /// An answer that led to where forebay does not go; `key` of the upstream's table would have allowed it.
+    pub(crate) fn policy(
+        host: impl fmt::Display,
+        message: impl Into<String>,
+        key: Option<&'static str>,
+    ) -> Self {
+        Self {
+            allowed_by: key,
+            ..Self::new(ErrorKind::Policy, host, message)
+        }
+    }
+
     pub(crate) fn timeout(host: impl fmt::Display, message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unavailable(Trouble::Timeout), host, message)
     }
@@ -124,7 +138,7 @@ impl UpstreamError {
         // The URL may carry a signed query; the causes below it never do.
         let error = error.without_url();
         if let Some(refused) = cause::<Refused>(&error) {
-            return Self::new(ErrorKind::Policy, host, refused.to_string());
+            return Self::policy(host, refused.to_string(), Some(Refused::ALLOWED_BY));
         }
         let kind = if error.is_connect() {
             ErrorKind::Unavailable(Trouble::Connect)
@@ -181,6 +195,11 @@ impl UpstreamError {
     pub(crate) fn at_redirect(mut self) -> Self {
         self.beyond_redirect = true;
         self
+    }
+
+    /// The key of the upstream's table that allows what [`ErrorKind::Policy`] refuses; `None` where nothing does.
+    pub fn allowed_by(&self) -> Option<&'static str> {
+        self.allowed_by
     }
 
     /// What went wrong.

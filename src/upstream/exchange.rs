@@ -14,7 +14,7 @@ use super::credentials::Access;
 use super::error::UpstreamError;
 use super::quota::QuotaReport;
 use super::range::ByteRange;
-use super::redirect::{self, MAX_REDIRECTS};
+use super::redirect::{self, Astray, MAX_REDIRECTS};
 use super::refusal::{Refusal, Speaker};
 use super::transport::{Outgoing, Transport, host_of};
 use crate::metrics::UpstreamKind;
@@ -229,7 +229,7 @@ impl Exchange<'_> {
     ) -> Result<End, UpstreamError> {
         for _ in 0..MAX_REDIRECTS {
             let next = redirect::target(&url, response.headers())
-                .map_err(|what| UpstreamError::invalid(host_of(&url), what).at_redirect())?;
+                .map_err(|astray| astray.at(host_of(&url)).at_redirect())?;
             let elsewhere = redirect::repository_in(&next);
             if ask.redirects == Redirects::Prove && elsewhere.is_none() {
                 return Ok(End::Success(response));
@@ -260,8 +260,7 @@ impl Exchange<'_> {
                 }
             }
         }
-        let message = format!("redirects more than {MAX_REDIRECTS} times");
-        Err(UpstreamError::invalid(host_of(&url), message).at_redirect())
+        Err(Astray::TooFar.at(host_of(&url)).at_redirect())
     }
 
     /// A hop after the first. Another registry may make a challenge of its own, which is met

@@ -3,36 +3,71 @@
 //!
 //! Pure.
 
+use std::fmt;
+
 use http::HeaderMap;
 use http::header::LOCATION;
 use url::Url;
 
+use super::error::UpstreamError;
 use crate::oci::RepositoryName;
 
 /// Hops after the first request.
 pub(crate) const MAX_REDIRECTS: usize = 5;
 
+/// Why a redirect is not followed; completes a sentence about who redirects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Astray {
+    #[error("redirects without a Location")]
+    Nowhere,
+    #[error("redirects to a Location that can't be read")]
+    Unreadable,
+    #[error("redirects from https to plain http")]
+    Downgrade,
+    #[error("redirects to neither http nor https")]
+    Scheme,
+    #[error("redirects to a URL with a user name in it")]
+    UserName,
+    #[error("redirects more than {MAX_REDIRECTS} times")]
+    TooFar,
+}
+
+impl Astray {
+    /// The error about the host that redirects.
+    pub(crate) fn at(self, host: impl fmt::Display) -> UpstreamError {
+        self.said_of(host, "")
+    }
+
+    /// The error about the token service at `host`.
+    pub(crate) fn at_token_service(self, host: impl fmt::Display) -> UpstreamError {
+        self.said_of(host, "the token service ")
+    }
+
+    fn said_of(self, host: impl fmt::Display, who: &str) -> UpstreamError {
+        let message = format!("{who}{self}");
+        match self {
+            Astray::Nowhere | Astray::Unreadable => UpstreamError::invalid(host, message),
+            _ => UpstreamError::policy(host, message, None),
+        }
+    }
+}
+
 /// The URL that a redirect leads to, relative ones resolved.
-pub(crate) fn target(from: &Url, headers: &HeaderMap) -> Result<Url, &'static str> {
-    let location = headers
-        .get(LOCATION)
-        .ok_or("redirects without a Location")?
-        .to_str()
-        .map_err(|_| UNREADABLE)?;
-    let mut url = from.join(location).map_err(|_| UNREADABLE)?;
+pub(crate) fn target(from: &Url, headers: &HeaderMap) -> Result<Url, Astray> {
+    let location = headers.get(LOCATION).ok_or(Astray::Nowhere)?;
+    let location = location.to_str().map_err(|_| Astray::Unreadable)?;
+    let mut url = from.join(location).map_err(|_| Astray::Unreadable)?;
     url.set_fragment(None);
     match (from.scheme(), url.scheme()) {
         (_, "https") | ("http", "http") => {}
-        (_, "http") => return Err("redirects from https to plain http"),
-        _ => return Err("redirects to neither http nor https"),
+        (_, "http") => return Err(Astray::Downgrade),
+        _ => return Err(Astray::Scheme),
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("redirects to a URL with a user name in it");
+        return Err(Astray::UserName);
     }
     Ok(url)
 }
-
-const UNREADABLE: &str = "redirects to a Location that can't be read";
 
 /// The repository that a URL of the registry API is about. Such a target is another registry, whose
 /// 404 means what it says and whose challenge can be met; anything else is a store of bytes.
@@ -48,7 +83,7 @@ pub(crate) fn repository_in(url: &Url) -> Option<RepositoryName> {
 mod tests {
     use super::*;
 
-    fn follow(from: &str, location: &str) -> Result<String, &'static str> {
+    fn follow(from: &str, location: &str) -> Result<String, Astray> {
         let mut headers = HeaderMap::new();
         headers.insert(LOCATION, location.parse().unwrap());
         target(&Url::parse(from).unwrap(), &headers).map(String::from)

@@ -37,6 +37,7 @@ fn keep_allowed(
     match refused {
         Some(class) if kept.is_empty() => Err(Refused {
             host: host.to_owned(),
+            resolved: true,
             class,
         }),
         _ => Ok(kept),

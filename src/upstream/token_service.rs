@@ -13,7 +13,7 @@ use super::body::read_small;
 use super::challenge::Bearer;
 use super::credentials::{Held, Login, basic};
 use super::error::{ErrorKind, UpstreamError};
-use super::redirect;
+use super::redirect::{self, Astray};
 use super::refusal::{Refusal, Speaker};
 use super::token::{MAX_TOKEN_BYTES, Token};
 use super::transport::{Outgoing, Transport, host_of};
@@ -120,12 +120,11 @@ async fn send(transport: &Transport, mut question: Outgoing) -> Result<Reply, Up
     for _ in 0..=redirect::MAX_REDIRECTS {
         let mut response = transport.send(question.clone()).await?;
         if response.status().is_redirection() {
-            question.url = redirect::target(&question.url, response.headers()).map_err(|what| {
-                UpstreamError::invalid(&host, format!("the token service {what}"))
-            })?;
+            question.url = redirect::target(&question.url, response.headers())
+                .map_err(|astray| astray.at_token_service(&host))?;
             if Origin::of(&question.url) != home {
                 let message = "the token service redirects to another host";
-                return Err(UpstreamError::new(ErrorKind::Policy, host, message));
+                return Err(UpstreamError::policy(host, message, None));
             }
             continue;
         }
@@ -136,8 +135,7 @@ async fn send(transport: &Transport, mut question: Outgoing) -> Result<Reply, Up
             .await
             .map(Reply::Body);
     }
-    let message = "the token service redirects without end";
-    Err(UpstreamError::invalid(host, message))
+    Err(Astray::TooFar.at_token_service(host))
 }
 
 /// Says what to do about a login that was refused.

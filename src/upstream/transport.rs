@@ -20,8 +20,8 @@ use rustls::ClientConfig;
 use tokio::time::timeout;
 use url::Url;
 
-use super::address::{Origin, check_host};
-use super::error::{ErrorKind, UpstreamError};
+use super::address::{Origin, Refused, check_host};
+use super::error::UpstreamError;
 use super::range::ByteRange;
 use super::resolver::Guarded;
 use crate::config::Timeouts;
@@ -140,13 +140,13 @@ impl Transport {
     }
 
     fn client_for(&self, url: &Url) -> Result<&Client, UpstreamError> {
-        let refused =
-            |message: String| UpstreamError::new(ErrorKind::Policy, host_of(url), message);
-        let origin = Origin::of(url).ok_or_else(|| refused("not an http or https URL".into()))?;
+        let refused = |message: &str, key| UpstreamError::policy(host_of(url), message, key);
+        let origin = Origin::of(url).ok_or_else(|| refused("not an http or https URL", None))?;
         if self.allow_private || self.exempt.contains(&origin) {
             return Ok(&self.clients.exempt);
         }
-        check_host(origin.host()).map_err(|error| refused(error.to_string()))?;
+        check_host(origin.host())
+            .map_err(|error| refused(&error.to_string(), Some(Refused::ALLOWED_BY)))?;
         if self.is_proxied(url) {
             Ok(&self.clients.exempt)
         } else {
@@ -189,6 +189,7 @@ pub(crate) fn host_of(url: &Url) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::ErrorKind;
     use super::super::tls;
     use super::*;
 

@@ -77,7 +77,7 @@ async fn other_schemes_and_logins_in_redirects_are_refused() {
             .on(Kind::ManifestGet)
             .always(Fault::redirect_to(target));
         let error = upstream.get_manifest(&name(), &latest()).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Invalid, "{target}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Policy, "{target}: {error}");
     }
 }
 

@@ -279,7 +279,7 @@ async fn redirects_without_end_are_bounded() {
     let (_, layer) = manifest_and_layer(&origin);
     origin.on(Kind::BlobGet).always(Fault::RedirectLoop);
     let error = upstream.get_blob(&name(), &layer, None).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Policy, "{error}");
     // The registry and five hops, twice.
     assert_eq!(count(&origin, Kind::BlobGet), 12);
 }
