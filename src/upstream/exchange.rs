@@ -306,8 +306,10 @@ impl Exchange<'_> {
             range: ask.range,
             form: None,
         };
+        // What a store of bytes, or another registry, says of a quota is not about this upstream's.
+        let home = Origin::of(&outgoing.url).as_ref() == Some(&self.endpoint.origin);
         let response = self.transport.send(outgoing).await?;
-        if let Some(quota) = QuotaReport::from_headers(response.headers()) {
+        if home && let Some(quota) = QuotaReport::from_headers(response.headers()) {
             self.report.send_replace(Some(quota));
         }
         Ok(match response.status() {

@@ -237,6 +237,23 @@ async fn quota_headers_are_reported_with_successes_and_refusals() {
     );
 }
 
+/// The place that a redirect led to could have had the upstream's pulls held back, or let through, by what it said.
+#[tokio::test]
+async fn quota_headers_of_another_host_are_nobodys_report() {
+    let other = origin(Origin::builder().quota(Quota::default())).await;
+    let front = origin(Origin::builder()).await;
+    let url = format!(
+        "{}/v2/{}/manifests/latest",
+        other.registry_url(),
+        super::NAME
+    );
+    front.on(Kind::ManifestGet).always(Fault::redirect_to(&url));
+    let upstream = upstream_of(&front);
+    upstream.get_manifest(&name(), &latest()).await.unwrap();
+    assert_eq!(count(&other, Kind::ManifestGet), 1);
+    assert_eq!(*upstream.quota().borrow(), None);
+}
+
 #[tokio::test]
 async fn both_kinds_of_429_are_told_and_not_retried() {
     for reply in [Reply::quota_spent(), Reply::abuse_limit()] {
