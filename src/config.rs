@@ -7,6 +7,7 @@
 //!
 //! Depends on `oci` only. Reads files while it loads, and none after.
 
+mod certificates;
 mod credentials;
 mod ecr;
 mod env;
@@ -15,6 +16,7 @@ mod globs;
 mod load;
 mod merge;
 mod pattern;
+mod proxy;
 mod read;
 mod render;
 mod routes;
@@ -34,11 +36,12 @@ pub use error::{ConfigError, ConfigErrors};
 pub use globs::{Globs, Pulls};
 pub use load::{DEFAULT, Overrides, Sources};
 pub use pattern::{RegistryPattern, Wildcard};
+pub use proxy::{Proxy, ProxyServer};
 pub use render::render;
 pub use routes::Routes;
 pub use secret::Secret;
 pub use tree::{Origin, Source};
 pub use types::{
-    Acr, Admin, Cache, Config, Credentials, DockerConfig, Ecr, Fetch, Gcp, Limits, Log, LogFormat,
-    LogLevel, Server, TagPolicy, Timeouts, Upstream,
+    Acr, Admin, Cache, ClientCertificate, Config, Credentials, DockerConfig, Ecr, Fetch, Gcp,
+    Limits, Log, LogFormat, LogLevel, Server, TagPolicy, Timeouts, Upstream,
 };

@@ -26,6 +26,7 @@ mod error;
 mod exchange;
 mod link;
 mod manifest;
+mod proxy;
 mod quota;
 mod range;
 mod redirect;

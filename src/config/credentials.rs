@@ -1,6 +1,6 @@
 //! Reads how to log in to an upstream: the key `credentials` and the keys of each kind.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::ecr::EcrHost;
@@ -200,30 +200,35 @@ fn pair(section: &Section<'_>) -> Result<Credentials, Reported> {
     }
 }
 
-/// The password, or that of the file. Where different sources say one each, the later source counts.
+/// The password, or that of the file.
 fn password(section: &Section<'_>) -> Result<Option<Secret>, Reported> {
     let inline = section.optional("password", |node| text(node).map(Secret::new));
     let path = section.optional("password_file", path);
-    let (inline, path) = (inline?, path?);
-    let (inline_at, path_at) = (
-        &section.origin("password").source,
-        &section.origin("password_file").source,
-    );
+    either(section, ("password", "password_file"), inline?, path?)
+}
+
+/// What a key says, or the file that another key names. Where different sources say one each, the later source counts.
+pub(super) fn either(
+    section: &Section<'_>,
+    (inline_key, file_key): (&str, &str),
+    inline: Option<Secret>,
+    path: Option<PathBuf>,
+) -> Result<Option<Secret>, Reported> {
+    let inline_at = &section.origin(inline_key).source;
+    let path_at = &section.origin(file_key).source;
     let (inline, path) = match (inline, path) {
         (Some(inline), Some(_)) if inline_at.overrides(path_at) => (Some(inline), None),
         (Some(_), Some(path)) if path_at.overrides(inline_at) => (None, Some(path)),
         (Some(_), Some(_)) => {
-            return Err(section.complain(
-                "password",
-                "`password_file` is set too: write one of them".into(),
-            ));
+            let message = format!("`{file_key}` is set too: write one of them");
+            return Err(section.complain(inline_key, message));
         }
         either => either,
     };
     match path {
         Some(path) => read_password(&path)
             .map(Some)
-            .map_err(|message| section.complain("password_file", message)),
+            .map_err(|message| section.complain(file_key, message)),
         None => Ok(inline),
     }
 }

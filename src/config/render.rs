@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::merge::join;
+use super::proxy::{DIRECT, Proxy};
 use super::secret::Secret;
 use super::types::{Config, Credentials, TagPolicy, Timeouts, Upstream};
 use super::units::{print_duration, print_size};
@@ -146,6 +147,15 @@ fn upstream(out: &mut Toml, upstream: &Upstream, config: &Config) {
     out.list("trusted_realms", &upstream.trusted_realms);
     if let Some(ca_file) = &upstream.ca_file {
         out.text("ca_file", ca_file.display());
+    }
+    if let Some(shown) = &upstream.client_certificate {
+        out.text("client_cert", shown.certificate.display());
+        out.text("client_key", shown.key.display());
+    }
+    match &upstream.proxy {
+        Proxy::System => {}
+        Proxy::Direct => out.text("http_proxy", DIRECT),
+        Proxy::Server(server) => out.text("http_proxy", server.redacted()),
     }
     out.value("max_connections", upstream.max_connections);
     if upstream.timeouts != config.timeouts {

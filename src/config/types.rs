@@ -9,6 +9,7 @@ use url::Url;
 
 use super::globs::{Globs, Pulls};
 use super::pattern::RegistryPattern;
+use super::proxy::Proxy;
 use super::secret::Secret;
 use crate::oci::Registry;
 
@@ -185,12 +186,25 @@ pub struct Upstream {
     pub trusted_realms: Vec<String>,
     /// PEM file of certificates to trust besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// What is shown to its endpoints, and to nobody else.
+    pub client_certificate: Option<ClientCertificate>,
+    /// How it is reached, its token service and the targets of its redirects too.
+    pub proxy: Proxy,
     /// Most blob connections.
     pub max_connections: usize,
     /// How long it is waited for.
     pub timeouts: Timeouts,
     /// How long its tags are trusted.
     pub tags: TagPolicy,
+}
+
+/// A certificate for TLS in which the server asks who calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// PEM file of the certificate, and of those between it and its authority.
+    pub certificate: PathBuf,
+    /// PEM file of its private key, which may be the same.
+    pub key: PathBuf,
 }
 
 /// How to log in to an upstream.

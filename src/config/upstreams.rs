@@ -1,19 +1,20 @@
 //! Reads `[upstreams]`, one table a registry or family.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use url::Url;
 
+use super::certificates::{self, Shown, ca_file};
 use super::credentials;
 use super::env::variable_word;
 use super::globs::{Globs, Pulls};
 use super::pattern::RegistryPattern;
+use super::proxy;
 use super::read::{tag_policy, timeouts};
 use super::section::{Reported, Section};
-use super::tree::Node;
 use super::types::{TagPolicy, Timeouts, Upstream};
-use super::values::{alias, boolean, count, endpoint, file, host, host_and_port, path, text};
+use super::values::{alias, boolean, count, endpoint, host, host_and_port, text};
 
 /// What an upstream takes from the tables for all, where it says nothing.
 #[derive(Clone, Copy)]
@@ -120,6 +121,13 @@ fn upstream<'a>(
     let allow_private = table.optional("allow_private", boolean);
     let trusted_realms = table.list("trusted_realms", host_and_port);
     let ca_file = table.optional("ca_file", ca_file);
+    let proxy = proxy::read(table);
+    let shown = Shown {
+        registry: registry.as_ref().ok(),
+        endpoints: endpoints.as_deref().ok(),
+        proxy: proxy.as_ref().ok(),
+    };
+    let client_certificate = certificates::client(table, &shown);
     let max_connections = table.optional("max_connections", count(1..=10_000));
     let timeouts = timeouts(&table.table("timeouts"), Some(inherited.timeouts));
     let tags = tag_policy(&table.table("tags"), Some(inherited.tags));
@@ -153,6 +161,8 @@ fn upstream<'a>(
         allow_private: allow_private?.unwrap_or(false),
         trusted_realms: trusted_realms?,
         ca_file: ca_file?,
+        client_certificate: client_certificate?,
+        proxy: proxy?,
         max_connections: max_connections?.map_or(inherited.max_connections, Ok)?,
         timeouts: timeouts?,
         tags: tags?,
@@ -208,17 +218,4 @@ fn pulls(section: &Section<'_>) -> Result<Pulls, Reported> {
         allow: section.has("allow").then_some(allow?),
         deny: deny?,
     })
-}
-
-/// Certificates are parsed where they are used; what can be told here is that they are there.
-fn ca_file(node: &Node) -> Result<PathBuf, String> {
-    let path = path(node)?;
-    if file(&path)?.contains("-----BEGIN CERTIFICATE-----") {
-        Ok(path)
-    } else {
-        Err(format!(
-            "{} holds no certificate: write the path of a PEM file",
-            path.display()
-        ))
-    }
 }

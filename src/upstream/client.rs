@@ -53,7 +53,7 @@ impl Upstream {
             .filter_map(Endpoint::new)
             .collect();
         // A family's hosts are named by clients, not by the operator: none of them is exempt.
-        let exempt = if settings.endpoints.is_empty() {
+        let configured = if settings.endpoints.is_empty() {
             Vec::new()
         } else {
             endpoints
@@ -63,7 +63,7 @@ impl Upstream {
         };
         let transport = Arc::new(Transport::new(
             clients,
-            exempt,
+            configured,
             settings.allow_private,
             settings.timeouts,
         ));

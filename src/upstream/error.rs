@@ -4,6 +4,7 @@
 //! An error holds a host and a message made here or taken from the registry's own error body; never
 //! a URL, so that no signed query, token or password can be printed.
 
+mod hints;
 mod words;
 
 #[cfg(any(feature = "aws", feature = "gcp"))]
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use self::hints::tls_hint;
 use self::words::repeats;
 use super::address::Refused;
 use crate::metrics::UpstreamOutcome;
@@ -75,6 +77,8 @@ pub enum Trouble {
     Status(u16),
     /// The login that it takes can't be had: a credential helper or a cloud fails.
     Login,
+    /// The proxy on the way wants another login.
+    Proxy,
 }
 
 /// Whose fault a failure is.
@@ -151,8 +155,9 @@ impl UpstreamError {
             ErrorKind::Unavailable(Trouble::Connect)
         };
         let mut message = root_message(&error);
-        if is_certificate(&error) {
-            message.push_str("; set ca_file for this upstream if its authority is a private one");
+        if let Some(hint) = cause::<rustls::Error>(&error).and_then(tls_hint) {
+            message.push_str("; ");
+            message.push_str(hint);
         }
         Self::new(kind, host, message)
     }
@@ -190,6 +195,13 @@ impl UpstreamError {
         self
     }
 
+    /// Says it in other words.
+    #[must_use]
+    pub(crate) fn reworded(mut self, words: impl FnOnce(&str) -> String) -> Self {
+        self.message = words(&self.message);
+        self
+    }
+
     /// The registry led elsewhere, and that place failed.
     #[must_use]
     pub(crate) fn at_redirect(mut self) -> Self {
@@ -219,7 +231,7 @@ impl UpstreamError {
             ErrorKind::Unauthorized
             | ErrorKind::Denied
             | ErrorKind::Policy
-            | ErrorKind::Unavailable(Trouble::Login) => Fault::Operator,
+            | ErrorKind::Unavailable(Trouble::Login | Trouble::Proxy) => Fault::Operator,
             ErrorKind::TooManyRequests
             | ErrorKind::Unavailable(_)
             | ErrorKind::Cut
@@ -244,7 +256,7 @@ impl UpstreamError {
             ErrorKind::Unavailable(Trouble::Status(status)) => {
                 matches!(status, 408 | 500 | 502 | 503 | 504)
             }
-            ErrorKind::Unavailable(Trouble::Login) => false,
+            ErrorKind::Unavailable(Trouble::Login | Trouble::Proxy) => false,
             ErrorKind::Unavailable(_) | ErrorKind::TooManyRequests | ErrorKind::Cut => true,
             _ => false,
         }
@@ -261,7 +273,7 @@ impl UpstreamError {
             | ErrorKind::Denied
             | ErrorKind::Unavailable(Trouble::Login) => UpstreamOutcome::Denied,
             ErrorKind::TooManyRequests => UpstreamOutcome::TooManyRequests,
-            ErrorKind::Unavailable(Trouble::Connect) => UpstreamOutcome::Connect,
+            ErrorKind::Unavailable(Trouble::Connect | Trouble::Proxy) => UpstreamOutcome::Connect,
             ErrorKind::Unavailable(Trouble::Timeout) => UpstreamOutcome::Timeout,
             ErrorKind::Unavailable(Trouble::Status(_)) => UpstreamOutcome::ServerError,
             ErrorKind::Cut => UpstreamOutcome::Cut,
@@ -333,12 +345,6 @@ fn chain<'e>(
 
 fn cause<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
     chain(error).find_map(|error| error.downcast_ref())
-}
-
-/// Whether the host's certificate was refused.
-fn is_certificate(error: &(dyn StdError + 'static)) -> bool {
-    let cause = cause::<rustls::Error>(error);
-    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// The innermost cause that says something; the outer ones repeat "error sending request".

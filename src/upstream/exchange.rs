@@ -174,7 +174,7 @@ impl Exchange<'_> {
             Reply::Redirect(response) => self.follow(ask, url, response, grant.as_ref()).await?,
             Reply::Refusal(refusal) => {
                 let place = Place {
-                    host: host_of(&url),
+                    host: self.transport.place(&url),
                     speaker: Speaker::Registry(ask.absent),
                     beyond_redirect: false,
                 };
@@ -252,7 +252,7 @@ impl Exchange<'_> {
                         None => Speaker::Store,
                     };
                     let place = Place {
-                        host: host_of(&url),
+                        host: self.transport.place(&url),
                         speaker,
                         beyond_redirect: speaker == Speaker::Store,
                     };

@@ -9,7 +9,8 @@ use tokio::sync::Semaphore;
 
 use super::client::Upstream;
 use super::credentials::Cloud;
-use super::tls::{self, TlsError};
+use super::proxy::{Proxies, Via};
+use super::tls::{self, Tls, TlsError};
 use super::token::Tokens;
 use super::transport::Clients;
 use crate::config::{self, Config, Routes};
@@ -125,22 +126,19 @@ impl Entry {
         shared: &Shared,
     ) -> Result<Entry, SetupError> {
         let upstream = || settings.registry.to_string();
-        let own = match &settings.ca_file {
-            None => None,
-            Some(path) => {
-                Some(
-                    tls::with_ca_file(path).map_err(|error| SetupError::Certificates {
-                        upstream: upstream(),
-                        error,
-                    })?,
-                )
-            }
+        let of_file = |error| SetupError::Certificates {
+            upstream: upstream(),
+            error,
         };
-        let clients = Clients::new(own.as_ref().unwrap_or(tls), settings.timeouts.connect)
-            .map_err(|error| SetupError::Client {
+        let own = Tls::new(tls, settings).map_err(of_file)?;
+        let proxies = Proxies::new(&settings.proxy);
+        check_secrecy(settings, &proxies).map_err(of_file)?;
+        let clients = Clients::new(&own, proxies, settings.timeouts.connect).map_err(|error| {
+            SetupError::Client {
                 upstream: upstream(),
                 error,
-            })?;
+            }
+        })?;
         Ok(match settings.registry.exact() {
             Some(registry) => Entry::One(Arc::new(Upstream::new(
                 registry.clone(),
@@ -150,5 +148,24 @@ impl Entry {
             ))),
             None => Entry::Family(Box::new(settings.clone()), clients),
         })
+    }
+}
+
+/// A proxy that is spoken to in TLS could ask for the client certificate, and would be shown it. The configuration has no such
+/// one; the environment may.
+fn check_secrecy(settings: &config::Upstream, proxies: &Proxies) -> Result<(), TlsError> {
+    let Some(shown) = &settings.client_certificate else {
+        return Ok(());
+    };
+    let mut ways = settings.endpoints.iter().filter_map(|url| proxies.to(url));
+    match ways.find(Via::is_tls) {
+        None => Ok(()),
+        Some(via) => Err(TlsError {
+            key: "client_cert",
+            path: shown.certificate.clone(),
+            problem: format!(
+                "the endpoint is reached {via}, which would be shown it too: set http_proxy to an http:// one or to \"direct\""
+            ),
+        }),
     }
 }

@@ -34,6 +34,8 @@ pub(super) fn settings(endpoints: &[&str]) -> config::Upstream {
         allow_private: true,
         trusted_realms: Vec::new(),
         ca_file: None,
+        client_certificate: None,
+        proxy: config::Proxy::System,
         max_connections: 8,
         timeouts: Timeouts {
             connect: Duration::from_secs(2),

@@ -1,25 +1,55 @@
-//! One TLS client configuration for all upstreams: the machine's trusted certificates, and for an
-//! upstream with `ca_file` those as well.
+//! One TLS client configuration for all upstreams: the machine's trusted certificates. An upstream with `ca_file` has its
+//! own, and one with a client certificate has another one for the endpoints that are shown it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 
-/// Why an upstream's `ca_file` can't be used.
+use crate::config::{ClientCertificate, Upstream};
+
+/// Why a file that an upstream's TLS takes can't be used.
 #[derive(Debug, thiserror::Error)]
-#[error("ca_file: {}: {problem}; it must hold certificates in PEM form", path.display())]
+#[error("{key}: {}: {problem}", path.display())]
 pub struct TlsError {
+    /// The key of the configuration.
+    pub key: &'static str,
     /// The configured path.
     pub path: PathBuf,
     /// What was wrong with it.
     pub problem: String,
+}
+
+/// The configurations of an upstream. They share no session with each other, so that none in which the certificate was shown
+/// is resumed where it would not be.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    /// For exactly its endpoints, where it has a client certificate.
+    pub(crate) endpoints: Option<ClientConfig>,
+    /// For all other hosts.
+    pub(crate) others: ClientConfig,
+}
+
+impl Tls {
+    /// What an upstream takes beyond `shared`. Reads its files.
+    pub(crate) fn new(shared: &ClientConfig, upstream: &Upstream) -> Result<Tls, TlsError> {
+        let others = match &upstream.ca_file {
+            Some(path) => with_ca_file(path)?,
+            None => shared.clone(),
+        };
+        let shown = upstream.client_certificate.as_ref();
+        Ok(Tls {
+            endpoints: shown.map(|shown| showing(&others, shown)).transpose()?,
+            others,
+        })
+    }
 }
 
 /// The configuration that upstreams without a `ca_file` share.
@@ -39,21 +69,59 @@ pub(crate) fn shared() -> Result<ClientConfig, rustls::Error> {
 
 /// The machine's certificates and those in `ca_file`. Nothing is shared with other upstreams, so
 /// that no session verified by this upstream's authority is resumed elsewhere.
-pub(crate) fn with_ca_file(path: &Path) -> Result<ClientConfig, TlsError> {
+fn with_ca_file(path: &Path) -> Result<ClientConfig, TlsError> {
     let problem = |problem: String| TlsError {
+        key: "ca_file",
         path: path.to_owned(),
         problem,
     };
-    let roots = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| problem(error.to_string()))?;
-    if roots.is_empty() {
-        return Err(problem("no certificate found".to_owned()));
-    }
+    let roots = certificates(path).map_err(problem)?;
     let provider = provider();
     let verifier = Verifier::new_with_extra_roots(roots, provider.clone())
         .map_err(|error| problem(error.to_string()))?;
     config(provider, Arc::new(verifier)).map_err(|error| problem(error.to_string()))
+}
+
+/// As `config`, and a certificate for whoever asks for one.
+fn showing(config: &ClientConfig, shown: &ClientCertificate) -> Result<ClientConfig, TlsError> {
+    let of_certificate = |problem: String| TlsError {
+        key: "client_cert",
+        path: shown.certificate.clone(),
+        problem,
+    };
+    let of_key = |problem: &str| TlsError {
+        key: "client_key",
+        path: shown.key.clone(),
+        problem: problem.to_owned(),
+    };
+    let chain = certificates(&shown.certificate).map_err(of_certificate)?;
+    // What these errors say of a key is left out: nothing of it is to be printed.
+    let key = PrivateKeyDer::from_pem_file(&shown.key)
+        .map_err(|_| of_key("it holds no private key in PEM form that can be read"))?;
+    let certified =
+        CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                of_key("this is not the key of the first certificate in client_cert")
+            }
+            rustls::Error::InvalidCertificate(error) => of_certificate(error.to_string()),
+            _ => of_key("this is no RSA, ECDSA or Ed25519 key that can be used"),
+        })?;
+    let mut config = config.clone();
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+    config.resumption = Resumption::default();
+    Ok(config)
+}
+
+/// What a PEM file holds, at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    const WANTED: &str = "it must hold certificates in PEM form";
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| format!("{error}; {WANTED}"))?;
+    if found.is_empty() {
+        return Err(format!("no certificate found; {WANTED}"));
+    }
+    Ok(found)
 }
 
 fn provider() -> Arc<CryptoProvider> {

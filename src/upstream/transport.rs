@@ -1,29 +1,29 @@
 //! One HTTP exchange with a host: a request made of the few headers that forebay sends, the address
 //! policy, the timeouts, and the checks that every answer has to pass.
 //!
-//! Owns the connections. There are two clients, since a resolver is told a name without its port:
-//! one without an address filter, for exactly the configured endpoints, and one with it for all other
-//! hosts. Where the system's proxy settings apply, the proxy resolves the name, and only the name and
-//! literal addresses can be judged here; such requests go through the first client, which may then
-//! reach a proxy at a private address.
+//! Owns the connections. There are three clients. One is for exactly the configured endpoints: it has no
+//! address filter, and it alone shows the upstream's client certificate. The two others are for all other
+//! hosts, with the filter and without, since a resolver is told a name without its port. Where a proxy
+//! leads there, it resolves the name, and only the name and literal addresses can be judged here; such
+//! requests go through a client without the filter, which may then reach a proxy at a private address.
 
 use std::time::Duration;
 
+use http::Method;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
     RANGE, TRANSFER_ENCODING,
 };
-use http::{Method, Uri};
-use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Client, Response};
-use rustls::ClientConfig;
 use tokio::time::timeout;
 use url::Url;
 
 use super::address::{Origin, Refused, check_host};
 use super::error::UpstreamError;
+use super::proxy::{self, Proxies, Via};
 use super::range::ByteRange;
 use super::resolver::Guarded;
+use super::tls::Tls;
 use crate::config::Timeouts;
 
 const USER_AGENT: &str = concat!("forebay/", env!("CARGO_PKG_VERSION"));
@@ -43,16 +43,18 @@ pub(crate) struct Outgoing {
     pub(crate) form: Option<String>,
 }
 
-/// The two clients.
+/// The clients, which the members of a family share.
 #[derive(Debug, Clone)]
 pub(crate) struct Clients {
-    exempt: Client,
+    endpoints: Client,
+    unguarded: Client,
     guarded: Client,
+    proxies: Proxies,
 }
 
 impl Clients {
-    pub(crate) fn new(tls: &ClientConfig, connect: Duration) -> reqwest::Result<Clients> {
-        let builder = || {
+    pub(crate) fn new(tls: &Tls, proxies: Proxies, connect: Duration) -> reqwest::Result<Clients> {
+        let builder = |tls: &rustls::ClientConfig| {
             Client::builder()
                 .tls_backend_preconfigured(tls.clone())
                 .user_agent(USER_AGENT)
@@ -64,9 +66,18 @@ impl Clients {
                 .pool_max_idle_per_host(MAX_IDLE)
                 .pool_idle_timeout(IDLE_FOR)
         };
+        let unguarded = proxies.lead(builder(&tls.others))?.build()?;
         Ok(Clients {
-            exempt: builder().build()?,
-            guarded: builder().no_proxy().dns_resolver(Guarded).build()?,
+            endpoints: match &tls.endpoints {
+                Some(tls) => proxies.lead(builder(tls))?.build()?,
+                None => unguarded.clone(),
+            },
+            unguarded,
+            guarded: builder(&tls.others)
+                .no_proxy()
+                .dns_resolver(Guarded)
+                .build()?,
+            proxies,
         })
     }
 }
@@ -75,9 +86,8 @@ impl Clients {
 #[derive(Debug)]
 pub(crate) struct Transport {
     clients: Clients,
-    proxies: Matcher,
     /// The endpoints that the operator configured, to the letter.
-    exempt: Vec<Origin>,
+    endpoints: Vec<Origin>,
     allow_private: bool,
     timeouts: Timeouts,
 }
@@ -85,14 +95,13 @@ pub(crate) struct Transport {
 impl Transport {
     pub(crate) fn new(
         clients: Clients,
-        exempt: Vec<Origin>,
+        endpoints: Vec<Origin>,
         allow_private: bool,
         timeouts: Timeouts,
     ) -> Transport {
         Transport {
             clients,
-            proxies: Matcher::from_system(),
-            exempt,
+            endpoints,
             allow_private,
             timeouts,
         }
@@ -104,61 +113,82 @@ impl Transport {
 
     /// Sends one request and waits for the head of its answer. Follows nothing.
     pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Response, UpstreamError> {
-        let client = self.client_for(&outgoing.url)?;
-        let host = host_of(&outgoing.url);
-        let mut request = reqwest::Request::new(outgoing.method, outgoing.url);
-        let headers = request.headers_mut();
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(accept) = outgoing.accept {
-            headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        }
-        if let Some(authorization) = outgoing.authorization {
-            headers.insert(AUTHORIZATION, authorization);
-        }
-        if let Some(range) = outgoing.range {
-            headers.insert(RANGE, range.header());
-        }
-        if let Some(form) = outgoing.form {
-            let encoded = HeaderValue::from_static("application/x-www-form-urlencoded");
-            headers.insert(CONTENT_TYPE, encoded);
-            *request.body_mut() = Some(form.into());
-        }
+        let url = outgoing.url.clone();
+        let via = self.clients.proxies.to(&url);
+        let client = self.client_for(&url, via.as_ref())?;
+        let host = place(&url, via.as_ref());
         let head = timeout(
             self.timeouts.connect + self.timeouts.first_byte,
-            client.execute(request),
+            client.execute(request(outgoing)),
         );
         let response = match head.await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(UpstreamError::from_send(host, error)),
+            Ok(Err(error)) => {
+                return Err(match via {
+                    Some(_) => proxy::failure(&url, host, error),
+                    None => UpstreamError::from_send(host, error),
+                });
+            }
             Err(_) => {
                 let message = format!("no answer within {:?}", self.timeouts.first_byte);
                 return Err(UpstreamError::timeout(host, message));
             }
         };
+        if let Some(refusal) = via.and_then(|_| proxy::refusal(&url, &host, &response)) {
+            return Err(refusal);
+        }
         check_encoding(response.headers()).map_err(|what| UpstreamError::invalid(host, what))?;
         Ok(response)
     }
 
-    fn client_for(&self, url: &Url) -> Result<&Client, UpstreamError> {
+    fn client_for(&self, url: &Url, via: Option<&Via>) -> Result<&Client, UpstreamError> {
         let refused = |message: &str, key| UpstreamError::policy(host_of(url), message, key);
         let origin = Origin::of(url).ok_or_else(|| refused("not an http or https URL", None))?;
-        if self.allow_private || self.exempt.contains(&origin) {
-            return Ok(&self.clients.exempt);
+        if self.endpoints.contains(&origin) {
+            return Ok(&self.clients.endpoints);
+        }
+        if self.allow_private {
+            return Ok(&self.clients.unguarded);
         }
         check_host(origin.host())
             .map_err(|error| refused(&error.to_string(), Some(Refused::ALLOWED_BY)))?;
-        if self.is_proxied(url) {
-            Ok(&self.clients.exempt)
+        if via.is_some() {
+            Ok(&self.clients.unguarded)
         } else {
             Ok(&self.clients.guarded)
         }
     }
 
-    fn is_proxied(&self, url: &Url) -> bool {
-        url.as_str()
-            .parse::<Uri>()
-            .is_ok_and(|uri| self.proxies.intercept(&uri).is_some())
+    /// How errors name the place that a URL is at: [`host_of`], and the proxy that leads there.
+    pub(crate) fn place(&self, url: &Url) -> String {
+        place(url, self.clients.proxies.to(url).as_ref())
     }
+}
+
+fn place(url: &Url, via: Option<&Via>) -> String {
+    let host = host_of(url);
+    via.map_or_else(|| host.clone(), |via| format!("{host} {via}"))
+}
+
+fn request(outgoing: Outgoing) -> reqwest::Request {
+    let mut request = reqwest::Request::new(outgoing.method, outgoing.url);
+    let headers = request.headers_mut();
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if let Some(accept) = outgoing.accept {
+        headers.insert(ACCEPT, HeaderValue::from_static(accept));
+    }
+    if let Some(authorization) = outgoing.authorization {
+        headers.insert(AUTHORIZATION, authorization);
+    }
+    if let Some(range) = outgoing.range {
+        headers.insert(RANGE, range.header());
+    }
+    if let Some(form) = outgoing.form {
+        let encoded = HeaderValue::from_static("application/x-www-form-urlencoded");
+        headers.insert(CONTENT_TYPE, encoded);
+        *request.body_mut() = Some(form.into());
+    }
+    request
 }
 
 /// Bytes go to clients as they are hashed; an encoding on the way would make them others.
@@ -192,12 +222,18 @@ mod tests {
     use super::super::error::ErrorKind;
     use super::super::tls;
     use super::*;
+    use crate::config::Proxy;
 
     #[tokio::test]
     async fn a_name_that_resolves_to_a_private_address_is_never_dialled() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
-        let clients = Clients::new(&tls::shared().unwrap(), Duration::from_secs(2)).unwrap();
+        let tls = Tls {
+            endpoints: None,
+            others: tls::shared().unwrap(),
+        };
+        let proxies = Proxies::new(&Proxy::System);
+        let clients = Clients::new(&tls, proxies, Duration::from_secs(2)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let request = clients.guarded.get(format!("http://localhost:{port}/"));
         let answer = timeout(Duration::from_secs(5), request.send()).await;

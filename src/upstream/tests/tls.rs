@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use forebay_loadtest::origin::Origin;
@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{configured, latest, name, origin, set_up, settings};
-use crate::config;
+use crate::config::{self, ClientCertificate};
 use crate::upstream::{ErrorKind, Trouble, Upstreams};
 
 const MANIFEST: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/vnd.oci.image.index.v1+json\r\n\
@@ -115,5 +115,55 @@ fn a_bad_ca_file_is_named_with_its_upstream() {
             .to_string();
         let expected = format!("upstreams.\"registry.test\".ca_file: {}", path.display());
         assert!(error.starts_with(&expected), "{error}");
+    }
+}
+
+#[test]
+fn a_client_certificate_that_cannot_be_used_is_named_with_its_upstream_and_never_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let garbled = dir.path().join("garbled.key");
+    let marks = "PRIVATE KEY-----\nAAECcanary\n-----END PRIVATE KEY-----\n";
+    std::fs::write(&garbled, format!("-----BEGIN {marks}")).unwrap();
+    let client = |certificate: &Path, key: &Path| config::Upstream {
+        client_certificate: Some(ClientCertificate {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+        }),
+        ..settings(&["https://registry.test"])
+    };
+    let (certificate, key) = (fixture("client.pem"), fixture("client.key"));
+    let right = Upstreams::new(&configured(vec![client(&certificate, &key)])).unwrap();
+    let text = std::fs::read_to_string(&key).unwrap();
+    let secret = text.lines().nth(1).unwrap();
+    assert!(!format!("{right:?}").contains(&secret[..12]));
+    for (certificate, key, at, told) in [
+        (
+            &certificate,
+            &fixture("server.key"),
+            "client_key",
+            "server.key: this is not the key of the first certificate",
+        ),
+        (&certificate, &garbled, "client_key", "garbled.key: "),
+        (
+            &certificate,
+            &certificate,
+            "client_key",
+            "client.pem: it holds no private key",
+        ),
+        (
+            &key,
+            &key,
+            "client_cert",
+            "client.key: no certificate found",
+        ),
+    ] {
+        let error = Upstreams::new(&configured(vec![client(certificate, key)])).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.starts_with(&format!("upstreams.\"registry.test\".{at}: ")),
+            "{said}"
+        );
+        assert!(said.contains(told), "{said}");
+        assert!(!format!("{said} {error:?}").contains("canary"), "{error:?}");
     }
 }

@@ -190,6 +190,18 @@ const MISTAKES: &[(&str, &str)] = &[
         "f.toml:2: upstreams.\"a.io\".username: a user's name has no colon: write the name alone",
     ),
     (
+        "[upstreams.'a.io']\nhttp_proxy = 'proxy.a.io:3128'",
+        "f.toml:2: upstreams.\"a.io\".http_proxy: this is no proxy: write \"http://HOST:PORT\" or ",
+    ),
+    (
+        "[upstreams.'a.io']\nhttp_proxy = 'http://p.io:1'\nhttp_proxy_password_file = 'f.toml'",
+        "f.toml:3: upstreams.\"a.io\".http_proxy_password_file: there is no user for it: write one into `http_proxy`, as in \"http://USER@HOST:PORT\"",
+    ),
+    (
+        "[upstreams.'a.io']\nhttp_proxy = 'http://ci:pw@p.io:1'\nhttp_proxy_password_file = 'f.toml'",
+        "f.toml:2: upstreams.\"a.io\".http_proxy: `http_proxy_password_file` is set too: write one of them",
+    ),
+    (
         "[upstreams.'a.io']\ntags = { fresh = '1s' }",
         "f.toml:2: upstreams.\"a.io\".tags.fresh: unknown key: did you mean `fresh_for`?",
     ),
@@ -262,6 +274,89 @@ fn a_host_means_one_upstream() {
     assert!(load_text(&disabled).is_ok());
 }
 
+/// The directory of the file that says it, and what is said of `client_cert` and `client_key` there.
+fn told_of_client(lines: &str, key: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    write("cert.pem", "-----BEGIN CERTIFICATE-----\n");
+    write("key.pem", key);
+    write("f.toml", lines);
+    let loaded = Config::load(Sources {
+        file: Some(dir.path().join("f.toml")),
+        ..sources()
+    });
+    let told = loaded.map_or_else(|errors| errors.to_string(), |_| String::new());
+    told.replace(&format!("{}/", dir.path().display()), "")
+}
+
+#[test]
+fn a_client_certificate_has_a_key_that_can_be_read_and_somebody_to_see_it() {
+    const PLAIN: &str = "-----BEGIN EC PRIVATE KEY-----\n";
+    const BOTH: &str = "client_cert = 'cert.pem'\nclient_key = 'key.pem'\n";
+    let own = |lines: &str| format!("[upstreams.'a.io']\n{lines}");
+    assert_eq!(told_of_client(&own(BOTH), PLAIN), "");
+    let encrypted = "the key in key.pem is encrypted, and nobody is there to type its passphrase";
+    for (lines, key, told) in [
+        (
+            own("client_cert = 'cert.pem'\n"),
+            PLAIN,
+            "f.toml:2: upstreams.\"a.io\".client_cert: there is no key for it",
+        ),
+        (
+            own("client_key = 'key.pem'\n"),
+            PLAIN,
+            "f.toml:2: upstreams.\"a.io\".client_key: there is no certificate",
+        ),
+        (
+            own(BOTH),
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\n",
+            encrypted,
+        ),
+        (
+            own(BOTH),
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n",
+            encrypted,
+        ),
+        (
+            own(BOTH),
+            "-----BEGIN CERTIFICATE-----\n",
+            "client_key: key.pem holds no private key",
+        ),
+        (
+            own(&BOTH.replace("cert.pem", "key.pem")),
+            PLAIN,
+            "client_cert: key.pem holds no certificate",
+        ),
+        (
+            own(&BOTH.replace("key.pem", "none.pem")),
+            PLAIN,
+            "client_key: none.pem cannot be read",
+        ),
+        (
+            own(&format!("{BOTH}endpoints = ['http://a.io']\n")),
+            PLAIN,
+            "nobody would see it",
+        ),
+        (
+            own(&format!("{BOTH}http_proxy = 'https://p.io'\n")),
+            PLAIN,
+            "would be shown it too",
+        ),
+        (
+            format!("[upstreams.'*.a.io']\n{BOTH}"),
+            PLAIN,
+            "write a table for the one that it is for",
+        ),
+    ] {
+        let said = told_of_client(&lines, key);
+        assert!(
+            said.contains(told),
+            "{lines}\n  told: {said}\n  want: {told}"
+        );
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
+
 #[test]
 fn a_ca_file_holds_a_certificate() {
     let told = errors(load_text("[upstreams.'a.io']\nca_file = 'f.toml'"));
@@ -299,12 +394,19 @@ fn no_error_or_print_shows_a_secret() {
         ),
         format!("[upstreams.'a.io']\nendpoints = ['https://me:{canary}@a.io']\n"),
         format!("[upstreams.'a.io']\nendpoints = ['me:{canary}@a.io']\n"),
+        format!("[upstreams.'a.io']\nhttp_proxy = 'me:{canary}@a.io:1'\n"),
+        format!("[upstreams.'a.io']\nhttp_proxy = 'http://me:{canary}/@a.io:1'\n"),
+        format!("[upstreams.'a.io']\nhttp_proxy = 'http://me:1#{canary}@a.io:1'\n"),
+        format!("[upstreams.'a.io']\nhttp_proxy = ['http://me:{canary}@a.io:1']\n"),
+        format!(
+            "[upstreams.'a.io']\nhttp_proxy = 'http://me:{canary}@a.io:1'\nhttp_proxy_password_file = 'x'\n"
+        ),
     ] {
         let told = load_text(&text).unwrap_err();
         assert!(!format!("{told} {told:?}").contains(canary), "{told}");
     }
     let config = load_text(&format!(
-        "[upstreams.'a.io']\nusername = 'me'\npassword = '{canary}'\n"
+        "[upstreams.'a.io']\nusername = 'me'\npassword = '{canary}'\nhttp_proxy = 'http://me:{canary}@a.io:1'\n"
     ))
     .unwrap();
     assert!(!format!("{config:?} {}", render(&config)).contains(canary));

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::Credentials;
+use crate::config::{Credentials, Proxy};
 
 #[test]
 fn the_default_serves_this_machine_from_the_users_cache() {
@@ -221,4 +221,53 @@ fn of_two_passwords_the_later_source_counts() {
         told,
         ["f.toml:5: upstreams.\"a.io\".password: `password_file` is set too: write one of them"]
     );
+}
+
+/// What is needed to reach `a.io`, written in `text` and these variables.
+fn proxy_login(text: &str, environment: &[(&str, &str)]) -> (String, String) {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("secret"), "of the file\n").unwrap();
+    let file = dir.path().join("f.toml");
+    fs::write(&file, format!("[upstreams.'a.io']\nalias = 'a'\n{text}")).unwrap();
+    let config = Config::load(Sources {
+        file: Some(file),
+        environment: variables(environment),
+        ..sources()
+    });
+    let config = config.unwrap();
+    let Proxy::Server(server) = &upstream(&config, "a.io").proxy else {
+        panic!()
+    };
+    let (username, password) = server.login.clone().unwrap();
+    (username, password.expose().to_owned())
+}
+
+#[test]
+fn a_proxys_password_comes_from_its_url_a_file_or_the_environment() {
+    let with_file = "http_proxy = 'http://ci@p.io:3128'\nhttp_proxy_password_file = 'secret'\n";
+    let variable = [(
+        "FOREBAY_UPSTREAMS__A__HTTP_PROXY",
+        "http://me:of%20the%20variable@p.io:3128",
+    )];
+    for (text, environment, (username, password)) in [
+        (
+            "http_proxy = 'http://ci:pw@p.io:3128'\n",
+            &[][..],
+            ("ci", "pw"),
+        ),
+        (with_file, &[], ("ci", "of the file")),
+        (with_file, &variable, ("me", "of the variable")),
+        ("", &variable, ("me", "of the variable")),
+    ] {
+        let read = proxy_login(text, environment);
+        assert_eq!(read, (username.to_owned(), password.to_owned()), "{text}");
+    }
+    let direct = [("FOREBAY_UPSTREAMS__DOCKERHUB__HTTP_PROXY", "direct")];
+    let config = load_with(
+        "[upstreams.'docker.io']\nhttp_proxy = 'http://p.io:3128'\n",
+        &direct,
+    );
+    let config = config.unwrap();
+    assert_eq!(upstream(&config, "docker.io").proxy, Proxy::Direct);
+    assert_eq!(upstream(&config, "ghcr.io").proxy, Proxy::System);
 }

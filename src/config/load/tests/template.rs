@@ -73,7 +73,10 @@ fn the_templates_examples_can_be_taken_as_they_are() {
         let expected = match key.as_str() {
             "username" => "there is no password for it",
             "password" => "there is no `username` for it",
-            "password_file" | "ca_file" | "gcp_key_file" => "cannot be read",
+            "password_file" | "ca_file" | "gcp_key_file" | "client_cert" | "client_key" => {
+                "cannot be read"
+            }
+            "http_proxy_password_file" => "there is no user for it",
             "credentials" => "it is not known where docker's logins are",
             "docker_config" | "helper_timeout" | "aws_profile" | "ecr_endpoint"
             | "azure_client_id" => "this counts only with `credentials",
@@ -97,6 +100,8 @@ fn what_is_printed_loads_as_the_same() {
          trusted_realms = ['c.io:8443']\nallow_private = true\ntags = { fresh_for = '1ms' }\n\
          timeouts = { connect = '1h30m' }\npublic = ['**', 'a/{b,c}']\nusername = '\"quoted\"'\n\
          password = '[redacted]'\n",
+        "[upstreams.'a.io']\nhttp_proxy = 'direct'\n[upstreams.'b.io']\nhttp_proxy = 'https://P.io'\n\
+         [upstreams.'c.io']\nhttp_proxy = 'http://d%5Cci:[redacted]@[::1]:3128'\n",
     ] {
         let config = load_text(text).unwrap();
         let printed = render(&config);
