@@ -66,7 +66,7 @@ mod target;
 mod token;
 mod transmit;
 
-pub use self::auth::{Auth, Mint, Refresh, Scope, TokenAuth, TokenField};
+pub use self::auth::{Auth, Mint, Passwords, Refresh, Scope, TokenAuth, TokenField};
 pub use self::builder::Builder;
 pub use self::cdn::{Blobs, Redirect};
 pub use self::descriptor::{Descriptor, Platform, media_type};

@@ -5,7 +5,7 @@
 
 mod service;
 
-pub use self::service::{Mint, Refresh, Scope, TokenAuth, TokenField};
+pub use self::service::{Mint, Passwords, Refresh, Scope, TokenAuth, TokenField};
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -262,7 +262,7 @@ pub(crate) fn bearer_challenge(
     let mut challenge = format!("Bearer realm=\"{realm}\",service=\"{}\"", auth.service);
     let of = |name| format!("repository:{name}:pull");
     let scope = match auth.scope {
-        Scope::Repository => repository.map(of),
+        Scope::Repository | Scope::Below(_) => repository.map(|name| of(auth.scope.known_as(name))),
         Scope::Placeholder(name) => Some(of(name)),
         Scope::Word(word) => Some(word.to_owned()),
     };

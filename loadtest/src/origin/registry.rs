@@ -5,7 +5,9 @@ use http::Method;
 use http::header::{ACCEPT, IF_RANGE, RANGE};
 use serde_json::json;
 
-use super::auth::{Auth, Granted, Identity, Refused, basic_challenge, bearer, bearer_challenge};
+use super::auth::{
+    Auth, Granted, Identity, Passwords, Refused, basic_challenge, bearer, bearer_challenge,
+};
 use super::cdn::{Blobs, signed_path};
 use super::connection::{Connection, Head};
 use super::descriptor::media_type;
@@ -32,10 +34,21 @@ pub(crate) fn authorize(
             Err(Refused::Expired) => Err(expiry.refusal(Box::new(basic_challenge()))),
             _ => Err(Box::new(challenge(state, name, None))),
         },
-        Auth::Token(_) => {
-            let refused = |error| Box::new(challenge(state, name, error));
+        Auth::Token(auth) => {
+            let takes_passwords = auth.passwords == Passwords::Taken;
+            if takes_passwords
+                && let Ok(identity) = state.guard.by_password(&head.headers)
+                && identity.user.is_some()
+            {
+                return readable(state, name, identity);
+            }
+            let refused = |error| match error {
+                Some(_) if takes_passwords => Box::new(basic_challenge()),
+                error => Box::new(challenge(state, name, error)),
+            };
             let token = bearer(&head.headers).ok_or_else(|| refused(None))?;
-            match state.guard.by_token(token, name) {
+            let known_as = name.map(|name| auth.scope.known_as(name));
+            match state.guard.by_token(token, known_as) {
                 Granted::Yes(identity) => Ok(identity),
                 Granted::Invalid => Err(expiry.refusal(refused(Some("invalid_token")))),
                 Granted::NotFor => Err(refused(Some("insufficient_scope"))),

@@ -32,7 +32,7 @@ pub(crate) fn answer(state: &State, head: &Head, scopes: &[String]) -> Reply {
     }
     let word = match auth.scope {
         Scope::Word(word) => word,
-        Scope::Repository | Scope::Placeholder(_) => "",
+        Scope::Repository | Scope::Placeholder(_) | Scope::Below(_) => "",
     };
     if scopes
         .iter()
@@ -107,7 +107,7 @@ fn granted<'a>(
     scopes: &'a [String],
 ) -> Vec<&'a str> {
     let granted = |scope: &&str| {
-        repository_of(scope).is_some_and(|name| match state.repository(name) {
+        repository_of(scope).is_some_and(|name| match state.repository(&auth.scope.called(name)) {
             Some(repository) => repository.readers.include(identity),
             None => auth.grants_unknown,
         })

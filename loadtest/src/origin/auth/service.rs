@@ -28,6 +28,16 @@ pub enum Refresh {
     Unknown,
 }
 
+/// What the registry, as opposed to the token service, makes of passwords.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Passwords {
+    /// It takes tokens only.
+    #[default]
+    Refused,
+    /// It takes them too, and asks for one where a token is no good.
+    Taken,
+}
+
 /// The scope in a challenge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
@@ -38,6 +48,27 @@ pub enum Scope {
     Placeholder(&'static str),
     /// A word of the registry's own, which stands for every repository.
     Word(&'static str),
+    /// A proxy before the registry puts this before its repositories' names; the registry and its token service know them
+    /// without it.
+    Below(&'static str),
+}
+
+impl Scope {
+    /// What the registry calls the repository that clients call `name`.
+    pub(crate) fn known_as<'n>(&self, name: &'n str) -> &'n str {
+        match self {
+            Self::Below(prefix) => name.strip_prefix(prefix).unwrap_or(name),
+            _ => name,
+        }
+    }
+
+    /// What clients call the repository that the registry calls `name`.
+    pub(crate) fn called(&self, name: &str) -> String {
+        match self {
+            Self::Below(prefix) => format!("{prefix}{name}"),
+            _ => name.to_owned(),
+        }
+    }
 }
 
 /// How the token service behaves.
@@ -62,6 +93,8 @@ pub struct TokenAuth {
     /// Whether repositories that do not exist can be asked for, to be told so
     /// with 404. Docker Hub answers 401 instead.
     pub grants_unknown: bool,
+    /// What the registry makes of passwords.
+    pub passwords: Passwords,
     /// What it makes of a refresh token, which a user's password is as well.
     pub refresh: Refresh,
     /// Makes tokens for a registry that is not the origin; the origin's own are opaque, and it takes no others.
@@ -103,6 +136,7 @@ impl Default for TokenAuth {
             field: TokenField::default(),
             realm: None,
             grants_unknown: false,
+            passwords: Passwords::default(),
             refresh: Refresh::default(),
             mint: None,
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Profile, Settings};
-use crate::origin::auth::{Auth, TokenAuth, TokenField};
+use crate::origin::auth::{Auth, Passwords, TokenAuth, TokenField};
 use crate::origin::cdn::Blobs;
 
 /// Tokens for half an hour; blobs from the registry itself.
@@ -16,6 +16,7 @@ pub(super) const HARBOR: Profile = Profile {
             service: "harbor-registry".to_owned(),
             path: "/service/token",
             lifetime: Duration::from_mins(30),
+            passwords: Passwords::Taken,
             ..TokenAuth::default()
         }),
         ..Settings::default()
