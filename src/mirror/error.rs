@@ -153,9 +153,9 @@ impl MirrorError {
                 },
                 message: format!("{what} is not known upstream"),
             },
-            ErrorKind::Unauthorized | ErrorKind::Denied => Self::Denied {
+            kind @ (ErrorKind::Unauthorized | ErrorKind::Denied) => Self::Denied {
                 message: format!("the upstream refuses {what}: {error}"),
-                detail: login_hint(&repository.registry),
+                detail: login_hint(&repository.registry, kind),
             },
             ErrorKind::TooManyRequests => Self::TooManyRequests {
                 retry_after: error.retry_after(),
@@ -282,8 +282,13 @@ fn policy_hint(allowed_by: Option<&str>, registry: &Registry) -> String {
     }
 }
 
-fn login_hint(registry: &Registry) -> String {
-    format!(
-        "set `username` and `password_file` under [upstreams.\"{registry}\"], or check the ones that are set"
-    )
+fn login_hint(registry: &Registry, kind: ErrorKind) -> String {
+    let table = format!("[upstreams.\"{registry}\"]");
+    if kind == ErrorKind::Denied {
+        format!(
+            "give the login that is set under {table} the right to pull it, or set one there that has it"
+        )
+    } else {
+        format!("set `username` and `password_file` under {table}, or check the ones that are set")
+    }
 }

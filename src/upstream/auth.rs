@@ -1,57 +1,39 @@
 //! From a challenge to the `Authorization` that meets it.
 //!
-//! Owns what one endpoint has taught: the challenge that it last made, so that later requests bring
-//! their token along instead of paying for a 401 first.
+//! What an endpoint has taught is remembered, so that later requests bring their token along instead of
+//! paying for a 401 first.
+//!
+//! A token is asked for `repository:<name>:pull`, with the name that is asked for: the scope of a
+//! challenge may be a placeholder (GHCR's is, in a ping's), and token services refuse what they do not
+//! know. Only where that token does not do is the challenge's scope tried, once: a registry behind a
+//! proxy that rewrites paths knows its repositories by other names, which it says there. Of that scope
+//! the name alone is taken. What is asked for is `pull`, whatever the challenge offers.
 
-use std::sync::{Arc, PoisonError, RwLock};
+mod elsewhere;
+mod grant;
+mod memory;
+
+pub(crate) use grant::Grant;
+pub(crate) use memory::Memory;
+
+use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use moka::sync::Cache;
 use url::Url;
 
+use self::grant::Sent;
 use super::address::Origin;
-use super::challenge::{Bearer, Challenge, ChallengeError};
-use super::credentials::{Access, Credentials, Held, Login};
+use super::challenge::{Bearer, Challenge, ChallengeError, Complaint, Fault};
+use super::credentials::{Credentials, Held};
 use super::error::{ErrorKind, UpstreamError};
-use super::redirect;
 use super::refusal::Refusal;
-use super::token::{Obtained, Token, TokenKey, Tokens};
-use super::token_service::{Question, fetch_token, without_login};
+use super::token::{Obtained, TokenKey, Tokens};
+use super::token_service::{Question, fetch_token};
 use super::transport::{Transport, host_of};
 use crate::metrics::{self, UpstreamName, UpstreamOutcome};
 use crate::oci::RepositoryName;
-
-/// What is sent with a request, and what can be done when it is refused.
-#[derive(Debug, Clone)]
-pub(crate) struct Grant {
-    pub(crate) header: HeaderValue,
-    pub(crate) access: Access,
-    login: Arc<Held>,
-    token: Option<Sent>,
-}
-
-#[derive(Debug, Clone)]
-struct Sent {
-    key: TokenKey,
-    token: Arc<Token>,
-    fresh: bool,
-}
-
-impl Grant {
-    /// An upstream that repeats the login in its words is not repeated.
-    pub(crate) fn withhold(&self, error: UpstreamError) -> UpstreamError {
-        without_login(error.without_header(&self.header), &self.login.login)
-    }
-
-    /// Notes that it has opened the way.
-    pub(crate) fn prove(&self) {
-        // A token says nothing of the login that is not known since it came.
-        if self.token.is_none() {
-            self.login.prove();
-        }
-    }
-}
 
 /// Meets the challenges of an upstream.
 #[derive(Debug)]
@@ -67,23 +49,6 @@ pub(crate) struct Auth {
 
 /// Other registries whose challenges are kept.
 const MAX_ELSEWHERE: u64 = 64;
-
-/// The challenge that an endpoint last made.
-#[derive(Debug, Default)]
-pub(crate) struct Memory(RwLock<Option<Arc<Challenge>>>);
-
-impl Memory {
-    fn get(&self) -> Option<Arc<Challenge>> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn set(&self, challenge: Option<Arc<Challenge>>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = challenge;
-    }
-}
 
 impl Auth {
     pub(crate) fn new(
@@ -113,20 +78,28 @@ impl Auth {
         let Some(challenge) = memory.get() else {
             return Ok(None);
         };
-        let name = Some(name);
         // Without a password, repositories that need none may still be read.
-        let login = self.credentials.login(registry, name).await?;
+        let login = self.credentials.login(registry, Some(name)).await?;
         if *challenge == Challenge::Basic && login.login.basic().is_none() {
             return Ok(None);
         }
-        match self.meet(registry, &challenge, login, name).await {
+        let stand_in = memory.stand_in(name);
+        let wish = Wish {
+            registry,
+            name: Some(name),
+            known_as: stand_in.as_ref().or(Some(name)),
+        };
+        match self.meet(&challenge, login, wish).await {
             Ok(grant) => Ok(Some(grant)),
-            // The token service may have moved; a request without a token finds out.
-            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Policy) => {
-                memory.set(None);
-                Ok(None)
+            Err(error) => {
+                // The token service may have moved; a request without a token finds out. Where it is out of reach, that
+                // is the next attempt's to do.
+                let nonsense = matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Policy);
+                if nonsense || matches!(error.kind(), ErrorKind::Unavailable(_)) {
+                    memory.set(None);
+                }
+                if nonsense { Ok(None) } else { Err(error) }
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -141,99 +114,49 @@ impl Auth {
         refused: Option<&Grant>,
         name: Option<&RepositoryName>,
     ) -> Result<Option<Grant>, UpstreamError> {
-        if !self.may_be_met(refusal, refused) {
+        let complaint = Complaint::from_headers(&refusal.headers);
+        if !is_about_login(refusal, complaint.fault, refused) {
             return Ok(None);
         }
-        let challenge = match Challenge::from_headers(&refusal.headers, asked) {
-            Ok(challenge) => Arc::new(challenge),
-            Err(ChallengeError::Missing) => match memory.get() {
-                Some(challenge) => challenge,
-                None => return Err(refused_challenge(asked, &ChallengeError::Missing)),
-            },
-            Err(error) => return Err(refused_challenge(asked, &error)),
-        };
-        memory.set(Some(challenge.clone()));
-        let login = self.credentials.login(registry, name).await?;
-        self.meet(registry, &challenge, login, name).await.map(Some)
-    }
-
-    /// Whether another login may help where `refused` was refused. If so, that one is forgotten.
-    fn may_be_met(&self, refusal: &Refusal, refused: Option<&Grant>) -> bool {
-        let expired = refused.is_some() && refusal.says_expired();
-        (refusal.status == StatusCode::UNAUTHORIZED || expired)
-            && refused.is_none_or(|grant| self.reject(grant))
-    }
-
-    /// What a request to another registry, which the upstream redirected to, can bring along on account of earlier
-    /// challenges: an anonymous token of that registry, or nothing. forebay's own credentials are never offered.
-    pub(crate) async fn foresee_elsewhere(
-        &self,
-        asked: &Url,
-    ) -> Result<Option<Grant>, UpstreamError> {
-        let (Some(registry), Some(name)) = (Origin::of(asked), redirect::repository_in(asked))
-        else {
-            return Ok(None);
-        };
-        let Some(bearer) = self.elsewhere.get(&registry) else {
-            return Ok(None);
-        };
-        match self.anonymous(&registry, &bearer, &name).await {
-            Ok(grant) => Ok(Some(grant)),
-            // As in `foresee`.
-            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Policy) => {
-                self.elsewhere.invalidate(&registry);
-                Ok(None)
+        let again = refused.is_none_or(|grant| self.reject(grant, complaint.fault));
+        let asked_for = refused.and_then(Grant::known_as);
+        let stand_in = if again {
+            let remembered = || memory.stand_in(name?);
+            asked_for.cloned().or_else(remembered)
+        } else {
+            if asked_for.is_some() && read(refusal, asked) == Ok(Challenge::Basic) {
+                // It may take passwords only, from now on. Without the login it says so.
+                memory.set(None);
             }
-            Err(error) => Err(error),
+            let Some(stand_in) = next_name(memory, &complaint, asked_for, name) else {
+                return Ok(None);
+            };
+            Some(stand_in)
+        };
+        let login = self.credentials.login(registry, name).await?;
+        let challenge = current(memory, asked, refusal, refused)?;
+        memory.set(Some(challenge.clone()));
+        let known_as = stand_in.as_ref().or(name);
+        let wish = Wish {
+            registry,
+            name,
+            known_as,
+        };
+        match self.meet(&challenge, login, wish).await {
+            // The other name was no better; the refusal stands.
+            Err(error) if !again && !error.is_trouble() => Ok(None),
+            met => met.map(Some),
         }
-    }
-
-    /// What meets the challenge of another registry, as [`Auth::answer`] does at home, anonymously.
-    pub(crate) async fn answer_elsewhere(
-        &self,
-        asked: &Url,
-        refusal: &Refusal,
-        refused: Option<&Grant>,
-    ) -> Result<Option<Grant>, UpstreamError> {
-        let (Some(registry), Some(name)) = (Origin::of(asked), redirect::repository_in(asked))
-        else {
-            return Ok(None);
-        };
-        if !self.may_be_met(refusal, refused) {
-            return Ok(None);
-        }
-        let bearer = match Challenge::from_headers(&refusal.headers, asked) {
-            Ok(Challenge::Bearer(bearer)) => Some(Arc::new(bearer)),
-            Err(ChallengeError::Missing) => self.elsewhere.get(&registry),
-            _ => None,
-        };
-        let Some(bearer) = bearer else {
-            return Ok(None);
-        };
-        let grant = self.anonymous(&registry, &bearer, &name).await?;
-        self.elsewhere.insert(registry, bearer);
-        Ok(Some(grant))
-    }
-
-    async fn anonymous(
-        &self,
-        registry: &Origin,
-        bearer: &Bearer,
-        name: &RepositoryName,
-    ) -> Result<Grant, UpstreamError> {
-        let nobody = Arc::new(Held::fixed(Login::Anonymous));
-        self.bearer(registry, bearer, nobody, Some(name)).await
     }
 
     async fn meet(
         &self,
-        registry: &Origin,
         challenge: &Challenge,
         login: Arc<Held>,
-        name: Option<&RepositoryName>,
+        wish: Wish<'_>,
     ) -> Result<Grant, UpstreamError> {
         match challenge {
-            Challenge::Bearer(bearer) => self.bearer_renewed(registry, bearer, login, name).await,
+            Challenge::Bearer(bearer) => self.bearer_renewed(bearer, login, wish).await,
             Challenge::Basic => match login.login.basic() {
                 Some(header) => Ok(Grant {
                     header,
@@ -243,7 +166,7 @@ impl Auth {
                 }),
                 None => Err(UpstreamError::new(
                     ErrorKind::Unauthorized,
-                    registry.host(),
+                    wish.registry.host(),
                     "the registry asks for a password: set username and password_file for this upstream",
                 )),
             },
@@ -253,17 +176,16 @@ impl Auth {
     /// A token for the upstream's login. Where the service refuses the login, somebody may have logged in anew since.
     async fn bearer_renewed(
         &self,
-        registry: &Origin,
         bearer: &Bearer,
         login: Arc<Held>,
-        name: Option<&RepositoryName>,
+        wish: Wish<'_>,
     ) -> Result<Grant, UpstreamError> {
-        match self.bearer(registry, bearer, login.clone(), name).await {
+        match self.bearer(bearer, login.clone(), wish).await {
             Err(error)
                 if error.kind() == ErrorKind::Unauthorized && self.credentials.reject(&login) =>
             {
-                let login = self.credentials.login(registry, name).await?;
-                self.bearer(registry, bearer, login, name).await
+                let login = self.credentials.login(wish.registry, wish.name).await?;
+                self.bearer(bearer, login, wish).await
             }
             outcome => outcome,
         }
@@ -271,23 +193,24 @@ impl Auth {
 
     async fn bearer(
         &self,
-        registry: &Origin,
         bearer: &Bearer,
         login: Arc<Held>,
-        name: Option<&RepositoryName>,
+        wish: Wish<'_>,
     ) -> Result<Grant, UpstreamError> {
+        let registry = wish.registry;
         bearer
             .check_realm(registry, &self.trusted_realms)
             .map_err(|error| {
                 UpstreamError::policy(registry.host(), error.to_string(), error.allowed_by())
             })?;
-        let scope = match (&bearer.scope, name) {
+        let scope = match (&bearer.scope, wish.known_as) {
             (Some(scope), _) => scope.clone(),
             (None, Some(name)) => format!("repository:{name}:pull"),
             // As `docker login` asks: such a token shows that the login is good, and opens no repository.
             (None, None) => String::new(),
         };
         let key = TokenKey {
+            upstream: self.label.clone(),
             registry: registry.to_string(),
             identity: login.identity.clone(),
             realm: bearer.realm.to_string(),
@@ -315,20 +238,86 @@ impl Auth {
             header: token.header.clone(),
             access: login.login.access(),
             login,
-            token: Some(Sent { key, token, fresh }),
+            token: Some(Sent {
+                key,
+                token,
+                fresh,
+                known_as: wish.known_as.cloned(),
+            }),
         })
     }
 
     /// Forgets what was refused. False if another would be refused as well, since this one is new.
-    pub(crate) fn reject(&self, grant: &Grant) -> bool {
+    pub(crate) fn reject(&self, grant: &Grant, fault: Fault) -> bool {
         match &grant.token {
-            Some(sent) if sent.fresh => false,
+            // One that is too small for what it was asked for is of no use to the next request either. Else the fault may
+            // be this request's, such as a method that is refused.
+            Some(sent) if sent.fresh => {
+                if fault == Fault::InsufficientScope {
+                    self.tokens.reject(&sent.key, &sent.token);
+                }
+                false
+            }
             Some(sent) => {
                 self.tokens.reject(&sent.key, &sent.token);
                 true
             }
             None => self.credentials.reject(&grant.login),
         }
+    }
+}
+
+/// What a token is asked for.
+#[derive(Debug, Clone, Copy)]
+struct Wish<'a> {
+    registry: &'a Origin,
+    /// The repository, which the login goes by; none for the registry itself.
+    name: Option<&'a RepositoryName>,
+    /// The name that its registry and the token service have for it.
+    known_as: Option<&'a RepositoryName>,
+}
+
+/// Whether a refusal may be one of the login, or for want of one: 401; 403 that says so, as RFC 6750 has it; or whatever
+/// says that the login has expired.
+fn is_about_login(refusal: &Refusal, fault: Fault, refused: Option<&Grant>) -> bool {
+    match refusal.status {
+        StatusCode::UNAUTHORIZED => true,
+        StatusCode::FORBIDDEN if fault == Fault::InsufficientScope => true,
+        _ => refused.is_some() && refusal.says_expired(),
+    }
+}
+
+/// The name to ask a token under, where a new one for `asked_for` was refused.
+fn next_name(
+    memory: &Memory,
+    complaint: &Complaint,
+    asked_for: Option<&RepositoryName>,
+    name: Option<&RepositoryName>,
+) -> Option<RepositoryName> {
+    let name = name?;
+    memory.forget_stand_in(name);
+    let stand_in = complaint.stand_in(name)?;
+    (asked_for == Some(name)).then(|| stand_in.clone())
+}
+
+fn read(refusal: &Refusal, asked: &Url) -> Result<Challenge, ChallengeError> {
+    Challenge::from_headers(&refusal.headers, asked)
+}
+
+/// The challenge that a refusal makes; the one before where it makes none.
+fn current(
+    memory: &Memory,
+    asked: &Url,
+    refusal: &Refusal,
+    refused: Option<&Grant>,
+) -> Result<Arc<Challenge>, UpstreamError> {
+    match (read(refusal, asked), memory.get()) {
+        // Harbor asks for a password where a token is not good any more. Not all have one, and for those who do it is
+        // checked anew with each request.
+        (Ok(Challenge::Basic), Some(before)) if refused.is_some_and(Grant::is_token) => Ok(before),
+        (Ok(challenge), _) => Ok(Arc::new(challenge)),
+        (Err(ChallengeError::Missing), Some(before)) => Ok(before),
+        (Err(error), _) => Err(refused_challenge(asked, &error)),
     }
 }
 

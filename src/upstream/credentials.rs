@@ -78,7 +78,11 @@ pub(crate) fn basic(username: &str, password: &Secret) -> HeaderValue {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Identity {
     Anonymous,
-    User(String),
+    /// A user, by the account that its password was found under: one name may have a password each for two of them.
+    User {
+        name: String,
+        account: String,
+    },
     /// The holder of an identity token, by the account that it was found under.
     Holder(String),
 }

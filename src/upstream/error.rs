@@ -173,6 +173,14 @@ impl UpstreamError {
         self
     }
 
+    /// Puts what it means before what was said.
+    #[must_use]
+    pub(crate) fn explained(mut self, kind: ErrorKind, what: impl fmt::Display) -> Self {
+        self.kind = kind;
+        self.message = format!("{what} ({})", self.message);
+        self
+    }
+
     /// As [`UpstreamError::without`], for what was sent in a header.
     #[must_use]
     pub(crate) fn without_header(self, login: &HeaderValue) -> Self {

@@ -10,6 +10,7 @@ use url::Url;
 use super::address::Origin;
 use super::auth::{Auth, Grant, Memory};
 use super::body::read_small;
+use super::challenge::{Complaint, Fault};
 use super::credentials::Access;
 use super::error::UpstreamError;
 use super::quota::QuotaReport;
@@ -122,7 +123,31 @@ enum End {
 struct Place {
     host: String,
     speaker: Speaker,
+    /// At the endpoint itself.
+    home: bool,
     beyond_redirect: bool,
+}
+
+impl Place {
+    /// What a refusal there means to one who brought `grant` along from home.
+    fn error(
+        &self,
+        refusal: Refusal,
+        grant: Option<&Grant>,
+        name: &RepositoryName,
+    ) -> UpstreamError {
+        let fault = Complaint::from_headers(&refusal.headers).fault;
+        let says_expired = refusal.says_expired();
+        let mut error = refusal.into_error(&self.host, self.speaker);
+        if self.beyond_redirect {
+            error = error.at_redirect();
+        }
+        match grant {
+            Some(grant) if self.home && !says_expired => grant.explain(error, fault, name),
+            Some(grant) => grant.withhold(error),
+            None => error,
+        }
+    }
 }
 
 impl Exchange<'_> {
@@ -131,7 +156,9 @@ impl Exchange<'_> {
         if let End::Refusal(refusal, Place { speaker, .. }) = &end
             && *speaker == Speaker::Store
             && refusal.says_token_expired()
-            && grant.as_ref().is_some_and(|grant| self.auth.reject(grant))
+            && grant
+                .as_ref()
+                .is_some_and(|grant| self.auth.reject(grant, Fault::Unsaid))
         {
             (end, grant) = self.end(ask).await?;
         }
@@ -141,14 +168,7 @@ impl Exchange<'_> {
         let mut response = match end {
             End::Success(response) => response,
             End::Refusal(refusal, place) => {
-                let mut error = refusal.into_error(&place.host, place.speaker);
-                if place.beyond_redirect {
-                    error = error.at_redirect();
-                }
-                return Err(match &grant {
-                    Some(grant) => grant.withhold(error),
-                    None => error,
-                });
+                return Err(place.error(refusal, grant.as_ref(), ask.name));
             }
         };
         let body = match ask.body {
@@ -167,7 +187,7 @@ impl Exchange<'_> {
         let url = self.endpoint.url(ask);
         let (reply, grant) = self.logged_in(ask, &url).await?;
         if let (Some(grant), Reply::Success(_) | Reply::Redirect(_)) = (&grant, &reply) {
-            grant.prove();
+            self.endpoint.memory.note(ask.name, grant);
         }
         let end = match reply {
             Reply::Success(response) => End::Success(response),
@@ -176,6 +196,7 @@ impl Exchange<'_> {
                 let place = Place {
                     host: self.transport.place(&url),
                     speaker: Speaker::Registry(ask.absent),
+                    home: true,
                     beyond_redirect: false,
                 };
                 End::Refusal(refusal, place)
@@ -185,7 +206,8 @@ impl Exchange<'_> {
     }
 
     /// Asks the endpoint itself: with what earlier challenges suggest, then with what this one's
-    /// challenge asks for, then once more with a new token where an old one was refused.
+    /// challenge asks for, then once more with a new token where an old one was refused, then with
+    /// one for the name that the registry has for the repository.
     async fn logged_in(
         &self,
         ask: &Ask<'_>,
@@ -193,8 +215,7 @@ impl Exchange<'_> {
     ) -> Result<(Reply, Option<Grant>), UpstreamError> {
         let Endpoint { origin, memory, .. } = self.endpoint;
         let mut grant = self.auth.foresee(origin, memory, ask.name).await?;
-        // A cached token, its replacement; or nothing, a cached token, its replacement.
-        for _ in 0..2 {
+        for _ in 0..3 {
             let reply = self.hop(ask, url.clone(), grant.as_ref()).await?;
             let Reply::Refusal(refusal) = reply else {
                 return Ok((reply, grant));
@@ -254,6 +275,7 @@ impl Exchange<'_> {
                     let place = Place {
                         host: self.transport.place(&url),
                         speaker,
+                        home: false,
                         beyond_redirect: speaker == Speaker::Store,
                     };
                     return Ok(End::Refusal(refusal, place));
@@ -264,7 +286,7 @@ impl Exchange<'_> {
     }
 
     /// A hop after the first. Another registry may make a challenge of its own, which is met
-    /// anonymously, as often as [`Exchange::logged_in`] meets one.
+    /// anonymously: with what earlier ones suggest, with a token, with a new one for an old one.
     async fn hop_beyond(
         &self,
         ask: &Ask<'_>,

@@ -6,8 +6,10 @@ mod lists;
 mod login;
 mod manifests;
 mod proxy;
+mod scopes;
 mod secrets;
 mod tls;
+mod tokens;
 mod trouble;
 
 use std::sync::Arc;

@@ -1,11 +1,14 @@
 //! Bearer tokens: keeping them until shortly before they expire, and one request at a time for each.
 //!
 //! Owns the token cache. Every waiter of a request for a token gets its result, whichever client began
-//! it and whether or not that client is still there.
+//! it and whether or not that client is still there. A failure is not kept, but a service that refuses
+//! for load is left alone for as long as it asks for.
 
 mod answer;
+mod pause;
 
 pub(crate) use answer::{MAX_TOKEN_BYTES, Token};
+use pause::Pauses;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -18,6 +21,7 @@ use tokio::sync::watch;
 
 use super::credentials::Identity;
 use super::error::{ErrorKind, Trouble, UpstreamError};
+use crate::metrics::UpstreamName;
 use crate::sync::lock;
 
 /// The cache's bound, in bytes of tokens and keys.
@@ -26,12 +30,23 @@ const MAX_CACHED_BYTES: u64 = 16 << 20;
 /// What a token is for. Nothing of it comes from a client but the repository's name in `scope`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct TokenKey {
+    /// The upstream's table in the configuration: two may have one host and one user's name, and passwords that allow
+    /// different things.
+    pub(crate) upstream: UpstreamName,
     /// The registry that the token is for, as scheme, host and port.
     pub(crate) registry: String,
     pub(crate) identity: Identity,
     pub(crate) realm: String,
     pub(crate) service: Option<String>,
     pub(crate) scope: String,
+}
+
+impl TokenKey {
+    /// What it takes in memory, about. The upstream has a say in most of it.
+    fn weight(&self) -> usize {
+        let service = self.service.as_ref().map_or(0, String::len);
+        self.registry.len() + self.realm.len() + service + self.scope.len() + 512
+    }
 }
 
 /// A token, and whether it came with this very request rather than from the cache: if it is refused,
@@ -49,6 +64,7 @@ struct Shared {
     cache: Cache<TokenKey, Arc<Token>>,
     /// The requests under way. As bounded as the requests of clients that wait for them.
     flights: Mutex<HashMap<TokenKey, watch::Receiver<Outcome>>>,
+    pauses: Pauses,
 }
 
 impl Tokens {
@@ -58,13 +74,13 @@ impl Tokens {
             // The default policy may turn a new token away.
             .eviction_policy(EvictionPolicy::lru())
             .weigher(|key: &TokenKey, token: &Arc<Token>| {
-                let size = key.realm.len() + key.scope.len() + token.header.len() + 256;
-                u32::try_from(size).unwrap_or(u32::MAX)
+                u32::try_from(key.weight() + token.header.len()).unwrap_or(u32::MAX)
             })
             .build();
         Tokens(Arc::new(Shared {
             cache,
             flights: Mutex::default(),
+            pauses: Pauses::new(),
         }))
     }
 
@@ -81,6 +97,7 @@ impl Tokens {
         let mut flight = match self.board(key, now, fetch) {
             Boarded::Cached(token) => return Ok((token, false)),
             Boarded::Flight(flight) => flight,
+            Boarded::Paused(error) => return Err(error),
         };
         match flight.wait_for(Option::is_some).await {
             Ok(outcome) => outcome
@@ -121,6 +138,9 @@ impl Tokens {
         if let Some(flight) = flights.get(key) {
             return Boarded::Flight(flight.clone());
         }
+        if let Some(error) = self.0.pauses.get(key, now) {
+            return Boarded::Paused(error);
+        }
         let (publish, flight) = watch::channel(None);
         flights.insert(key.clone(), flight.clone());
         drop(flights);
@@ -132,7 +152,7 @@ impl Tokens {
         // Detached: it belongs to no client, and is bounded by the transport's timeouts.
         tokio::spawn(async move {
             let outcome = fetch.await.map(Arc::new);
-            landing.land(outcome.as_ref().ok());
+            landing.land(outcome.as_ref());
             // Nobody may be waiting any more.
             let _ = publish.send(Some(outcome));
         });
@@ -143,6 +163,8 @@ impl Tokens {
 enum Boarded {
     Cached(Arc<Token>),
     Flight(watch::Receiver<Outcome>),
+    /// The service is not to be asked now.
+    Paused(UpstreamError),
 }
 
 /// Takes a flight off the board, even if its task panics.
@@ -152,9 +174,10 @@ struct Landing {
 }
 
 impl Landing {
-    fn land(self, token: Option<&Arc<Token>>) {
-        if let Some(token) = token {
-            self.shared.cache.insert(self.key.clone(), token.clone());
+    fn land(self, outcome: Result<&Arc<Token>, &UpstreamError>) {
+        match outcome {
+            Ok(token) => self.shared.cache.insert(self.key.clone(), token.clone()),
+            Err(error) => self.shared.pauses.note(&self.key, error, Instant::now()),
         }
     }
 }
@@ -166,111 +189,4 @@ impl Drop for Landing {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
-
-    use super::*;
-
-    fn key(scope: &str) -> TokenKey {
-        TokenKey {
-            registry: "https://a.io".to_owned(),
-            identity: Identity::Anonymous,
-            realm: "https://a.io/token".to_owned(),
-            service: None,
-            scope: scope.to_owned(),
-        }
-    }
-
-    fn parse(body: &str) -> Result<Token, &'static str> {
-        Token::parse(body.as_bytes(), Instant::now(), Duration::from_secs(7))
-    }
-
-    #[tokio::test]
-    async fn fifty_waiters_share_one_request_and_its_result() {
-        let tokens = Tokens::new();
-        let requests = Arc::new(AtomicUsize::new(0));
-        let gate = Arc::new(tokio::sync::Semaphore::new(0));
-        let now = Instant::now();
-        let waiters: Vec<_> = (0..50)
-            .map(|_| {
-                let (tokens, requests, gate) = (tokens.clone(), requests.clone(), gate.clone());
-                tokio::spawn(async move {
-                    let fetch = || async move {
-                        requests.fetch_add(1, Ordering::Relaxed);
-                        gate.acquire().await.unwrap().forget();
-                        parse(r#"{"token":"t"}"#)
-                            .map_err(|what| UpstreamError::invalid("a.io", what))
-                    };
-                    tokens.get(&key("x"), now, fetch).await.unwrap().0
-                })
-            })
-            .collect();
-        tokio::task::yield_now().await;
-        gate.add_permits(1);
-        for waiter in waiters {
-            assert_eq!(waiter.await.unwrap().header, "Bearer t");
-        }
-        assert_eq!(requests.load(Ordering::Relaxed), 1);
-    }
-
-    #[tokio::test]
-    async fn a_failure_reaches_its_waiters_and_is_not_remembered() {
-        let tokens = Tokens::new();
-        let now = Instant::now();
-        let failing = || async { Err(UpstreamError::timeout("a.io", "slow")) };
-        assert!(tokens.get(&key("x"), now, failing).await.is_err());
-        let working = || async { Ok(parse(r#"{"token":"t"}"#).unwrap()) };
-        let (token, fresh) = tokens.get(&key("x"), now, working).await.unwrap();
-        assert!(fresh);
-        let cached = tokens.get(&key("x"), now, working).await.unwrap();
-        assert_eq!(cached, (token, false));
-    }
-
-    #[tokio::test]
-    async fn a_panicking_request_fails_its_waiters_and_leaves_no_trace() {
-        let tokens = Tokens::new();
-        let now = Instant::now();
-        let panicking = || async { panic!("a bug") };
-        assert!(tokens.get(&key("x"), now, panicking).await.is_err());
-        let working = || async { Ok(parse(r#"{"token":"t"}"#).unwrap()) };
-        assert!(tokens.get(&key("x"), now, working).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn only_the_refused_token_is_forgotten() {
-        let tokens = Tokens::new();
-        let now = Instant::now();
-        let working = || async { Ok(parse(r#"{"token":"t"}"#).unwrap()) };
-        let (first, _) = tokens.get(&key("x"), now, working).await.unwrap();
-        tokens.reject(&key("x"), &first);
-        let (second, fresh) = tokens.get(&key("x"), now, working).await.unwrap();
-        assert!(fresh);
-        tokens.reject(&key("x"), &first);
-        let third = tokens.get(&key("x"), now, working).await.unwrap();
-        assert_eq!(third, (second, false));
-    }
-
-    #[tokio::test]
-    async fn a_request_goes_on_when_its_client_leaves() {
-        let tokens = Tokens::new();
-        let now = Instant::now();
-        let (go, gone) = tokio::sync::oneshot::channel::<()>();
-        let fetch = || async {
-            gone.await.unwrap();
-            Ok(parse(r#"{"token":"t"}"#).unwrap())
-        };
-        let leaving = tokio::spawn({
-            let tokens = tokens.clone();
-            let fetch = fetch();
-            async move { tokens.get(&key("x"), now, || fetch).await.map(drop) }
-        });
-        while tokens.0.flights.lock().unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
-        leaving.abort();
-        go.send(()).unwrap();
-        let never = || async { Err(UpstreamError::invalid("a.io", "asked twice")) };
-        assert!(tokens.get(&key("x"), now, never).await.is_ok());
-    }
-}
+mod tests;

@@ -84,7 +84,7 @@ async fn ask(transport: &Transport, question: &Question) -> Result<Token, Upstre
         }
         Reply::Refusal(refusal) => Err(explain(
             refusal.into_error(&host, Speaker::TokenService),
-            &login.login,
+            question,
         )),
     }
 }
@@ -138,16 +138,29 @@ async fn send(transport: &Transport, mut question: Outgoing) -> Result<Reply, Up
     Err(Astray::TooFar.at_token_service(host))
 }
 
-/// Says what to do about a login that was refused.
-fn explain(error: UpstreamError, login: &Login) -> UpstreamError {
-    match (error.kind(), login) {
-        (_, Login::Anonymous) => error,
+/// Says what to do about a refusal. Services differ in whether it is the login or the wish that they refuse with 403.
+fn explain(error: UpstreamError, question: &Question) -> UpstreamError {
+    let token = match question.scope.as_str() {
+        "" => "token".to_owned(),
+        scope => format!("token for {scope}"),
+    };
+    let error = without_login(error, &question.login.login);
+    match (error.kind(), &question.login.login) {
+        (kind @ (ErrorKind::Unauthorized | ErrorKind::Denied), Login::Anonymous) => {
+            let what = format!("without a login there is no {token}");
+            error.explained(kind, what)
+        }
         (ErrorKind::Unauthorized, _) => UpstreamError::new(
             ErrorKind::Unauthorized,
             error.host(),
             "the token service refuses the login: check the credentials of this upstream",
         ),
-        (_, login) => without_login(error, login),
+        (ErrorKind::Denied, _) => {
+            let what =
+                format!("the login gets no {token}: it has no right to it, or is no longer valid");
+            error.explained(ErrorKind::Denied, what)
+        }
+        _ => error,
     }
 }
 

@@ -28,3 +28,4 @@ mod rights;
 mod spec;
 mod startup;
 mod tags;
+mod tokens;

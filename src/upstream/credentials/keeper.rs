@@ -77,7 +77,10 @@ impl Held {
 fn identity(login: &Login, account: &str) -> Identity {
     match login {
         Login::Anonymous => Identity::Anonymous,
-        Login::Password { username, .. } => Identity::User(username.clone()),
+        Login::Password { username, .. } => Identity::User {
+            name: username.clone(),
+            account: account.to_owned(),
+        },
         Login::IdentityToken(_) => Identity::Holder(account.to_owned()),
     }
 }

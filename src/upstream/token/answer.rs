@@ -33,7 +33,8 @@ impl Token {
     /// end the token is renewed.
     ///
     /// `issued_at` is not read: it is the service's clock, and a clock that differs from ours would
-    /// make each token dead on arrival. Counting from when it was asked for errs on the safe side.
+    /// make each token dead on arrival. Where a service hands out one that it has had for a while, the
+    /// registry refuses it early, and it is replaced.
     pub(crate) fn parse(
         body: &[u8],
         asked_at: Instant,
@@ -56,6 +57,7 @@ impl Token {
         })
     }
 
+    /// Whether it is still sent. In its last seconds it is not, even where a new one can't be had: it may end on the way.
     pub(super) fn is_good(&self, now: Instant) -> bool {
         now < self.renew_at
     }
@@ -87,7 +89,10 @@ mod tests {
             r#"{"token":"t"}"#,
             r#"{"access_token":"t"}"#,
             r#"{"token":"","access_token":"t"}"#,
+            r#"{"token":null,"access_token":"t"}"#,
             r#"{"token":"t","access_token":"u","issued_at":"1970-01-01T00:00:00Z","more":{}}"#,
+            r#"{"token":"t","expires_in":"soon","issued_at":"9999-12-31T23:59:59Z"}"#,
+            r#"{"token":"t","expires_in":{},"issued_at":7}"#,
         ] {
             assert_eq!(parse(body).unwrap().header, "Bearer t", "{body}");
         }
@@ -97,6 +102,7 @@ mod tests {
             "[]",
             r#"{"token":""}"#,
             r#"{"token":"a\nb"}"#,
+            r#"{"token":"","access_token":""}"#,
             r#"{"token":7}"#,
         ] {
             assert!(parse(body).is_err(), "{body}");

@@ -70,7 +70,7 @@ async fn user(keeper: &Keeper) -> Result<String, LoginError> {
     let name = "a/b".parse().unwrap();
     let held = keeper.login(&registry(), Some(&name)).await?;
     match &held.identity {
-        Identity::User(name) => Ok(name.clone()),
+        Identity::User { name, .. } => Ok(name.clone()),
         other => panic!("{other:?}"),
     }
 }
