@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::Response;
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
 use super::error::{ErrorKind, UpstreamError};
 use super::range::content_length;
 use super::transport::host_of;
 use crate::metrics::Tally;
+
+/// JSON up to this size is read where it came.
+const SMALL: usize = 64 << 10;
 
 /// Reads a body of at most `limit` bytes. The time in all is bounded by the caller.
 pub(crate) async fn read_small(
@@ -34,6 +38,19 @@ pub(crate) async fn read_small(
         read.extend_from_slice(&chunk);
     }
     Ok(read.freeze())
+}
+
+/// What a JSON body says, if anything. A long one is read where it holds up no other request.
+pub(super) async fn read_json<T>(body: &Bytes) -> Option<T>
+where
+    T: DeserializeOwned + Send + 'static,
+{
+    if body.len() <= SMALL {
+        return serde_json::from_slice(body).ok();
+    }
+    let body = body.clone();
+    let read = tokio::task::spawn_blocking(move || serde_json::from_slice(&body).ok());
+    read.await.ok().flatten()
 }
 
 /// The next bytes, waited for no longer than `idle`.
@@ -152,7 +169,36 @@ impl BlobBody {
 
 #[cfg(test)]
 mod tests {
+    use std::thread::{self, ThreadId};
+
+    use serde::de::{Deserialize, Deserializer, IgnoredAny};
+
     use super::*;
+
+    /// The thread that read it.
+    struct ReadOn(ThreadId);
+
+    impl<'de> Deserialize<'de> for ReadOn {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            IgnoredAny::deserialize(from)?;
+            Ok(Self(thread::current().id()))
+        }
+    }
+
+    /// A list of some megabytes held up every other request of its thread for as long as it took to read.
+    #[tokio::test]
+    async fn a_long_body_is_read_where_it_holds_up_nobody() {
+        let json = |length: usize| Bytes::from(format!("\"{}\"", "x".repeat(length - 2)));
+        let here = thread::current().id();
+        for (length, is_here) in [(2, true), (SMALL, true), (SMALL + 1, false)] {
+            let ReadOn(thread) = read_json(&json(length)).await.expect("it is JSON");
+            assert_eq!(thread == here, is_here, "{length}");
+        }
+        for length in [10, SMALL + 10] {
+            let broken = json(length).slice(1..);
+            assert!(read_json::<IgnoredAny>(&broken).await.is_none());
+        }
+    }
 
     #[test]
     fn a_trickle_is_told_from_a_slow_line() {

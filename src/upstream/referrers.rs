@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use super::body::read_json;
 use super::client::Upstream;
 use super::error::{ErrorKind, UpstreamError};
 use super::exchange::{Answer, Ask, Redirects};
@@ -97,7 +98,7 @@ impl Upstream {
         let Some(mut query) = next_of(first) else {
             return Ok(first.body.clone());
         };
-        let mut index = parse(first)?;
+        let mut index = parse(first).await?;
         let mut size = first.body.len();
         for _ in 1..MAX_PAGES {
             let page = self.page(name, digest, query).await?;
@@ -105,7 +106,7 @@ impl Upstream {
             if size > MAX_MANIFEST_BYTES {
                 return Err(too_long(&page));
             }
-            let mut more = parse(&page)?;
+            let mut more = parse(&page).await?;
             manifests(&mut index, first)?.append(manifests(&mut more, &page)?);
             match next_of(&page) {
                 Some(next) => query = next,
@@ -183,8 +184,9 @@ fn too_long(page: &Answer) -> UpstreamError {
     UpstreamError::too_large(host, "a list of referrers that is too long")
 }
 
-fn parse(page: &Answer) -> Result<Value, UpstreamError> {
-    serde_json::from_slice(&page.body).map_err(|_| page.invalid(UNREADABLE))
+async fn parse(page: &Answer) -> Result<Value, UpstreamError> {
+    let read = read_json(&page.body).await;
+    read.ok_or_else(|| page.invalid(UNREADABLE))
 }
 
 fn manifests<'a>(index: &'a mut Value, page: &Answer) -> Result<&'a mut Vec<Value>, UpstreamError> {

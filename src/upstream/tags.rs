@@ -7,6 +7,7 @@ use http::Method;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
+use super::body::read_json;
 use super::client::Upstream;
 use super::error::{ErrorKind, UpstreamError};
 use super::exchange::{Ask, Redirects};
@@ -174,8 +175,8 @@ impl Upstream {
             body: Some(MAX_TAGS_BYTES),
         };
         let answer = self.ask(&ask).await?;
-        let listed: TagList = serde_json::from_slice(&answer.body)
-            .map_err(|_| answer.invalid("a list of tags that can't be read"))?;
+        let listed: Option<TagList> = read_json(&answer.body).await;
+        let listed = listed.ok_or_else(|| answer.invalid("a list of tags that can't be read"))?;
         Ok(RawPage {
             tags: listed.tags.unwrap_or_default(),
             next: next_page(answer.response.headers(), answer.response.url()),
