@@ -88,10 +88,11 @@
 //! 8. **Bytes are shared, rights are not.** What was fetched without credentials, or from a repository declared public, is
 //!    readable in every repository of its upstream; all else only where the upstream has confirmed it. Nothing opens a body
 //!    without a [`mirror::rights::Granted`]. Kept by `src/mirror/rights.rs`; tested by `tests/it/rights.rs`.
-//! 9. **Credentials stay home**: their upstream and its trusted realm; no redirect, log, label or error. Kept by
-//!    `src/upstream/exchange.rs`, `src/upstream/challenge.rs`, `src/upstream/credentials.rs`, `src/config/secret.rs`; tested
-//!    by `tests/it/rights.rs`, `tests/it/faults.rs`, `tests/it/credentials.rs`, `tests/it/registries/secrets.rs`,
-//!    `src/upstream/tests/login.rs`.
+//! 9. **Credentials stay home**: their upstream and its trusted realm; no redirect, log, label or error. A client
+//!    certificate is shown to the configured endpoints alone, a proxy's login to the proxy. Kept by
+//!    `src/upstream/exchange.rs`, `src/upstream/challenge.rs`, `src/upstream/credentials.rs`, `src/upstream/transport.rs`,
+//!    `src/upstream/proxy.rs`, `src/config/secret.rs`; tested by `tests/it/rights.rs`, `tests/it/faults.rs`,
+//!    `tests/it/credentials.rs`, `tests/it/registries/secrets.rs`, `tests/it/reach.rs`, `src/upstream/tests/login.rs`.
 //! 10. **The cache is disposable.** A store fault costs its help, never the pull. Kept by `src/mirror/fill/settle.rs`,
 //!     `src/mirror/fill/solo.rs`, `src/mirror/body.rs`; tested by `tests/it/disk.rs`, `tests/it/restart.rs`.
 //! 11. **Everything is bounded**: disk, memory a connection, fills, connections, queues, maps, waits, retries. The bounds

@@ -5,6 +5,7 @@ mod disk;
 mod heavy;
 mod process;
 mod program;
+mod proxy;
 mod sampler;
 mod tls;
 
@@ -13,8 +14,9 @@ pub(crate) use disk::{bytes_below, bytes_free, committed};
 pub(crate) use heavy::heavy;
 pub(crate) use process::{Forebay, Setup};
 pub(crate) use program::{PROGRAM, program, terminate, unset, wait_for_exit};
+pub(crate) use proxy::{ForwardProxy, Mood, WANTS_LOGIN, proxy_login};
 pub(crate) use sampler::Sampler;
-pub(crate) use tls::{authority, tls_before};
+pub(crate) use tls::{Asking, Callers, asking_files, authority, client_certificate, tls_before};
 
 use forebay_loadtest::origin::{Blobs, Builder, Descriptor, Fault, Gate, Origin};
 

@@ -21,6 +21,7 @@ mod limit;
 mod lists;
 mod metrics;
 mod protocol;
+mod reach;
 mod refused;
 mod registries;
 mod restart;

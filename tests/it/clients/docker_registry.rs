@@ -48,10 +48,18 @@ impl Registry {
         storage: &str,
         auth: &str,
     ) -> Self {
+        let registry = Self::started(root, &format!("{storage}{auth}")).await;
+        for name in [APP, TOOL] {
+            registry.push(content, name).await;
+        }
+        registry
+    }
+
+    /// Starts one as it is configured, with these lines after the first ones of its section `http`.
+    pub(crate) async fn started(root: TempDir, lines: &str) -> Self {
         let config = root.path().join("config.yml");
-        let text = format!(
-            "version: 0.1\nlog:\n  level: info\nhttp:\n  addr: 127.0.0.1:0\n{storage}{auth}"
-        );
+        let text =
+            format!("version: 0.1\nlog:\n  level: info\nhttp:\n  addr: 127.0.0.1:0\n{lines}");
         std::fs::write(&config, text).unwrap();
         let mut child = Command::new("docker-registry")
             .arg("serve")
@@ -69,16 +77,17 @@ impl Registry {
         let listening = log.wait_for(|log| log.contains("listening on "));
         let listening = tokio::time::timeout(PATIENCE, listening).await;
         let address = address(&listening.expect("it starts").expect("it goes on"));
-        let registry = Self {
+        Self {
             child,
             address,
             access,
             _root: root,
-        };
-        for name in [APP, TOOL] {
-            registry.push(content, name).await;
         }
-        registry
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     async fn push(&self, content: &Origin, name: &str) {
@@ -136,7 +145,10 @@ pub(crate) async fn htpasswd(root: &Path) -> String {
 /// Where it says that it listens.
 fn address(log: &str) -> String {
     let (_, rest) = log.split_once("listening on ").expect("just seen");
-    rest.split(['"', ' ']).next().unwrap_or_default().to_owned()
+    rest.split(['"', ' ', ','])
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// The manifests and blobs that it gave, or said where they are: pushes are made of other requests than GET, and an answer that only
