@@ -82,17 +82,20 @@
 //!    refuses for load, or within `stale_while_revalidate`; never on 401, 403 or 404. Where a stale answer would do, the
 //!    upstream is waited for 2 s at most. Lists of tags and of referrers are held to the same. Kept by
 //!    `src/mirror/freshness.rs`, `src/mirror/tags.rs`, `src/mirror/confirm.rs`, `src/mirror/listing.rs`; tested by
-//!    `tests/it/tags.rs`, `tests/it/spec/listing.rs`, `tests/it/spec/listing/restart.rs`, `src/mirror/tests.rs`.
+//!    `tests/it/tags.rs`, `tests/it/spec/listing.rs`, `tests/it/spec/listing/restart.rs`, `tests/it/hostile/stale.rs`,
+//!    `src/mirror/tests.rs`.
 //! 7. **Verbatim.** Manifest bytes are stored and served as they came. Kept by `src/mirror/manifests.rs`; tested by
 //!    `tests/it/tags.rs`.
 //! 8. **Bytes are shared, rights are not.** What was fetched without credentials, or from a repository declared public, is
 //!    readable in every repository of its upstream; all else only where the upstream has confirmed it. Nothing opens a body
 //!    without a [`mirror::rights::Granted`]. Kept by `src/mirror/rights.rs`; tested by `tests/it/rights.rs`.
 //! 9. **Credentials stay home**: their upstream and its trusted realm; no redirect, log, label or error. A client
-//!    certificate is shown to the configured endpoints alone, a proxy's login to the proxy. Kept by
-//!    `src/upstream/exchange.rs`, `src/upstream/challenge.rs`, `src/upstream/credentials.rs`, `src/upstream/transport.rs`,
-//!    `src/upstream/proxy.rs`, `src/config/secret.rs`; tested by `tests/it/rights.rs`, `tests/it/faults.rs`,
-//!    `tests/it/credentials.rs`, `tests/it/registries/secrets.rs`, `tests/it/reach.rs`, `src/upstream/tests/login.rs`.
+//!    certificate is shown to the configured endpoints alone, a proxy's login to the proxy. Nor does an upstream lead the
+//!    mirror into the network that it runs in. Kept by `src/upstream/exchange.rs`, `src/upstream/challenge.rs`,
+//!    `src/upstream/credentials.rs`, `src/upstream/transport.rs`, `src/upstream/proxy.rs`, `src/upstream/address.rs`,
+//!    `src/upstream/resolver.rs`, `src/config/secret.rs`; tested by `tests/it/hostile.rs`, `tests/it/rights.rs`,
+//!    `tests/it/faults.rs`, `tests/it/credentials.rs`, `tests/it/registries/secrets.rs`, `tests/it/reach.rs`,
+//!    `src/upstream/tests/login.rs`.
 //! 10. **The cache is disposable.** A store fault costs its help, never the pull. Kept by `src/mirror/fill/settle.rs`,
 //!     `src/mirror/fill/solo.rs`, `src/mirror/body.rs`; tested by `tests/it/disk.rs`, `tests/it/restart.rs`.
 //! 11. **Everything is bounded**: disk, memory a connection, fills, connections, queues, maps, waits, retries. The bounds

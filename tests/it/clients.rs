@@ -77,7 +77,7 @@ use std::time::Duration;
 use forebay_loadtest::origin::{Builder, ImageSpec};
 use tokio::process::Command;
 
-use crate::harness::heavy;
+use crate::harness::{heavy, is_apart};
 
 /// Two repositories of the upstream, each with an image `v1` for two platforms.
 pub(crate) const APP: &str = "library/app";
@@ -114,7 +114,7 @@ pub(crate) fn wanted(programs: &[&str]) -> bool {
         );
     }
     // Within a test that is run apart, its turn is the outer one's.
-    if !apart::is_apart() {
+    if !is_apart() {
         heavy();
     }
     true

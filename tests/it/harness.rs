@@ -1,5 +1,6 @@
 //! A mirror as a process of its own, an origin before it, and a client to ask it with.
 
+mod apart;
 mod client;
 mod disk;
 mod heavy;
@@ -9,6 +10,7 @@ mod proxy;
 mod sampler;
 mod tls;
 
+pub(crate) use apart::{Apart, is_apart};
 pub(crate) use client::{Answer, Client, blob_path, manifest_path, sha256};
 pub(crate) use disk::{bytes_below, bytes_free, committed};
 pub(crate) use heavy::heavy;

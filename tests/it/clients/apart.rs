@@ -5,46 +5,22 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use forebay_loadtest::origin::Origin;
-use tokio::process::Command;
 
 use super::containerd::Containerd;
 use super::dockerd::Dockerd;
 use super::node::{Node, Site};
 use super::podman::Podman;
 use super::upstream::{docker_hub, given};
-use super::{AMD64, APP, path, run, wanted};
-use crate::harness::{Setup, authority, mirror_of, tls_before};
+use super::{AMD64, APP, wanted};
+use crate::harness::{Apart, Setup, authority, mirror_of, tls_before};
 
 /// The other machine, as far as clients can tell.
 const MACHINE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const HUB: &str = "docker.io";
-/// Set where the network is the test's own.
-const APART: &str = "TEST_APART";
-
 /// Whether this is the network of the test's own.
-pub(super) fn is_apart() -> bool {
-    std::env::var_os(APART).is_some()
-}
-
-/// Whether this is the network of the test's own. Where it is not, the test is run there, by its name, and has to pass:
-/// everything of it is there then, its upstream and the mirror, too.
 async fn apart(test: &str) -> bool {
-    if is_apart() {
-        return true;
-    }
-    let script = format!(r#"ip link set lo up && ip address add {MACHINE}/32 dev lo && exec "$@""#);
-    let mut again = Command::new("unshare");
-    again
-        // Whatever it leaves behind ends with it.
-        .args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc"])
-        .args(["sh", "-c", &script, "sh"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("clients::apart::{test}"), "--nocapture"])
-        .env("PATH", path())
-        .env(APART, "1");
-    let printed = run(&mut again).await;
-    assert!(printed.contains("\ntest result: ok. 1 passed"), "{printed}");
-    false
+    let apart = Apart::new(format!("clients::apart::{test}"));
+    apart.addresses([MACHINE]).enter().await
 }
 
 /// A pull that goes through the mirror and to nobody else.

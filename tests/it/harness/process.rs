@@ -32,6 +32,8 @@ pub(crate) struct Setup {
     name: &'static str,
     config: String,
     upstream: String,
+    /// Whether Docker Hub may lead to any address.
+    allow_private: bool,
     more: String,
     listen: SocketAddr,
     /// The size of the file system that its cache has for itself.
@@ -49,12 +51,12 @@ impl Setup {
     pub(crate) fn with_endpoint(endpoint: &str) -> Self {
         let mut upstream = String::new();
         writeln!(upstream, "endpoints = [{endpoint:?}]").expect("writing to a string");
-        writeln!(upstream, "allow_private = true").expect("writing to a string");
         Self {
             root: Arc::new(tempfile::tempdir().expect("a temporary directory")),
             name: "forebay.toml",
             config: String::new(),
             upstream,
+            allow_private: true,
             more: String::new(),
             listen: ([127, 0, 0, 1], 0).into(),
             disk: None,
@@ -71,6 +73,12 @@ impl Setup {
     /// Adds lines to Docker Hub's table.
     pub(crate) fn upstream(mut self, lines: &str) -> Self {
         writeln!(self.upstream, "{lines}").expect("writing to a string");
+        self
+    }
+
+    /// Keeps to the address policy: Docker Hub's endpoint is exempt, and nothing else.
+    pub(crate) fn strict(mut self) -> Self {
+        self.allow_private = false;
         self
     }
 
@@ -134,8 +142,8 @@ impl Setup {
     fn write(&self) -> PathBuf {
         let path = self.root.path().join(self.name);
         let text = format!(
-            "{}\n[upstreams.\"docker.io\"]\n{}\n{}",
-            self.config, self.upstream, self.more
+            "{}\n[upstreams.\"docker.io\"]\nallow_private = {}\n{}\n{}",
+            self.config, self.allow_private, self.upstream, self.more
         );
         std::fs::write(&path, text).expect("the config can be written");
         path
