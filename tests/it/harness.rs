@@ -8,6 +8,7 @@ mod process;
 mod program;
 mod proxy;
 mod sampler;
+mod secrets;
 mod tls;
 
 pub(crate) use apart::{Apart, is_apart};
@@ -18,6 +19,7 @@ pub(crate) use process::{Forebay, Setup};
 pub(crate) use program::{PROGRAM, program, terminate, unset, wait_for_exit};
 pub(crate) use proxy::{ForwardProxy, Mood, WANTS_LOGIN, proxy_login};
 pub(crate) use sampler::Sampler;
+pub(crate) use secrets::{assert_unseen, logins, secrets_of};
 pub(crate) use tls::{Asking, Callers, asking_files, authority, client_certificate, tls_before};
 
 use forebay_loadtest::origin::{Blobs, Builder, Descriptor, Fault, Gate, Origin};

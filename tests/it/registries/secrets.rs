@@ -3,38 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use forebay_loadtest::origin::{Fault, Kind, Profile, Reply, Server, When};
+use forebay_loadtest::origin::{Fault, Kind, Profile, Reply, Server};
 
 use super::profile::Site;
-use crate::harness::{Answer, Forebay};
+use crate::harness::{Answer, Forebay, assert_unseen, logins, secrets_of};
 
 impl Site {
-    /// The logins that came with requests of this kind: tokens, and passwords as they were sent and as they are.
-    fn logins(&self, when: impl Into<When>) -> BTreeSet<String> {
-        let mut secrets = BTreeSet::new();
-        for request in self.origin.requests_for(when) {
-            for login in request.header("authorization") {
-                secrets.extend(login.split(' ').next_back().map(str::to_owned));
-            }
-        }
-        let decoded: Vec<_> = secrets
-            .iter()
-            .filter_map(|secret| String::from_utf8(STANDARD.decode(secret).ok()?).ok())
-            .filter_map(|login| Some(login.split_once(':')?.1.to_owned()))
-            .collect();
-        secrets.extend(decoded);
-        secrets
-    }
-
     /// Every password, token and signature that has come by.
     fn secrets(&self) -> BTreeSet<String> {
-        let mut secrets = self.logins(When::any());
-        for request in self.origin.requests() {
-            let signature = request.target.split_once("signature=");
-            secrets.extend(signature.map(|(_, signature)| signature.to_owned()));
-        }
+        let mut secrets = secrets_of(&self.origin);
         if self.aws.is_some() {
             secrets.extend(["canary-key", "canary-session"].map(str::to_owned));
         }
@@ -73,7 +50,7 @@ impl Site {
         // needs a password for is no secret.
         let kinds = [Kind::ManifestGet, Kind::Token];
         for kind in kinds.into_iter().filter(|_| self.profile.user.is_some()) {
-            for (number, secret) in self.logins(kind).into_iter().enumerate() {
+            for (number, secret) in logins(&self.origin, kind).into_iter().enumerate() {
                 for padding in [0, 220] {
                     let words = format!("{}{secret}", "-".repeat(padding));
                     let reply = Reply::error(403, "DENIED", &words);
@@ -118,15 +95,8 @@ async fn no_secret_of_any_registry_is_seen_anywhere() {
             "{}: {secrets:?}",
             profile.name
         );
-        for secret in &secrets {
-            let part = &secret[..secret.len().min(12)];
-            for (place, text) in &seen {
-                assert!(
-                    !text.contains(part),
-                    "{}: {part} of {secret} is in {place}: {text}",
-                    profile.name
-                );
-            }
+        for (place, text) in &seen {
+            assert_unseen(&secrets, &format!("{place} of {}", profile.name), text);
         }
     }
 }
