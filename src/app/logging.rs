@@ -38,7 +38,7 @@ fn directives(level: LogLevel) -> String {
 }
 
 /// Libraries that print whole answers of the services that give out logins. What they complain of comes as an error too.
-const SILENT: [&str; 8] = [
+const SILENT: [&str; 7] = [
     "aws_config",
     "aws_credential_types",
     "aws_runtime",
@@ -46,5 +46,4 @@ const SILENT: [&str; 8] = [
     "aws_smithy_http_client",
     "aws_smithy_runtime",
     "aws_smithy_runtime_api",
-    "gcp_auth",
 ];

@@ -201,7 +201,9 @@ impl Credentials {
                 cloud.clone(),
             ))),
             #[cfg(feature = "gcp")]
-            config::Credentials::Gcp(settings) => kept(Arc::new(gcp::Gcp::new(settings.clone()))),
+            config::Credentials::Gcp(settings) => {
+                kept(Arc::new(gcp::Gcp::new(settings.clone(), cloud.clone())))
+            }
             #[cfg(feature = "azure")]
             config::Credentials::Acr(settings) => {
                 kept(Arc::new(acr::Acr::new(settings.clone(), cloud.clone())))

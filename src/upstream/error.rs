@@ -7,9 +7,9 @@
 mod hints;
 mod words;
 
-#[cfg(any(feature = "aws", feature = "gcp"))]
+#[cfg(feature = "aws")]
 pub(crate) use words::causes;
-pub(crate) use words::printable;
+pub(crate) use words::{printable, repeats};
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -18,7 +18,6 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use self::hints::tls_hint;
-use self::words::repeats;
 use super::address::Refused;
 use crate::metrics::UpstreamOutcome;
 use crate::oci::ErrorCode;

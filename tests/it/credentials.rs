@@ -4,3 +4,44 @@ mod acr;
 mod docker_config;
 mod ecr;
 mod gcp;
+
+use forebay_loadtest::origin::{Auth, ImageSpec, Origin};
+use http::StatusCode;
+
+use crate::harness::{Answer, Forebay, assert_unseen, manifest_path, secrets_of};
+
+/// An upstream whose `team/app` only this user may read.
+async fn private_origin(auth: Auth, user: &str, password: &str) -> Origin {
+    let builder = Origin::docker_hub().auth(auth).user(user, password);
+    let builder = builder.repository("team/app", |repository| {
+        repository.private();
+        repository.image("v1", &ImageSpec::default());
+    });
+    builder.start().await.expect("the origin starts")
+}
+
+/// The lines of an upstream at `origin` that logs in at a cloud: which kind it is, and that its login may go there.
+fn cloud_login(origin: &Origin, kind: &str) -> String {
+    let host = origin.registry_url().replace("http://", "");
+    let host = host.trim_end_matches('/');
+    format!("credentials = {kind:?}\ntrusted_realms = [{host:?}]")
+}
+
+async fn manifest(forebay: &Forebay) -> Answer {
+    forebay.client().get(&manifest_path("team/app", "v1")).await
+}
+
+/// Reads the private manifest, and holds the log against all secrets of the origin and those that begin with `canary`.
+async fn reads(forebay: &Forebay, origin: &Origin) {
+    let answer = manifest(forebay).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", forebay.log());
+    let mut secrets = secrets_of(origin);
+    assert!(!secrets.is_empty(), "it takes a login");
+    secrets.insert("canary".to_owned());
+    assert_unseen(&secrets, "the log", &forebay.log());
+}
+
+/// Holds the log against what an operator has to be told.
+fn told(forebay: &Forebay, what: &str) {
+    assert!(forebay.log().contains(what), "{}", forebay.log());
+}

@@ -9,11 +9,10 @@ mod entra;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request};
 use serde::Deserialize;
 
-use super::cloud::{Cloud, form};
+use super::cloud::{Cloud, Question, form};
 use super::{Issued, Issuing, Login, LoginError, Source, in_time};
 use crate::config::{self, Secret};
 use crate::oci::RepositoryName;
@@ -49,62 +48,19 @@ impl Acr {
         let request = Request::builder()
             .method(Method::POST)
             .uri(format!("{registry}/oauth2/exchange"));
-        let answer = ask(
-            &self.cloud,
+        let question = Question {
+            who: "the registry's token exchange",
             request,
-            Some(body),
-            "the registry's token exchange",
-        )
-        .await?;
+            form: Some(body),
+            secrets: &[token.expose()],
+        };
+        let answer = self.cloud.ask(question).await?;
         let answer: Exchanged = serde_json::from_slice(&answer).map_err(|_| {
             LoginError::Broken("the registry's token exchange gives no refresh token".to_owned())
         })?;
         let login = Login::IdentityToken(Secret::new(answer.refresh_token));
         Ok(Issued::for_a_while(login, LIFE))
     }
-}
-
-/// Sends a request; the error says who was asked and what it answered, and nothing of what was sent.
-async fn ask(
-    cloud: &Cloud,
-    request: http::request::Builder,
-    form: Option<String>,
-    who: &str,
-) -> Result<Bytes, LoginError> {
-    #[derive(Deserialize, Default)]
-    struct Complaint {
-        #[serde(default)]
-        error: String,
-    }
-    let request = match form {
-        Some(form) => request
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(Bytes::from(form)),
-        None => request.body(Bytes::new()),
-    };
-    let request =
-        request.map_err(|_| LoginError::Broken(format!("{who} has no usable address")))?;
-    let answer = cloud
-        .send(request)
-        .await
-        .map_err(|what| LoginError::Broken(format!("{who} {what}")))?;
-    let status = answer.status();
-    if status == StatusCode::OK {
-        return Ok(answer.into_body());
-    }
-    let complaint: Complaint = serde_json::from_slice(answer.body()).unwrap_or_default();
-    let message = format!(
-        "{who} answers {} {}",
-        status.as_u16(),
-        crate::upstream::error::printable(&complaint.error)
-    );
-    let message = message.trim_end().to_owned();
-    Err(match status {
-        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            LoginError::Refused(message)
-        }
-        _ => LoginError::Broken(message),
-    })
 }
 
 impl Source for Acr {

@@ -6,11 +6,17 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+#[cfg(any(feature = "azure", feature = "gcp"))]
+use http::StatusCode;
 use http::{Request, Response};
 use reqwest::Client;
 use url::Host;
 
+#[cfg(any(feature = "azure", feature = "gcp"))]
+use super::LoginError;
 use crate::upstream::error::UpstreamError;
+#[cfg(any(feature = "azure", feature = "gcp"))]
+use crate::upstream::error::{printable, repeats};
 
 /// From a request to the end of its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,7 +55,7 @@ impl Cloud {
     pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
         let request =
             reqwest::Request::try_from(request).map_err(|_| "has no usable address".to_owned())?;
-        let client = if is_link_local(request.url().host().as_ref()) {
+        let client = if is_near(request.url().host().as_ref()) {
             &self.direct
         } else {
             &self.client
@@ -71,19 +77,133 @@ impl Cloud {
     }
 }
 
+/// A question to a service that gives out tokens.
+#[cfg(any(feature = "azure", feature = "gcp"))]
+pub(super) struct Question<'a> {
+    /// Who is asked, as errors say it.
+    pub(super) who: &'a str,
+    pub(super) request: http::request::Builder,
+    /// Encoded; `None` where the request has no body.
+    pub(super) form: Option<String>,
+    /// What was put into the request, and is not repeated to anyone.
+    pub(super) secrets: &'a [&'a str],
+}
+
+/// Why a token service gives none (RFC 6749, section 5.2).
+#[cfg(any(feature = "azure", feature = "gcp"))]
+#[derive(serde::Deserialize, Default)]
+struct Complaint {
+    #[serde(default)]
+    error: String,
+    #[serde(default)]
+    error_description: String,
+}
+
+#[cfg(any(feature = "azure", feature = "gcp"))]
+impl Cloud {
+    /// What the service answers. The error says who was asked and what was said, and nothing of what was sent.
+    pub(super) async fn ask(&self, question: Question<'_>) -> Result<Bytes, LoginError> {
+        let Question {
+            who,
+            request,
+            form,
+            secrets,
+        } = question;
+        let broken = |what: &str| LoginError::Broken(format!("{who} {what}"));
+        let request = match form {
+            Some(form) => request
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(Bytes::from(form)),
+            None => request.body(Bytes::new()),
+        };
+        let request = request.map_err(|_| broken("has no usable address"))?;
+        let answer = self.send(request).await.map_err(|what| broken(&what))?;
+        if answer.status() == StatusCode::OK {
+            return Ok(answer.into_body());
+        }
+        Err(refusal(who, &answer, secrets))
+    }
+}
+
+/// A no is about whoever asks, but for a service that is in trouble.
+#[cfg(any(feature = "azure", feature = "gcp"))]
+fn refusal(who: &str, answer: &Response<Bytes>, secrets: &[&str]) -> LoginError {
+    const TROUBLES: [&str; 3] = ["temporarily_unavailable", "server_error", "slow_down"];
+    let Complaint {
+        error,
+        error_description,
+    } = serde_json::from_slice(answer.body()).unwrap_or_default();
+    let said = printable(format!("{error} {error_description}").trim());
+    let said = if secrets.iter().any(|secret| repeats(&said, secret)) {
+        "(its message is withheld, since it repeats the login)".to_owned()
+    } else {
+        said
+    };
+    let message = format!("{who} answers {} {said}", answer.status().as_u16());
+    let message = message.trim_end().to_owned();
+    match answer.status() {
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+            if !TROUBLES.contains(&error.as_str()) =>
+        {
+            LoginError::Refused(message)
+        }
+        _ => LoginError::Broken(message),
+    }
+}
+
 /// The fields of a form or a query, encoded.
-#[cfg(feature = "azure")]
+#[cfg(any(feature = "azure", feature = "gcp"))]
 pub(super) fn form(fields: &[(&str, &str)]) -> String {
     let mut form = url::form_urlencoded::Serializer::new(String::new());
     form.extend_pairs(fields).finish()
 }
 
-/// Where machines find their metadata: `169.254.169.254`, `fd00:ec2::254` and the like.
-fn is_link_local(host: Option<&Host<&str>>) -> bool {
+/// Whether a host is this machine or one that only this machine's own network knows: `169.254.169.254`, `fd00:ec2::254` and
+/// the like, where machines find their metadata, and loopback, where app services and containers do.
+fn is_near(host: Option<&Host<&str>>) -> bool {
     match host {
-        Some(Host::Ipv4(ip)) => ip.is_link_local(),
-        Some(Host::Ipv6(ip)) => ip.is_unique_local() || ip.is_unicast_link_local(),
-        Some(Host::Domain(name)) => *name == "metadata.google.internal",
+        Some(Host::Ipv4(ip)) => ip.is_link_local() || ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => {
+            ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback()
+        }
+        Some(Host::Domain(name)) => {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            let is_local = name == "localhost" || name.ends_with(".localhost");
+            is_local || name == "metadata.google.internal"
+        }
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// App services and containers name an endpoint on loopback for their identity; with a proxy in the environment, the
+    /// secret header and the token went through it.
+    #[test]
+    fn what_only_this_machine_can_reach_is_asked_directly() {
+        let is_near = |url: &str| is_near(url::Url::parse(url).unwrap().host().as_ref());
+        for url in [
+            "http://127.0.0.1:41741/msi/token/",
+            "http://127.9.9.9/",
+            "http://[::1]:8080/",
+            "http://localhost:42356/msi/token",
+            "http://LOCALHOST./",
+            "http://a.localhost/",
+            "http://169.254.170.23/v1/credentials",
+            "http://[fd00:ec2::23]/v1/credentials",
+            "http://metadata.google.internal/",
+        ] {
+            assert!(is_near(url), "{url}");
+        }
+        for url in [
+            "https://login.microsoftonline.com/",
+            "https://localhost.example.com/",
+            "https://notlocalhost/",
+            "http://10.0.0.1/",
+        ] {
+            assert!(!is_near(url), "{url}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Others' words in our errors: fit to be shown, and without the secrets that they repeat.
 
 /// Whether a message holds a secret: as it is, as [`printable`] writes it, or the beginning of it where the message was cut.
-pub(super) fn repeats(message: &str, secret: &str) -> bool {
+pub(crate) fn repeats(message: &str, secret: &str) -> bool {
     /// A beginning that is shorter may be chance, and tells little.
     const TELLING: usize = 4;
     if secret.is_empty() {
@@ -26,7 +26,7 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 /// An error and its causes, the last one last, fit to be printed.
-#[cfg(any(feature = "aws", feature = "gcp"))]
+#[cfg(feature = "aws")]
 pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,31 +1,24 @@
 //! Azure's registries: a token of Entra ID, exchanged at the registry for a refresh token.
 
 use forebay_loadtest::cloud::Azure;
-use forebay_loadtest::origin::{Auth, ImageSpec, Kind, Origin};
+use forebay_loadtest::origin::{Auth, Kind, Origin};
 use http::StatusCode;
 
-use crate::harness::{Setup, manifest_path};
+use super::{cloud_login, manifest, private_origin, reads, told};
+use crate::harness::Setup;
 
+const USER: &str = "00000000-0000-0000-0000-000000000000";
 const TOKEN: &str = "canary-access-token";
-
-async fn origin() -> Origin {
-    let builder = Origin::docker_hub().auth(Auth::token()).user("u", TOKEN);
-    let builder = builder.repository("team/app", |repository| {
-        repository.private();
-        repository.image("v1", &ImageSpec::default());
-    });
-    builder.start().await.expect("the origin starts")
-}
 
 fn mirror(origin: &Origin) -> Setup {
     Setup::new(origin)
-        .upstream("credentials = \"acr\"")
+        .upstream(&cloud_login(origin, "acr"))
         .env("FOREBAY_LOG__LEVEL", "trace")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_kind_of_identity_opens_the_registry() {
-    let origin = origin().await;
+    let origin = private_origin(Auth::token(), USER, TOKEN).await;
     let azure = Azure::start(TOKEN).await.unwrap();
     let url = azure.url();
     let files = tempfile::tempdir().unwrap();
@@ -63,20 +56,18 @@ async fn each_kind_of_identity_opens_the_registry() {
         origin.reset();
         let forebay = setup.start().await;
         for _ in 0..2 {
-            let answer = forebay.client().get(&manifest_path("team/app", "v1")).await;
-            assert_eq!(answer.status, StatusCode::OK, "{}", forebay.log());
+            reads(&forebay, &origin).await;
         }
         assert_eq!(azure.calls()[before..], [call]);
         let tokens = origin.requests_for(Kind::Token);
         let targets: Vec<_> = tokens.iter().map(|token| token.target.as_str()).collect();
         assert_eq!(targets, ["/oauth2/exchange", "/token"], "{call}");
-        assert!(!forebay.log().contains("canary"), "{}", forebay.log());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_identity_is_told_to_the_operator() {
-    let origin = origin().await;
+    let origin = private_origin(Auth::token(), USER, TOKEN).await;
     let azure = Azure::start(TOKEN).await.unwrap();
     let forebay = mirror(&origin)
         .env("AZURE_AUTHORITY_HOST", azure.url())
@@ -85,13 +76,9 @@ async fn a_refused_identity_is_told_to_the_operator() {
         .env("AZURE_CLIENT_SECRET", "canary-wrong")
         .start()
         .await;
-    let answer = forebay.client().get(&manifest_path("team/app", "v1")).await;
+    let answer = manifest(&forebay).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
-    let text = answer.text();
-    assert!(
-        text.contains("Entra ID answers 400 invalid_client"),
-        "{text}"
-    );
+    told(&forebay, "Entra ID answers 400 invalid_client");
     assert!(!forebay.log().contains("canary"), "{}", forebay.log());
 
     // An identity that may not pull: the registry's own exchange refuses it.
@@ -100,8 +87,7 @@ async fn a_refused_identity_is_told_to_the_operator() {
         .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", other.url())
         .start()
         .await;
-    let answer = forebay.client().get(&manifest_path("team/app", "v1")).await;
+    let answer = manifest(&forebay).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
-    let text = answer.text();
-    assert!(text.contains("token exchange answers 401"), "{text}");
+    told(&forebay, "token exchange answers 401");
 }

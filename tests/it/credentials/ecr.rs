@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use forebay_loadtest::cloud::{Aws, Key};
-use forebay_loadtest::origin::{Auth, Fault, ImageSpec, Kind, Origin, Reply};
+use forebay_loadtest::origin::{Auth, Fault, Kind, Origin, Reply};
 use http::StatusCode;
 
-use crate::harness::{Answer, Forebay, Setup};
+use super::private_origin;
+use crate::harness::{Answer, Forebay, Setup, assert_unseen, secrets_of};
 
 const REGISTRY: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
 const PASSWORD: &str = "canary-password";
@@ -24,13 +25,8 @@ struct Ecr {
 
 impl Ecr {
     async fn start() -> Self {
-        let builder = Origin::docker_hub().auth(Auth::Basic).user("AWS", PASSWORD);
-        let builder = builder.repository("team/app", |repository| {
-            repository.private();
-            repository.image("v1", &ImageSpec::default());
-        });
         Self {
-            origin: builder.start().await.expect("the origin starts"),
+            origin: private_origin(Auth::Basic, "AWS", PASSWORD).await,
             aws: Aws::start(key(), PASSWORD).await.expect("it starts"),
         }
     }
@@ -63,9 +59,10 @@ impl Ecr {
             let answer = forebay.client().get(&path).await;
             assert!(answer.is_exactly(&blob.digest), "{}", forebay.log());
         }
-        for secret in ["canary", "Y2FuYXJ5"] {
-            assert!(!forebay.log().contains(secret), "{}", forebay.log());
-        }
+        let mut secrets = secrets_of(&self.origin);
+        assert!(secrets.contains(PASSWORD), "{secrets:?}");
+        secrets.insert("canary".to_owned());
+        assert_unseen(&secrets, "the log", &forebay.log());
     }
 }
 

@@ -6,10 +6,9 @@ use std::path::Path;
 use http::{Method, Request};
 use serde::Deserialize;
 
-use super::ask;
 use crate::config::{self, Secret};
 use crate::upstream::credentials::LoginError;
-use crate::upstream::credentials::cloud::{Cloud, form};
+use crate::upstream::credentials::cloud::{Cloud, Question, form};
 
 /// What the token is for: registries of all of Azure.
 const RESOURCE: &str = "https://containerregistry.azure.net";
@@ -47,11 +46,20 @@ pub(super) async fn access_token(
             ];
             principal(cloud, &tenant, client, &proof).await
         }
+        // Azure's tools would take it; another identity in its place would surprise.
+        _ if variable("AZURE_CLIENT_CERTIFICATE_PATH").is_some() => Err(certificate()),
         _ => managed(cloud, client.as_deref()).await,
     }?;
     let answer: Answer = serde_json::from_slice(&answer)
         .map_err(|_| LoginError::Broken("Entra ID gives no access token".to_owned()))?;
     Ok(Secret::new(answer.access_token))
+}
+
+fn certificate() -> LoginError {
+    let message = "AZURE_CLIENT_CERTIFICATE_PATH is set, and forebay logs in with no certificate: set AZURE_TENANT_ID, \
+                   AZURE_CLIENT_ID and AZURE_CLIENT_SECRET or AZURE_FEDERATED_TOKEN_FILE, or unset it for the managed \
+                   identity";
+    LoginError::Broken(message.to_owned())
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -81,10 +89,17 @@ async fn principal(
         ("scope", &scope),
     ];
     fields.extend_from_slice(proof);
+    let secrets: Vec<_> = proof.iter().map(|(_, value)| *value).collect();
     let request = Request::builder()
         .method(Method::POST)
         .uri(format!("{authority}/{tenant}/oauth2/v2.0/token"));
-    ask(cloud, request, Some(form(&fields)), "Entra ID").await
+    let question = Question {
+        who: "Entra ID",
+        request,
+        form: Some(form(&fields)),
+        secrets: &secrets,
+    };
+    cloud.ask(question).await
 }
 
 /// The identity of an app service, or else of the machine.
@@ -97,13 +112,23 @@ async fn managed(cloud: &Cloud, client: Option<&str>) -> Result<bytes::Bytes, Lo
     };
     let app = variable("IDENTITY_ENDPOINT").zip(variable("IDENTITY_HEADER"));
     if let Some((endpoint, header)) = app {
-        let request = request(&endpoint, "2019-08-01").header("x-identity-header", header);
-        return ask(cloud, request, None, "the app's managed identity").await;
+        let question = Question {
+            who: "the app's managed identity",
+            request: request(&endpoint, "2019-08-01").header("x-identity-header", &header),
+            form: None,
+            secrets: &[&header],
+        };
+        return cloud.ask(question).await;
     }
     let host = variable("AZURE_POD_IDENTITY_AUTHORITY_HOST");
     let host = host.unwrap_or_else(|| METADATA.to_owned());
     let host = host.trim_end_matches('/');
     let endpoint = format!("{host}/metadata/identity/oauth2/token");
-    let request = request(&endpoint, "2018-02-01").header("metadata", "true");
-    ask(cloud, request, None, "the machine's managed identity").await
+    let question = Question {
+        who: "the machine's managed identity",
+        request: request(&endpoint, "2018-02-01").header("metadata", "true"),
+        form: None,
+        secrets: &[],
+    };
+    cloud.ask(question).await
 }
