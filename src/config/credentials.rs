@@ -1,7 +1,11 @@
 //! Reads how to log in to an upstream: the key `credentials` and the keys of each kind.
 
+mod clouds;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use url::Url;
 
 use super::ecr::EcrHost;
 use super::pattern::RegistryPattern;
@@ -31,19 +35,26 @@ const KINDS: [(&str, Kind); 5] = [
     ("acr", Kind::Acr),
 ];
 
+/// To whom a login would be given.
+pub(super) struct Asked<'a> {
+    pub(super) registry: Option<&'a RegistryPattern>,
+    pub(super) endpoints: Option<&'a [Url]>,
+    pub(super) trusted_realms: Option<&'a [String]>,
+}
+
 /// How to log in to an upstream. A word in `credentials` says who knows it; without one, a user's name and password do.
 pub(super) fn read(
     section: &Section<'_>,
-    registry: Option<&RegistryPattern>,
+    asked: &Asked<'_>,
     user_logins: Option<&Path>,
 ) -> Result<Credentials, Reported> {
     let kind = section.optional("credentials", |node| word(&KINDS, node));
     let is = |wanted| kind == Ok(Some(wanted));
     let pair = pair(section);
     let docker = docker(section, is(Kind::DockerConfig), user_logins);
-    let ecr = ecr(section, is(Kind::Ecr), registry);
-    let gcp = gcp(section, is(Kind::Gcp));
-    let acr = acr(section, is(Kind::Acr));
+    let ecr = ecr(section, is(Kind::Ecr), asked.registry);
+    let gcp = gcp(section, is(Kind::Gcp), asked);
+    let acr = acr(section, is(Kind::Acr), asked);
     let (kind, pair, docker, ecr) = (kind?, pair?, docker?, ecr?);
     let (gcp, acr) = (gcp?, acr?);
     if kind.is_some() && pair != Credentials::None {
@@ -125,7 +136,7 @@ fn ecr(
 }
 
 /// `gcp_key_file`, which only counts with `credentials = "gcp"`.
-fn gcp(section: &Section<'_>, wanted: bool) -> Result<Option<Gcp>, Reported> {
+fn gcp(section: &Section<'_>, wanted: bool, asked: &Asked<'_>) -> Result<Option<Gcp>, Reported> {
     let key_file = section.optional("gcp_key_file", |node| {
         let path = path(node)?;
         file(&path).map(|_| path)
@@ -134,18 +145,20 @@ fn gcp(section: &Section<'_>, wanted: bool) -> Result<Option<Gcp>, Reported> {
         return unwanted(section, "gcp", &["gcp_key_file"]).map(|()| None);
     }
     built_with(section, cfg!(feature = "gcp"), "gcp")?;
+    clouds::check(section, asked, &clouds::GOOGLE)?;
     Ok(Some(Gcp {
         key_file: key_file?,
     }))
 }
 
 /// `azure_client_id`, which only counts with `credentials = "acr"`.
-fn acr(section: &Section<'_>, wanted: bool) -> Result<Option<Acr>, Reported> {
+fn acr(section: &Section<'_>, wanted: bool, asked: &Asked<'_>) -> Result<Option<Acr>, Reported> {
     let client_id = section.optional("azure_client_id", |node| text(node).map(str::to_owned));
     if !wanted {
         return unwanted(section, "acr", &["azure_client_id"]).map(|()| None);
     }
     built_with(section, cfg!(feature = "azure"), "azure")?;
+    clouds::check(section, asked, &clouds::AZURE)?;
     Ok(Some(Acr {
         client_id: client_id?,
     }))

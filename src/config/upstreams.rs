@@ -6,7 +6,7 @@ use std::path::Path;
 use url::Url;
 
 use super::certificates::{self, Shown, ca_file};
-use super::credentials;
+use super::credentials::{self, Asked};
 use super::env::variable_word;
 use super::globs::{Globs, Pulls};
 use super::pattern::RegistryPattern;
@@ -115,11 +115,16 @@ fn upstream<'a>(
     let endpoints = endpoints(table, registry.as_ref().ok());
     let hosts = hosts(table, registry.as_ref().ok());
     let alias = table.optional("alias", alias);
-    let credentials = credentials::read(table, registry.as_ref().ok(), inherited.user_logins);
+    let trusted_realms = table.list("trusted_realms", host_and_port);
+    let asked = Asked {
+        registry: registry.as_ref().ok(),
+        endpoints: endpoints.as_deref().ok(),
+        trusted_realms: trusted_realms.as_deref().ok(),
+    };
+    let credentials = credentials::read(table, &asked, inherited.user_logins);
     let public = globs(table, "public");
     let pulls = pulls(table);
     let allow_private = table.optional("allow_private", boolean);
-    let trusted_realms = table.list("trusted_realms", host_and_port);
     let ca_file = table.optional("ca_file", ca_file);
     let proxy = proxy::read(table);
     let shown = Shown {
