@@ -70,7 +70,7 @@ impl Upstream {
         let label = UpstreamName::configured(&settings.registry.to_string());
         Upstream {
             auth: Auth::new(
-                Credentials::new(&settings.credentials, &registry, &shared.cloud),
+                Credentials::new(&settings.credentials, &registry, &shared.cloud, &transport),
                 settings.trusted_realms.clone(),
                 shared.tokens.clone(),
                 transport.clone(),

@@ -25,6 +25,7 @@ use http::HeaderValue;
 
 use super::address::Origin;
 use super::error::{ErrorKind, Trouble, UpstreamError};
+use super::transport::Transport;
 use crate::config::{self, Secret};
 use crate::oci::{Registry, RepositoryName};
 
@@ -182,6 +183,7 @@ impl Credentials {
         settings: &config::Credentials,
         registry: &Registry,
         cloud: &Cloud,
+        transport: &Arc<Transport>,
     ) -> Credentials {
         let kept = |source: Arc<dyn Source>| Credentials::Kept(Keeper::new(source));
         let fixed = |login| Credentials::Fixed(Arc::new(Held::fixed(login)));
@@ -199,15 +201,18 @@ impl Credentials {
                 settings.clone(),
                 registry.clone(),
                 cloud.clone(),
+                Cloud::beside(transport),
             ))),
             #[cfg(feature = "gcp")]
             config::Credentials::Gcp(settings) => {
                 kept(Arc::new(gcp::Gcp::new(settings.clone(), cloud.clone())))
             }
             #[cfg(feature = "azure")]
-            config::Credentials::Acr(settings) => {
-                kept(Arc::new(acr::Acr::new(settings.clone(), cloud.clone())))
-            }
+            config::Credentials::Acr(settings) => kept(Arc::new(acr::Acr::new(
+                settings.clone(),
+                cloud.clone(),
+                transport.clone(),
+            ))),
             // The configuration has refused a kind that this build lacks.
             #[cfg(not(all(feature = "aws", feature = "azure", feature = "gcp")))]
             _ => fixed(Login::Anonymous),

@@ -7,6 +7,7 @@
 mod hints;
 mod words;
 
+pub(crate) use hints::{TlsHint, machines_tls_hint, tls_hint};
 #[cfg(feature = "aws")]
 pub(crate) use words::causes;
 pub(crate) use words::{printable, repeats};
@@ -17,7 +18,6 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use self::hints::tls_hint;
 use super::address::Refused;
 use crate::metrics::UpstreamOutcome;
 use crate::oci::ErrorCode;
@@ -138,6 +138,15 @@ impl UpstreamError {
 
     /// A failure to get an answer at all.
     pub(crate) fn from_send(host: impl fmt::Display, error: reqwest::Error) -> Self {
+        Self::from_send_with(host, error, tls_hint)
+    }
+
+    /// As [`UpstreamError::from_send`], with other advice about TLS.
+    pub(crate) fn from_send_with(
+        host: impl fmt::Display,
+        error: reqwest::Error,
+        hint: TlsHint,
+    ) -> Self {
         // The URL may carry a signed query; the causes below it never do.
         let error = error.without_url();
         if let Some(refused) = cause::<Refused>(&error) {
@@ -154,7 +163,7 @@ impl UpstreamError {
             ErrorKind::Unavailable(Trouble::Connect)
         };
         let mut message = root_message(&error);
-        if let Some(hint) = cause::<rustls::Error>(&error).and_then(tls_hint) {
+        if let Some(hint) = cause::<rustls::Error>(&error).and_then(hint) {
             message.push_str("; ");
             message.push_str(hint);
         }

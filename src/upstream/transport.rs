@@ -107,6 +107,13 @@ impl Transport {
         }
     }
 
+    /// A client for services that the operator named on the upstream's side, such as the API that gives out its passwords:
+    /// with its proxy and its trusted certificates, and without its client certificate.
+    #[cfg(feature = "aws")]
+    pub(crate) fn unguarded(&self) -> &Client {
+        &self.clients.unguarded
+    }
+
     pub(crate) fn body_idle(&self) -> Duration {
         self.timeouts.body_idle
     }

@@ -53,14 +53,14 @@ pub struct Aws {
 }
 
 #[derive(Debug)]
-struct State {
-    /// The key that the API knows, and that the other services give out.
-    key: Key,
-    inner: Mutex<Inner>,
-}
+struct State(Mutex<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// The key that the API knows, and that the other services give out.
+    key: Key,
+    /// Whether the token service gives keys to the web identity that it knows.
+    admits: bool,
     password: String,
     life: Duration,
     calls: Vec<String>,
@@ -70,15 +70,14 @@ struct Inner {
 impl Aws {
     /// Starts one that knows `key`, and gives `password` for the registry.
     pub async fn start(key: Key, password: &str) -> io::Result<Aws> {
-        let state = Arc::new(State {
+        let state = Arc::new(State(Mutex::new(Inner {
             key,
-            inner: Mutex::new(Inner {
-                password: password.to_owned(),
-                life: Duration::from_hours(12),
-                calls: Vec::new(),
-                refusal: None,
-            }),
-        });
+            admits: true,
+            password: password.to_owned(),
+            life: Duration::from_hours(12),
+            calls: Vec::new(),
+            refusal: None,
+        })));
         let server = Server::start(state.clone()).await?;
         Ok(Aws { server, state })
     }
@@ -100,6 +99,16 @@ impl Aws {
         inner.life = life;
     }
 
+    /// Knows this key from now on, and no other.
+    pub fn set_key(&self, key: Key) {
+        self.state.lock().key = key;
+    }
+
+    /// The web identity may not have its role any more.
+    pub fn expel(&self) {
+        self.state.lock().admits = false;
+    }
+
     /// Has the API refuse from now on, with a status and the name of an exception; `None` ends it.
     pub fn refuse(&self, refusal: Option<(StatusCode, &'static str)>) {
         self.state.lock().refusal = refusal;
@@ -108,7 +117,7 @@ impl Aws {
 
 impl State {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().expect("nobody panics with the lock")
+        self.0.lock().expect("nobody panics with the lock")
     }
 
     fn note(&self, call: impl Into<String>) {
@@ -116,7 +125,8 @@ impl State {
     }
 
     fn authorization_token(&self, request: &Request<Bytes>) -> Answer {
-        let signed = match signature::check(request, &self.key, "ecr", SystemTime::now()) {
+        let key = self.lock().key.clone();
+        let signed = match signature::check(request, &key, "ecr", SystemTime::now()) {
             Ok(signed) => signed,
             Err(exception) => return complaint(StatusCode::BAD_REQUEST, exception),
         };
@@ -144,13 +154,14 @@ impl State {
 
     /// What the metadata of instances and containers say of a role's key.
     fn role(&self) -> Value {
+        let key = self.lock().key.clone();
         json!({
             "Code": "Success",
             "Type": "AWS-HMAC",
             "LastUpdated": "2020-01-01T00:00:00Z",
-            "AccessKeyId": self.key.id,
-            "SecretAccessKey": self.key.secret,
-            "Token": self.key.session,
+            "AccessKeyId": key.id,
+            "SecretAccessKey": key.secret,
+            "Token": key.session,
             "Expiration": EXPIRATION,
         })
     }
@@ -160,12 +171,16 @@ impl State {
             let error = "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidIdentityToken</Code></Error></ErrorResponse>";
             return answer_of(StatusCode::BAD_REQUEST, "text/xml", error);
         }
+        if !self.lock().admits {
+            let error = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code></Error></ErrorResponse>";
+            return answer_of(StatusCode::FORBIDDEN, "text/xml", error);
+        }
         self.note("sts");
         let Key {
             id,
             secret,
             session,
-        } = &self.key;
+        } = self.lock().key.clone();
         let session = session.as_deref().unwrap_or_default();
         let text = format!(
             "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\

@@ -7,17 +7,23 @@
 
 mod entra;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request};
+use bytes::Bytes;
+use http::{Method, Response};
 use serde::Deserialize;
 
-use super::cloud::{Cloud, Question, form};
+use super::cloud::{Cloud, MAX_ANSWER, form, judge};
 use super::{Issued, Issuing, Login, LoginError, Source, in_time};
 use crate::config::{self, Secret};
 use crate::oci::RepositoryName;
 use crate::upstream::address::Origin;
+use crate::upstream::body::read_small;
+use crate::upstream::transport::{Outgoing, Transport};
 
+/// How errors call it.
+const EXCHANGE: &str = "the registry's token exchange";
 /// A registry's refresh token lives for three hours; it is replaced well before.
 const LIFE: Duration = Duration::from_hours(2);
 
@@ -25,7 +31,10 @@ const LIFE: Duration = Duration::from_hours(2);
 #[derive(Debug)]
 pub(super) struct Acr {
     settings: config::Acr,
+    /// To whoever knows the identity.
     cloud: Cloud,
+    /// To the registry.
+    transport: Arc<Transport>,
 }
 
 #[derive(Deserialize)]
@@ -34,8 +43,12 @@ struct Exchanged {
 }
 
 impl Acr {
-    pub(super) fn new(settings: config::Acr, cloud: Cloud) -> Acr {
-        Acr { settings, cloud }
+    pub(super) fn new(settings: config::Acr, cloud: Cloud, transport: Arc<Transport>) -> Acr {
+        Acr {
+            settings,
+            cloud,
+            transport,
+        }
     }
 
     async fn refresh_token(&self, registry: &Origin) -> Result<Issued, LoginError> {
@@ -45,21 +58,38 @@ impl Acr {
             ("service", &registry.authority()),
             ("access_token", token.expose()),
         ]);
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("{registry}/oauth2/exchange"));
-        let question = Question {
-            who: "the registry's token exchange",
-            request,
-            form: Some(body),
-            secrets: &[token.expose()],
-        };
-        let answer = self.cloud.ask(question).await?;
-        let answer: Exchanged = serde_json::from_slice(&answer).map_err(|_| {
-            LoginError::Broken("the registry's token exchange gives no refresh token".to_owned())
-        })?;
+        let answer = self.exchange(registry, body).await?;
+        let answer = judge(EXCHANGE, &answer, &[token.expose()])?;
+        let answer: Exchanged = serde_json::from_slice(&answer)
+            .map_err(|_| LoginError::Broken(format!("{EXCHANGE} gives no refresh token")))?;
         let login = Login::IdentityToken(Secret::new(answer.refresh_token));
         Ok(Issued::for_a_while(login, LIFE))
+    }
+
+    /// Asks the registry, by the way that all requests to it take.
+    async fn exchange(
+        &self,
+        registry: &Origin,
+        form: String,
+    ) -> Result<Response<Bytes>, LoginError> {
+        let broken = |what: &dyn std::fmt::Display| {
+            LoginError::Broken(format!("{EXCHANGE} can't be asked: {what}"))
+        };
+        let url = format!("{registry}/oauth2/exchange");
+        let outgoing = Outgoing {
+            method: Method::POST,
+            url: url.parse().map_err(|error| broken(&error))?,
+            authorization: None,
+            accept: None,
+            range: None,
+            form: Some(form),
+        };
+        let answer = self.transport.send(outgoing).await;
+        let mut answer = answer.map_err(|error| broken(&error))?;
+        let body = read_small(&mut answer, MAX_ANSWER, self.transport.body_idle()).await;
+        let mut read = Response::new(body.map_err(|error| broken(&error))?);
+        *read.status_mut() = answer.status();
+        Ok(read)
     }
 }
 

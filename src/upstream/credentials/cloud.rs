@@ -14,15 +14,19 @@ use url::Host;
 
 #[cfg(any(feature = "azure", feature = "gcp"))]
 use super::LoginError;
-use crate::upstream::error::UpstreamError;
+#[cfg(feature = "aws")]
+use crate::upstream::error::tls_hint;
+use crate::upstream::error::{TlsHint, UpstreamError, machines_tls_hint};
 #[cfg(any(feature = "azure", feature = "gcp"))]
 use crate::upstream::error::{printable, repeats};
+#[cfg(feature = "aws")]
+use crate::upstream::transport::Transport;
 
 /// From a request to the end of its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(2);
 /// The most that such an answer has.
-const MAX_ANSWER: usize = 256 << 10;
+pub(super) const MAX_ANSWER: usize = 256 << 10;
 
 /// A client for them. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -30,6 +34,8 @@ pub(crate) struct Cloud {
     client: Client,
     /// For the machine's own network, where no proxy is.
     direct: Client,
+    /// What to do about a handshake that failed.
+    hint: TlsHint,
 }
 
 impl Cloud {
@@ -42,26 +48,40 @@ impl Cloud {
                 .referer(false)
                 .http1_only()
                 .connect_timeout(CONNECT)
-                .timeout(PATIENCE)
                 .pool_max_idle_per_host(1)
         };
         Ok(Cloud {
             client: builder().build()?,
             direct: builder().no_proxy().build()?,
+            hint: machines_tls_hint,
         })
+    }
+
+    /// For a service on an upstream's own side: with the proxy and the trusted certificates that are set for it.
+    #[cfg(feature = "aws")]
+    pub(super) fn beside(transport: &Transport) -> Cloud {
+        Cloud {
+            client: transport.unguarded().clone(),
+            direct: transport.unguarded().clone(),
+            hint: tls_hint,
+        }
     }
 
     /// Sends a request and reads its answer, whatever its status. The error completes a sentence about who was asked.
     pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
-        let request =
+        let mut request =
             reqwest::Request::try_from(request).map_err(|_| "has no usable address".to_owned())?;
+        *request.timeout_mut() = Some(PATIENCE);
         let client = if is_near(request.url().host().as_ref()) {
             &self.direct
         } else {
             &self.client
         };
         let host = request.url().host_str().unwrap_or("?").to_owned();
-        let failed = |error| format!("can't be asked: {}", UpstreamError::from_send(&host, error));
+        let failed = |error| {
+            let error = UpstreamError::from_send_with(&host, error, self.hint);
+            format!("can't be asked: {error}")
+        };
         let mut answer = client.execute(request).await.map_err(failed)?;
         let mut head = Response::new(());
         *head.status_mut() = answer.status();
@@ -118,17 +138,21 @@ impl Cloud {
         };
         let request = request.map_err(|_| broken("has no usable address"))?;
         let answer = self.send(request).await.map_err(|what| broken(&what))?;
-        if answer.status() == StatusCode::OK {
-            return Ok(answer.into_body());
-        }
-        Err(refusal(who, &answer, secrets))
+        judge(who, &answer, secrets)
     }
 }
 
-/// A no is about whoever asks, but for a service that is in trouble.
+/// What was answered. A no is about whoever asks, but for a service that is in trouble; nothing of `secrets` is repeated.
 #[cfg(any(feature = "azure", feature = "gcp"))]
-fn refusal(who: &str, answer: &Response<Bytes>, secrets: &[&str]) -> LoginError {
+pub(super) fn judge(
+    who: &str,
+    answer: &Response<Bytes>,
+    secrets: &[&str],
+) -> Result<Bytes, LoginError> {
     const TROUBLES: [&str; 3] = ["temporarily_unavailable", "server_error", "slow_down"];
+    if answer.status() == StatusCode::OK {
+        return Ok(answer.body().clone());
+    }
     let Complaint {
         error,
         error_description,
@@ -141,14 +165,14 @@ fn refusal(who: &str, answer: &Response<Bytes>, secrets: &[&str]) -> LoginError 
     };
     let message = format!("{who} answers {} {said}", answer.status().as_u16());
     let message = message.trim_end().to_owned();
-    match answer.status() {
+    Err(match answer.status() {
         StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
             if !TROUBLES.contains(&error.as_str()) =>
         {
             LoginError::Refused(message)
         }
         _ => LoginError::Broken(message),
-    }
+    })
 }
 
 /// The fields of a form or a query, encoded.

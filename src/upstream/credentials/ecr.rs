@@ -11,7 +11,6 @@ use std::time::SystemTime;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_credential_types::provider::error::CredentialsError;
-use tokio::sync::OnceCell;
 
 use super::{Issued, Issuing, Login, LoginError, Source, in_time};
 use crate::config::{self, EcrHost};
@@ -25,18 +24,19 @@ use crate::upstream::error::causes;
 pub(super) struct Ecr {
     settings: config::Ecr,
     registry: Registry,
+    /// To the services that keys come from.
     cloud: Cloud,
-    /// AWS's chain, set up when it is first needed.
-    chain: OnceCell<SdkConfig>,
+    /// To the API that gives the passwords.
+    api: Cloud,
 }
 
 impl Ecr {
-    pub(super) fn new(settings: config::Ecr, registry: Registry, cloud: Cloud) -> Ecr {
+    pub(super) fn new(settings: config::Ecr, registry: Registry, cloud: Cloud, api: Cloud) -> Ecr {
         Ecr {
             settings,
             registry,
             cloud,
-            chain: OnceCell::new(),
+            api,
         }
     }
 
@@ -50,47 +50,64 @@ impl Ecr {
         let now = SystemTime::now();
         let request = api::signed(&endpoint, &host, key, now)?;
         let answer = self
-            .cloud
+            .api
             .send(request)
             .await
             .map_err(|what| LoginError::Broken(format!("Amazon ECR's API {what}")))?;
-        let password = api::read(&answer, now)?;
-        let login = Login::Password {
-            username: password.username,
-            password: password.secret,
-        };
-        Ok(Issued::for_a_while(login, password.life))
+        issued(&answer, now)
     }
 
-    /// The AWS key that the chain comes up with.
+    /// The AWS key that the chain comes up with. It is set up for each password, since it keeps what it has read and got: a
+    /// key that is written over another one in a file would count after a restart.
     async fn key(&self, region: &str) -> Result<aws_credential_types::Credentials, LoginError> {
-        let chain = self.chain.get_or_init(|| self.set_up(region)).await;
+        let client = http::SmithyClient::new(self.cloud.clone());
+        let chain = self.set_up(region, client.clone()).await;
         let provider = chain
             .credentials_provider()
             .ok_or_else(|| LoginError::Broken("AWS's credential chain is empty".to_owned()))?;
         provider.provide_credentials().await.map_err(|error| {
-            let what = match error {
-                CredentialsError::CredentialsNotLoaded(_) => {
-                    "no AWS key is found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role"
+            let (what, may_be_refused) = match error {
+                CredentialsError::CredentialsNotLoaded(_) => (
+                    "no AWS key is found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role",
+                    false,
+                ),
+                CredentialsError::ProviderTimedOut(_) => {
+                    ("the AWS key takes too long to come", false)
                 }
-                CredentialsError::ProviderTimedOut(_) => "the AWS key takes too long to come",
-                CredentialsError::InvalidConfiguration(_) => "AWS's configuration can't be used",
-                _ => "the AWS key can't be had",
+                CredentialsError::InvalidConfiguration(_) => {
+                    ("AWS's configuration can't be used", false)
+                }
+                _ => ("the AWS key can't be had", true),
             };
             // The causes name files, profiles and statuses, and no key.
-            LoginError::Broken(format!("{what} ({})", causes(&error)))
+            let message = format!("{what} ({})", causes(&error));
+            if may_be_refused && client.was_refused() {
+                LoginError::Refused(message)
+            } else {
+                LoginError::Broken(message)
+            }
         })
     }
 
-    async fn set_up(&self, region: &str) -> SdkConfig {
+    async fn set_up(&self, region: &str, client: http::SmithyClient) -> SdkConfig {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(region.to_owned()))
-            .http_client(http::SmithyClient::new(self.cloud.clone()));
+            .http_client(client);
         if let Some(profile) = &self.settings.profile {
             loader = loader.profile_name(profile);
         }
         loader.load().await
     }
+}
+
+/// The login that the API's answer gives.
+fn issued(answer: &::http::Response<bytes::Bytes>, now: SystemTime) -> Result<Issued, LoginError> {
+    let password = api::read(answer, now)?;
+    let login = Login::Password {
+        username: password.username,
+        password: password.secret,
+    };
+    Ok(Issued::for_a_while(login, password.life))
 }
 
 impl Source for Ecr {
@@ -102,3 +119,6 @@ impl Source for Ecr {
         Box::pin(in_time("no password for Amazon ECR", self.password()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,22 @@
 
 use rustls::AlertDescription as Alert;
 
-/// What to do about a handshake that failed.
-pub(super) fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
+/// What to do about a handshake that failed; `None` where nothing is known.
+pub(crate) type TlsHint = fn(&rustls::Error) -> Option<&'static str>;
+
+/// With a service that is no upstream's own, such as a cloud's.
+pub(crate) fn machines_tls_hint(error: &rustls::Error) -> Option<&'static str> {
+    match error {
+        rustls::Error::InvalidCertificate(_) => Some(
+            "add its authority to this machine's trusted certificates, or name them in SSL_CERT_FILE, if it is a private \
+             one",
+        ),
+        _ => None,
+    }
+}
+
+/// With an upstream.
+pub(crate) fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
     match error {
         rustls::Error::InvalidCertificate(_) => {
             Some("set ca_file for this upstream if its authority is a private one")

@@ -1,9 +1,11 @@
 //! Amazon ECR: the password comes from its API, for a key of AWS's standard chain.
 
+use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use forebay_loadtest::cloud::{Aws, Key};
-use forebay_loadtest::origin::{Auth, Fault, Kind, Origin, Reply};
+use forebay_loadtest::origin::{Auth, Fault, Kind, Origin, Reply, Request};
 use http::StatusCode;
 
 use super::private_origin;
@@ -11,6 +13,8 @@ use crate::harness::{Answer, Forebay, Setup, assert_unseen, secrets_of};
 
 const REGISTRY: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
 const PASSWORD: &str = "canary-password";
+/// How long a password may take to be replaced on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
 const CALL: &str = "ecr 123456789012 eu-west-1";
 
 fn key() -> Key {
@@ -71,24 +75,26 @@ async fn manifest(forebay: &Forebay) -> Answer {
     forebay.client().get(&path).await
 }
 
+/// Writes a file of AWS's with this key as that of the profile `ci`.
+fn write_profile(path: &Path, key: &Key) {
+    let Key {
+        id,
+        secret,
+        session,
+    } = key;
+    let mut text = format!("[ci]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
+    if let Some(session) = session {
+        writeln!(text, "aws_session_token = {session}").unwrap();
+    }
+    std::fs::write(path, text).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_link_of_awss_chain_gives_a_key() {
     let ecr = Ecr::start().await;
     let files = tempfile::tempdir().unwrap();
     let credentials = files.path().join("credentials");
-    let Key {
-        id,
-        secret,
-        session,
-    } = key();
-    let session = session.unwrap();
-    std::fs::write(
-        &credentials,
-        format!(
-            "[ci]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\naws_session_token = {session}\n"
-        ),
-    )
-    .unwrap();
+    write_profile(&credentials, &key());
     let web_identity = files.path().join("token");
     std::fs::write(&web_identity, "web-identity").unwrap();
     let url = ecr.aws.url();
@@ -147,18 +153,93 @@ async fn an_expired_password_is_replaced_once_in_both_ways_that_it_is_said() {
     }
 }
 
+/// The test of this asserted that a password was asked for once, and would have passed with the renewal deleted.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_that_is_about_to_end_is_renewed_without_a_refusal() {
+async fn a_password_is_replaced_before_it_ends_and_the_registry_refuses_none() {
     let ecr = Ecr::start().await;
-    // The least that is believed is a minute, renewed after half of it: a restart stands for the wait.
-    ecr.aws.set_password(PASSWORD, Duration::ZERO);
+    ecr.aws.set_password(PASSWORD, Duration::from_secs(1));
     let forebay = ecr.mirror_with_key().start().await;
     ecr.pull(&forebay).await;
-    assert_eq!(
-        ecr.aws.calls(),
-        [CALL],
-        "a clock that is off costs nothing more"
-    );
+    // What is pulled next is in the cache, but for the right to it, which another tag asks for.
+    let renewed = async {
+        for tag in 1.. {
+            let path = format!("/v2/{REGISTRY}/team/app/manifests/none-{tag}");
+            let answer = forebay.client().get(&path).await;
+            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", forebay.log());
+            if ecr.aws.calls().len() > 1 {
+                return;
+            }
+        }
+    };
+    let renewed = tokio::time::timeout(PATIENCE, renewed).await;
+    assert!(renewed.is_ok(), "{}", forebay.log());
+    assert_eq!(ecr.aws.calls()[..2], [CALL, CALL]);
+    let refused = |request: &Request| request.status == Some(401) || request.status == Some(403);
+    let refused = ecr
+        .origin
+        .requests()
+        .iter()
+        .filter(|one| refused(one))
+        .count();
+    assert_eq!(refused, 1, "the first request, which brought none");
+}
+
+/// The chain of keys was set up once and kept the file as it was: a key that was written over it never counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_key_in_awss_file_counts_without_a_restart() {
+    let ecr = Ecr::start().await;
+    let files = tempfile::tempdir().unwrap();
+    let credentials = files.path().join("credentials");
+    write_profile(&credentials, &key());
+    let forebay = ecr
+        .mirror("aws_profile = \"ci\"")
+        .config("[tags]\nfresh_for = \"0s\"")
+        .env("AWS_SHARED_CREDENTIALS_FILE", &credentials)
+        .start()
+        .await;
+    ecr.pull(&forebay).await;
+    let other = Key::new("AKIDOTHER", "canary-other-key", None);
+    write_profile(&credentials, &other);
+    ecr.aws.set_key(other);
+    ecr.origin.set_password("AWS", "canary-password-2");
+    ecr.aws
+        .set_password("canary-password-2", Duration::from_hours(12));
+    assert_eq!(manifest(&forebay).await.status, StatusCode::OK);
+    assert_eq!(ecr.aws.calls(), [CALL, CALL]);
+}
+
+/// That AWS's token service says no to an identity counted as trouble, so that what it had read was served on for a week.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_cached_is_not_served_to_a_role_that_is_gone() {
+    let ecr = Ecr::start().await;
+    let files = tempfile::tempdir().unwrap();
+    let web_identity = files.path().join("token");
+    std::fs::write(&web_identity, "web-identity").unwrap();
+    let forebay = ecr
+        .mirror("")
+        .config("[tags]\nfresh_for = \"0s\"")
+        .env("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/puller")
+        .env("AWS_WEB_IDENTITY_TOKEN_FILE", &web_identity)
+        .env("AWS_ENDPOINT_URL_STS", ecr.aws.url())
+        .start()
+        .await;
+    ecr.pull(&forebay).await;
+    ecr.aws.expel();
+    ecr.origin.set_password("AWS", "canary-password-2");
+    let answer = manifest(&forebay).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", forebay.log());
+    // Trouble says nothing about who may read.
+    let ecr = Ecr::start().await;
+    let forebay = ecr
+        .mirror_with_key()
+        .config("[tags]\nfresh_for = \"0s\"")
+        .start()
+        .await;
+    ecr.pull(&forebay).await;
+    ecr.aws
+        .refuse(Some((StatusCode::INTERNAL_SERVER_ERROR, "ServerException")));
+    ecr.origin.set_password("AWS", "canary-password-2");
+    assert_eq!(manifest(&forebay).await.status, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]

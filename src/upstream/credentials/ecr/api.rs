@@ -22,7 +22,8 @@ const OPERATION: &str = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationTo
 const JSON: &str = "application/x-amz-json-1.1";
 /// A password is good for as long; one that says otherwise is asked for again anyway.
 const LONGEST: Duration = Duration::from_hours(12);
-const SHORTEST: Duration = Duration::from_mins(1);
+/// What is believed of a password that has ended when it comes: a clock is off.
+const ENDED: Duration = Duration::from_mins(1);
 
 /// A user's name and password for the registry.
 #[derive(Debug)]
@@ -125,10 +126,10 @@ pub(super) fn read(answer: &Response<Bytes>, now: SystemTime) -> Result<Password
         username: username.to_owned(),
         secret: Secret::new(password),
         // By the API's clock: one that is off makes a password short, and never endless.
-        life: end
-            .duration_since(now)
-            .unwrap_or_default()
-            .clamp(SHORTEST, LONGEST),
+        life: match end.duration_since(now) {
+            Ok(left) if !left.is_zero() => left.min(LONGEST),
+            _ => ENDED,
+        },
     })
 }
 
