@@ -13,6 +13,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
+/// The longest name that there is, and its final dot.
+const MAX_HOST: usize = 254;
+
 /// Where a request goes: scheme, host and port. Two URLs with one origin share credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
@@ -22,7 +25,7 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// The origin of an `http` or `https` URL; `None` for any other scheme.
+    /// The origin of an `http` or `https` URL; `None` for any other scheme, and for a host that is too long for one.
     pub(crate) fn of(url: &Url) -> Option<Origin> {
         let secure = match url.scheme() {
             "https" => true,
@@ -31,7 +34,10 @@ impl Origin {
         };
         Some(Origin {
             secure,
-            host: url.host()?.to_owned(),
+            host: url
+                .host()
+                .filter(|_| url.host_str().is_some_and(|host| host.len() <= MAX_HOST))?
+                .to_owned(),
             port: url.port_or_known_default()?,
         })
     }
@@ -150,7 +156,14 @@ pub(crate) fn classify(ip: IpAddr) -> Option<Class> {
 
 /// Through a proxy only names can be judged, so the ones with a fixed meaning are refused as names.
 fn classify_name(name: &str) -> Option<Class> {
-    let name = name.strip_suffix('.').unwrap_or(name);
+    const METADATA: [&str; 4] = [
+        "metadata.google.internal",
+        "metadata.goog",
+        "instance-data.ec2.internal",
+        "instance-data",
+    ];
+
+    let name = name.trim_end_matches('.');
     let is = |suffix: &str| {
         name.eq_ignore_ascii_case(suffix)
             || name.len().checked_sub(suffix.len() + 1).is_some_and(|dot| {
@@ -159,7 +172,7 @@ fn classify_name(name: &str) -> Option<Class> {
     };
     if is("localhost") {
         Some(Class::Loopback)
-    } else if is("metadata.google.internal") || is("instance-data.ec2.internal") {
+    } else if METADATA.into_iter().any(is) {
         Some(Class::Metadata)
     } else {
         None
@@ -278,6 +291,9 @@ mod tests {
             ("https://LOCALHOST./", Class::Loopback),
             ("https://a.localhost/", Class::Loopback),
             ("https://metadata.google.internal/", Class::Metadata),
+            ("https://Metadata.Google.Internal./", Class::Metadata),
+            ("https://metadata.goog/", Class::Metadata),
+            ("https://instance-data/", Class::Metadata),
         ] {
             assert_eq!(verdict(url), Some(class), "{url}");
         }
@@ -307,6 +323,9 @@ mod tests {
         assert_ne!(of("https://a.io/"), of("https://a.io:444/"));
         assert_ne!(of("https://a.io/"), of("https://b.io/"));
         assert_eq!(of("ftp://a.io/"), None);
+        let named = |length: usize| of(&format!("https://{}.io/", "a".repeat(length - 3)));
+        assert!(named(MAX_HOST).is_some());
+        assert_eq!(named(MAX_HOST + 1), None);
     }
 
     proptest::proptest! {

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http::header::LOCATION;
 use url::Url;
 
+use super::address::Origin;
 use super::error::UpstreamError;
 use crate::oci::RepositoryName;
 
@@ -62,6 +63,9 @@ pub(crate) fn target(from: &Url, headers: &HeaderMap) -> Result<Url, Astray> {
         (_, "https") | ("http", "http") => {}
         (_, "http") => return Err(Astray::Downgrade),
         _ => return Err(Astray::Scheme),
+    }
+    if Origin::of(&url).is_none() {
+        return Err(Astray::Unreadable);
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Astray::UserName);

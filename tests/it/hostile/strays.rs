@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::canary::Canary;
 use super::stage::{
-    ANSWERS, ELSEWHERE, UPSTREAM, apart, ask, at, kept_home, mirror, names, open, questions,
+    ANSWERS, ELSEWHERE, UPSTREAM, apart, ask, at, challenge, kept_home, mirror, misled, names,
+    open, questions, upstream,
 };
 use crate::harness::{Setup, plain_origin};
 
@@ -111,6 +112,31 @@ async fn the_links_of_lists_are_read_and_not_dialled() {
     let pages = origin.requests_for(Kind::Tags);
     let next = pages.iter().filter(|page| page.target.contains("last=v0"));
     assert_eq!(next.count(), names.len());
+    kept_home(&origin, &[], &canary);
+}
+
+/// A host of any length went into the error, and with it into the log and to the client.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_longer_than_a_name_can_be_is_not_repeated() {
+    let test = "strays::a_host_that_is_longer_than_a_name_can_be_is_not_repeated";
+    if !apart(test).await {
+        return;
+    }
+    let canary = Canary::set().await;
+    let names = names(3);
+    let origin = upstream(&names).await;
+    let url = format!("http://{}localhost/x", "a.".repeat(20_000));
+    misled(&origin, "row/0", &Fault::redirect_to(&url));
+    misled(&origin, "row/1", &challenge(&url));
+    let on = origin.on(Kind::Token).repository("row/2");
+    on.always(Fault::redirect_to(&url));
+    let forebay = mirror(&origin).start().await;
+    for (name, status) in names.iter().zip([502, 403, 502]) {
+        let answer = ask(&forebay, Method::GET, &format!("/v2/{name}/manifests/v1")).await;
+        assert_eq!(answer.status, status, "{name}: {}", answer.text());
+        assert!(answer.body.len() < 1_000, "{name}: {}", answer.text());
+    }
+    assert!(forebay.log().lines().all(|line| line.len() < 2_000));
     kept_home(&origin, &[], &canary);
 }
 
