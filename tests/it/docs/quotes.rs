@@ -1,6 +1,7 @@
 //! What the troubleshooting page quotes is what the mirror says.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use forebay_loadtest::origin::{Fault, ImageSpec, Kind, Origin};
 use http::Method;
@@ -8,7 +9,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::page;
-use crate::harness::{Answer, Forebay, Setup, plain_origin};
+use crate::harness::{
+    Answer, Asking, Forebay, ForwardProxy, Mood, Setup, WANTS_LOGIN, authority, plain_origin,
+};
 
 /// The blocks of the troubleshooting page that quote the mirror, a line each; `…` stands for anything.
 fn quotes() -> BTreeSet<String> {
@@ -84,6 +87,38 @@ async fn provoked() -> Vec<String> {
     told.push(refused_start(&forebay, Setup::new(&origin), true).await);
     let same_cache = Setup::new(&origin).in_cache_of(&forebay);
     told.push(refused_start(&forebay, same_cache, false).await);
+    told.extend(unreached().await);
+    told
+}
+
+/// What it says of upstreams that want a certificate or are behind a proxy that fails.
+async fn unreached() -> Vec<String> {
+    let mut setups = Vec::new();
+    let front = Asking::demanding().await;
+    let trusting = format!("ca_file = \"{}\"", authority().display());
+    setups.push(Setup::with_endpoint(&front.url()).upstream(&trusting));
+    let _callers = front.before("127.0.0.1:1");
+    // Nobody listens there.
+    let mut proxies = vec![SocketAddr::from(([127, 0, 0, 1], 1))];
+    for answer in [
+        WANTS_LOGIN,
+        "HTTP/1.1 403 Forbidden\r\nconnection: close\r\n\r\n",
+    ] {
+        let proxy = ForwardProxy::start(None).await;
+        proxy.becomes(Mood::Answers(answer));
+        proxies.push(proxy.address);
+    }
+    for proxy in proxies {
+        let setup = Setup::with_endpoint("https://registry.example.com");
+        setups.push(setup.upstream(&format!("http_proxy = \"http://{proxy}\"")));
+    }
+    let mut told = Vec::new();
+    for setup in setups {
+        let forebay = setup.start().await;
+        told.extend(said(
+            &forebay.client().get("/v2/library/app/manifests/v1").await,
+        ));
+    }
     told
 }
 
