@@ -2,6 +2,7 @@
 
 mod certificate;
 mod proxy;
+mod tinyproxy;
 
 use forebay_loadtest::origin::{ImageSpec, Repository};
 

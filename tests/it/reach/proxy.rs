@@ -37,7 +37,7 @@ async fn hub(seed: u64) -> Origin {
     builder.start().await.unwrap()
 }
 
-async fn pull(forebay: &Forebay, origin: &Origin, repository: &str, tag: &str) {
+pub(super) async fn pull(forebay: &Forebay, origin: &Origin, repository: &str, tag: &str) {
     let image = origin.image(APP, tag);
     let client = forebay.client();
     let manifest = client.manifest(repository, tag).await;
@@ -123,14 +123,14 @@ fn made(proxy: &ForwardProxy, request: &Request) -> bool {
 }
 
 /// A registry that is reached by `CONNECT`.
-struct Tunnelled {
-    origin: Origin,
+pub(super) struct Tunnelled {
+    pub(super) origin: Origin,
     endpoint: String,
     callers: Callers,
 }
 
 impl Tunnelled {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let origin = plain_origin()
             .repository(APP, |repository| images(repository, 0))
             .start()
@@ -152,7 +152,7 @@ impl Tunnelled {
     }
 
     /// A mirror that asks each time, and is impatient.
-    fn mirror(&self, lines: &str) -> Setup {
+    pub(super) fn mirror(&self, lines: &str) -> Setup {
         Setup::with_endpoint(&self.endpoint)
             .upstream(&trusting())
             .upstream(lines)
