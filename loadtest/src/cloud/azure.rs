@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -22,9 +22,12 @@ pub struct Azure {
 }
 
 #[derive(Debug)]
-struct State {
+struct State(Mutex<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     access_token: String,
-    calls: Mutex<Vec<String>>,
+    calls: Vec<String>,
 }
 
 impl Azure {
@@ -41,10 +44,10 @@ impl Azure {
 
     /// Starts one that gives this access token.
     pub async fn start(access_token: &str) -> io::Result<Azure> {
-        let state = Arc::new(State {
+        let state = Arc::new(State(Mutex::new(Inner {
             access_token: access_token.to_owned(),
-            calls: Mutex::default(),
-        });
+            calls: Vec::new(),
+        })));
         let server = Server::start(state.clone()).await?;
         Ok(Azure { server, state })
     }
@@ -56,21 +59,27 @@ impl Azure {
 
     /// What was asked of it, first things first: `secret`, `federated`, `machine`, `app`.
     pub fn calls(&self) -> Vec<String> {
-        self.state.lock().clone()
+        self.state.lock().calls.clone()
+    }
+
+    /// Gives another access token from now on.
+    pub fn set_token(&self, access_token: &str) {
+        access_token.clone_into(&mut self.state.lock().access_token);
     }
 }
 
 impl State {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
-        self.calls.lock().expect("nobody panics with the lock")
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().expect("nobody panics with the lock")
     }
 
     fn given(&self, call: &str) -> Answer {
-        self.lock().push(call.to_owned());
+        let mut inner = self.lock();
+        inner.calls.push(call.to_owned());
         let token = json!({
             "token_type": "Bearer",
             "expires_in": 3599,
-            "access_token": self.access_token,
+            "access_token": inner.access_token,
         });
         answer_of(StatusCode::OK, "application/json", token.to_string())
     }

@@ -92,6 +92,8 @@ struct Users {
     passwords: HashMap<String, String>,
     /// Passwords that were good once.
     expired: HashSet<String>,
+    /// Refresh tokens that were given for passwords, and whose they are.
+    exchanged: HashMap<String, String>,
 }
 
 /// Why a password is not taken.
@@ -143,7 +145,7 @@ impl Guard {
         Self {
             users: Mutex::new(Users {
                 passwords: users,
-                expired: HashSet::new(),
+                ..Users::default()
             }),
             tokens: Mutex::default(),
         }
@@ -182,9 +184,31 @@ impl Guard {
         .ok_or(Refused::Wrong)
     }
 
-    /// Gives a user another password; the old one has expired.
+    /// Gives a refresh token for a user's password, which is what a cloud's access token is here.
+    pub(crate) fn exchange(&self, access_token: &str) -> Result<String, Refused> {
+        let user = self.by_refresh_token(access_token)?.user;
+        let token = format!("{:032x}", rand::random::<u128>());
+        let user = user.ok_or(Refused::Wrong)?;
+        self.users().exchanged.insert(token.clone(), user);
+        Ok(token)
+    }
+
+    /// Whose refresh token this is, among those that were given for access tokens.
+    pub(crate) fn by_exchanged(&self, token: &str) -> Result<Identity, Refused> {
+        let user = self.users().exchanged.get(token).cloned();
+        let identity = user.map(|user| Identity { user: Some(user) });
+        identity.ok_or(Refused::Wrong)
+    }
+
+    /// The refresh tokens that were given for access tokens and are good.
+    pub(crate) fn exchanged(&self) -> Vec<String> {
+        self.users().exchanged.keys().cloned().collect()
+    }
+
+    /// Gives a user another password; the old one has expired, and what was given for it.
     pub(crate) fn set_password(&self, user: &str, password: &str) {
         let mut users = self.users();
+        users.exchanged.retain(|_, owner| owner != user);
         let old = users.passwords.insert(user.to_owned(), password.to_owned());
         users.expired.extend(old);
         users.expired.remove(password);

@@ -120,7 +120,12 @@ impl Origin {
         self.state.guard.expire_tokens();
     }
 
-    /// Gives a user another password; the old one has expired.
+    /// The refresh tokens that it gave for access tokens and that are good, in no order.
+    pub fn refresh_tokens(&self) -> Vec<String> {
+        self.state.guard.exchanged()
+    }
+
+    /// Gives a user another password; the old one has expired, and what was given for it.
     pub fn set_password(&self, user: &str, password: &str) {
         self.state.guard.set_password(user, password);
     }

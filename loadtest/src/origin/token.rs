@@ -17,7 +17,7 @@ pub(crate) fn answer(state: &State, head: &Head, scopes: &[String]) -> Reply {
     };
     let identity = match head.method {
         Method::GET => state.guard.by_password(&head.headers),
-        Method::POST if auth.refresh == Refresh::Posted => by_refresh_token(state, head),
+        Method::POST if auth.refresh != Refresh::Unknown => by_refresh_token(state, auth, head),
         _ => return Reply::error(405, "UNSUPPORTED", "tokens are given by GET"),
     };
     let Ok(identity) = identity else {
@@ -43,34 +43,37 @@ pub(crate) fn answer(state: &State, head: &Head, scopes: &[String]) -> Reply {
     issued(state, auth, &identity, scopes)
 }
 
-/// Gives a refresh token for an access token. A user's password stands for both: that the right one is sent where it
-/// belongs is what matters.
+/// Gives a refresh token for an access token, which is what a user's password is here.
 pub(crate) fn exchange(state: &State, head: &Head) -> Reply {
     let parameters = head.parameters();
     let value = |name: &str| {
         let pair = parameters.iter().find(|(key, _)| key == name);
         pair.map_or("", |(_, value)| value.as_str())
     };
-    let access_token = value("access_token");
-    let is_right = head.method == Method::POST
+    let exchanges =
+        matches!(&state.settings.auth, Auth::Token(auth) if auth.refresh == Refresh::Exchanged);
+    let is_asked = exchanges
+        && head.method == Method::POST
         && value("grant_type") == "access_token"
-        && value("service") == state.hosts.registry
-        && state.guard.by_refresh_token(access_token).is_ok();
-    if is_right {
-        Reply::status(200).json(&json!({"refresh_token": access_token}))
-    } else {
-        Reply::error(401, "UNAUTHORIZED", "authentication required")
+        && value("service") == state.hosts.registry;
+    let given = is_asked.then(|| state.guard.exchange(value("access_token")));
+    match given {
+        Some(Ok(token)) => Reply::status(200).json(&json!({"refresh_token": token})),
+        _ => Reply::error(401, "UNAUTHORIZED", "authentication required"),
     }
 }
 
 /// Who sent this form, by a refresh token.
-fn by_refresh_token(state: &State, head: &Head) -> Result<Identity, Refused> {
+fn by_refresh_token(state: &State, auth: &TokenAuth, head: &Head) -> Result<Identity, Refused> {
     let parameters = head.parameters();
     let value = |name: &str| {
         let pair = parameters.iter().find(|(key, _)| key == name);
         pair.map(|(_, value)| value.as_str())
     };
     match (value("grant_type"), value("refresh_token")) {
+        (Some("refresh_token"), Some(token)) if auth.refresh == Refresh::Exchanged => {
+            state.guard.by_exchanged(token)
+        }
         (Some("refresh_token"), Some(token)) => state.guard.by_refresh_token(token),
         _ => Err(Refused::Wrong),
     }

@@ -1,6 +1,7 @@
 //! Amazon ECR: the password comes from its API, for a key of AWS's standard chain.
 
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use forebay_loadtest::origin::{Auth, Fault, Kind, Origin, Reply, Request};
 use http::StatusCode;
 
 use super::private_origin;
-use crate::harness::{Answer, Forebay, Setup, assert_unseen, secrets_of};
+use crate::harness::{Answer, Forebay, Setup, assert_unseen, authority, secrets_of, tls_before};
 
 const REGISTRY: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
 const PASSWORD: &str = "canary-password";
@@ -38,17 +39,24 @@ impl Ecr {
     /// A mirror of it whose environment has nothing of AWS's.
     fn mirror(&self, lines: &str) -> Setup {
         let endpoint = self.aws.url();
-        let lines = format!("credentials = \"ecr\"\necr_endpoint = {endpoint:?}\n{lines}");
+        self.mirror_of(&format!(
+            "credentials = \"ecr\"\necr_endpoint = {endpoint:?}\n{lines}"
+        ))
+    }
+
+    fn mirror_of(&self, lines: &str) -> Setup {
         Setup::with_endpoint("http://127.0.0.1:9")
-            .also(REGISTRY, &self.origin, &lines)
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("AWS_CONFIG_FILE", "/dev/null")
-            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+            .also(REGISTRY, &self.origin, lines)
+            .without_clouds()
             .env("FOREBAY_LOG__LEVEL", "trace")
     }
 
     fn mirror_with_key(&self) -> Setup {
-        self.mirror("")
+        Self::with_key(self.mirror(""))
+    }
+
+    fn with_key(setup: Setup) -> Setup {
+        setup
             .env("AWS_ACCESS_KEY_ID", key().id)
             .env("AWS_SECRET_ACCESS_KEY", key().secret)
             .env("AWS_SESSION_TOKEN", key().session.unwrap())
@@ -206,6 +214,20 @@ async fn another_key_in_awss_file_counts_without_a_restart() {
         .set_password("canary-password-2", Duration::from_hours(12));
     assert_eq!(manifest(&forebay).await.status, StatusCode::OK);
     assert_eq!(ecr.aws.calls(), [CALL, CALL]);
+}
+
+/// The API was asked without the upstream's `ca_file`, and the error said to set it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_is_trusted_by_the_upstreams_authority() {
+    let ecr = Ecr::start().await;
+    let host = ecr.aws.url().replace("http://", "");
+    let secure = tls_before(host, Ipv4Addr::LOCALHOST.into()).await;
+    let lines = format!(
+        "credentials = \"ecr\"\necr_endpoint = \"https://{secure}\"\nca_file = '{}'",
+        authority().display()
+    );
+    let forebay = Ecr::with_key(ecr.mirror_of(&lines)).start().await;
+    ecr.pull(&forebay).await;
 }
 
 /// That AWS's token service says no to an identity counted as trouble, so that what it had read was served on for a week.

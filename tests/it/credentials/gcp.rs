@@ -34,8 +34,7 @@ impl Site {
     fn mirror(&self) -> Setup {
         Setup::new(&self.origin)
             .upstream(&cloud_login(&self.origin, "gcp"))
-            .env("CLOUDSDK_CONFIG", self.files.path().join("none"))
-            .env("GCE_METADATA_HOST", "127.0.0.1:9")
+            .without_clouds()
             .env("FOREBAY_LOG__LEVEL", "trace")
     }
 

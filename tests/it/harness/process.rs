@@ -119,6 +119,16 @@ impl Setup {
         self
     }
 
+    /// Takes from its environment whatever a cloud's login could come from, here or on the machine.
+    pub(crate) fn without_clouds(self) -> Self {
+        self.env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_CONFIG_FILE", "/dev/null")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+            .env("CLOUDSDK_CONFIG", "/dev/null")
+            .env("GCE_METADATA_HOST", "127.0.0.1:9")
+            .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")
+    }
+
     /// Where its cache is.
     pub(crate) fn cache_dir(&self) -> PathBuf {
         self.disk_dir().join("cache")

@@ -26,6 +26,7 @@ pub(crate) fn logins(origin: &Origin, when: impl Into<When>) -> BTreeSet<String>
 /// Every password, token and signature that has come by.
 pub(crate) fn secrets_of(origin: &Origin) -> BTreeSet<String> {
     let mut secrets = logins(origin, When::any());
+    secrets.extend(origin.refresh_tokens());
     for request in origin.requests() {
         let signature = request.target.split_once("signature=");
         secrets.extend(signature.map(|(_, signature)| signature.to_owned()));

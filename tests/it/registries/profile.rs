@@ -1,8 +1,8 @@
-//! A registry as one of the origin's profiles, and a mirror of it.
+//! A registry as one of the origin's profiles, and a mirror of it that logs in by a password or at the registry's cloud.
 
 use std::time::Duration;
 
-use forebay_loadtest::cloud::{Aws, Key};
+use forebay_loadtest::cloud::{Aws, Azure, Google, Key};
 use forebay_loadtest::origin::{Image, ImageManifest, ImageSpec, Kind, Origin, Profile, Request};
 use futures_util::future::join_all;
 
@@ -12,11 +12,113 @@ pub(super) const REPOSITORY: &str = "team/app";
 /// The password while nothing has expired.
 pub(super) const PASSWORD: &str = "canary-password";
 
+/// The password after it.
+const NEXT: &str = "canary-password-2";
+
+/// All registries in all ways of logging in: the profiles, and behind a blank those that a cloud's login opens besides a
+/// password.
+pub(super) const SITES: [&str; 13] = [
+    "docker-hub",
+    "ghcr",
+    "ecr",
+    "ecr-public",
+    "gar",
+    "gar gcp",
+    "quay",
+    "acr",
+    "acr acr",
+    "k8s",
+    "harbor",
+    "gitlab",
+    "distribution-basic",
+];
+
 /// A registry with two multi-arch images, and what gives its passwords.
 pub(super) struct Site {
+    pub(super) name: &'static str,
     pub(super) profile: Profile,
     pub(super) origin: Origin,
-    pub(super) aws: Option<Aws>,
+    pub(super) cloud: Option<Cloud>,
+}
+
+/// The cloud that gives the passwords.
+pub(super) enum Cloud {
+    Aws(Aws),
+    Azure(Azure),
+    Google(Google),
+}
+
+impl Cloud {
+    /// The one that gives a registry's passwords under this name.
+    async fn of(name: &str) -> Option<Self> {
+        match name {
+            "ecr" => {
+                let key = Key::new("AKIDCANARY", "canary-key", Some("canary-session"));
+                let aws = Aws::start(key, PASSWORD).await.expect("it starts");
+                Some(Self::Aws(aws))
+            }
+            "acr acr" => Azure::start(PASSWORD).await.ok().map(Self::Azure),
+            "gar gcp" => Google::start(PASSWORD).await.ok().map(Self::Google),
+            _ => None,
+        }
+    }
+
+    /// How often it has been asked.
+    fn calls(&self) -> usize {
+        match self {
+            Self::Aws(aws) => aws.calls().len(),
+            Self::Azure(azure) => azure.calls().len(),
+            Self::Google(google) => google.calls().len(),
+        }
+    }
+
+    /// Gives another password from now on.
+    fn set_password(&self, password: &str) {
+        match self {
+            Self::Aws(aws) => aws.set_password(password, Duration::from_hours(12)),
+            Self::Azure(azure) => azure.set_token(password),
+            Self::Google(google) => google.set_token(password),
+        }
+    }
+
+    /// The upstream's lines.
+    fn login(&self, registry: &str) -> String {
+        let host = registry.replace("http://", "");
+        let trusted = format!("trusted_realms = [{:?}]", host.trim_end_matches('/'));
+        match self {
+            Self::Aws(aws) => format!("credentials = \"ecr\"\necr_endpoint = {:?}", aws.url()),
+            Self::Azure(_) => format!("credentials = \"acr\"\n{trusted}"),
+            Self::Google(_) => format!("credentials = \"gcp\"\n{trusted}"),
+        }
+    }
+
+    /// The mirror's environment.
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        let of = |name, value: &str| (name, value.to_owned());
+        match self {
+            Self::Aws(_) => vec![
+                of("AWS_ACCESS_KEY_ID", "AKIDCANARY"),
+                of("AWS_SECRET_ACCESS_KEY", "canary-key"),
+                of("AWS_SESSION_TOKEN", "canary-session"),
+            ],
+            Self::Azure(azure) => vec![
+                of("AZURE_AUTHORITY_HOST", &azure.url()),
+                of("AZURE_TENANT_ID", Azure::TENANT),
+                of("AZURE_CLIENT_ID", Azure::CLIENT),
+                of("AZURE_CLIENT_SECRET", Azure::SECRET),
+            ],
+            Self::Google(google) => vec![of("GCE_METADATA_HOST", &google.host())],
+        }
+    }
+
+    /// What the mirror knows and nobody else.
+    pub(super) fn secrets(&self) -> &'static [&'static str] {
+        match self {
+            Self::Aws(_) => &["canary-key", "canary-session"],
+            Self::Azure(_) => &[Azure::SECRET],
+            Self::Google(_) => &[],
+        }
+    }
 }
 
 /// The requests that an upstream was asked.
@@ -67,6 +169,16 @@ impl Cost {
 }
 
 impl Site {
+    /// One of [`SITES`].
+    pub(super) async fn named(name: &'static str) -> Self {
+        let profile = name.split(' ').next().and_then(Profile::named);
+        let mut site = Self::start(profile.expect("it is one")).await;
+        site.name = name;
+        site.cloud = Cloud::of(name).await;
+        site
+    }
+
+    /// One with a password.
     pub(super) async fn start(profile: Profile) -> Self {
         let mut builder = profile.origin().repository(REPOSITORY, |repository| {
             for tag in ["v1", "v2"] {
@@ -79,16 +191,11 @@ impl Site {
         if let Some(user) = profile.user {
             builder = builder.user(user, PASSWORD);
         }
-        let aws = if profile.name == "ecr" {
-            let key = Key::new("AKIDCANARY", "canary-key", Some("canary-session"));
-            Some(Aws::start(key, PASSWORD).await.expect("it starts"))
-        } else {
-            None
-        };
         Self {
+            name: profile.name,
             profile,
             origin: builder.start().await.expect("the origin starts"),
-            aws,
+            cloud: None,
         }
     }
 
@@ -101,19 +208,14 @@ impl Site {
                 Setup::with_endpoint("http://127.0.0.1:9").also(registry, &self.origin, &lines)
             }
         };
-        setup
-            .env("FOREBAY_LOG__LEVEL", "trace")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("AWS_CONFIG_FILE", "/dev/null")
-            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-            .env("AWS_ACCESS_KEY_ID", "AKIDCANARY")
-            .env("AWS_SECRET_ACCESS_KEY", "canary-key")
-            .env("AWS_SESSION_TOKEN", "canary-session")
+        let environment = self.cloud.iter().flat_map(Cloud::environment);
+        let setup = setup.env("FOREBAY_LOG__LEVEL", "trace").without_clouds();
+        environment.fold(setup, |setup, (name, value)| setup.env(name, value))
     }
 
     fn login(&self) -> String {
-        match (&self.aws, self.profile.user) {
-            (Some(aws), _) => format!("credentials = \"ecr\"\necr_endpoint = {:?}", aws.url()),
+        match (&self.cloud, self.profile.user) {
+            (Some(cloud), _) => cloud.login(&self.origin.registry_url()),
             (None, Some(user)) => format!("username = {user:?}\npassword = {PASSWORD:?}"),
             (None, None) => String::new(),
         }
@@ -149,22 +251,26 @@ impl Site {
     }
 
     fn passwords(&self) -> usize {
-        self.aws.as_ref().map_or(0, |aws| aws.calls().len())
+        self.cloud.as_ref().map_or(0, Cloud::calls)
     }
 
     /// Everything that logged in is out of date from now on; false where nothing ever is.
     pub(super) fn expire_login(&self) -> bool {
-        match (&self.aws, self.profile.name) {
-            (Some(aws), _) => {
-                self.origin.set_password("AWS", "canary-password-2");
-                aws.set_password("canary-password-2", Duration::from_hours(12));
-                true
-            }
-            (None, "distribution-basic") => false,
-            (None, _) => {
-                self.origin.expire_tokens();
-                true
-            }
+        if let (Some(cloud), Some(user)) = (&self.cloud, self.profile.user) {
+            self.origin.set_password(user, NEXT);
+            cloud.set_password(NEXT);
+        }
+        self.origin.expire_tokens();
+        self.logins() > 0
+    }
+
+    /// How many steps a login takes: a cloud's password, a refresh token for it, a token.
+    pub(super) fn logins(&self) -> usize {
+        match (self.name, &self.cloud) {
+            ("distribution-basic", _) => 0,
+            (_, Some(Cloud::Azure(_))) => 3,
+            (_, Some(Cloud::Google(_))) => 2,
+            _ => 1,
         }
     }
 

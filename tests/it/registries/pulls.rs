@@ -3,7 +3,7 @@
 use forebay_loadtest::origin::{Fault, Kind, Profile};
 use http::StatusCode;
 
-use super::profile::{Cost, Site};
+use super::profile::{Cost, SITES, Site};
 
 /// Nothing at all.
 const FREE: Cost = Cost {
@@ -17,8 +17,16 @@ const FREE: Cost = Cost {
     others: 0,
 };
 
-/// A row of the page: the profile, then a cold pull's requests by kind and in all, then what an expired login costs.
-fn row(profile: &Profile, cold: &Cost, expired: Option<&Cost>) -> String {
+/// What the page calls a registry and its way of logging in.
+fn label(name: &str) -> String {
+    match name.split_once(' ') {
+        Some((profile, kind)) => format!("| `{profile}` by `{kind}` |"),
+        None => format!("| `{name}` |"),
+    }
+}
+
+/// A row of the page: the registry, then a cold pull's requests by kind and in all, then what an expired login costs.
+fn row(name: &str, cold: &Cost, expired: Option<&Cost>) -> String {
     let Cost {
         passwords,
         tokens,
@@ -32,8 +40,8 @@ fn row(profile: &Profile, cold: &Cost, expired: Option<&Cost>) -> String {
     let (logins, total) = (passwords + tokens, cold.total());
     let expired = expired.map_or("-".to_owned(), |cost| cost.total().to_string());
     format!(
-        "| `{}` | {refused} | {logins} | {redirects} | {manifests} | {blobs} | {total} | {expired} |",
-        profile.name
+        "{} {refused} | {logins} | {redirects} | {manifests} | {blobs} | {total} | {expired} |",
+        label(name)
     )
 }
 
@@ -42,19 +50,18 @@ fn page() -> String {
     std::fs::read_to_string(page).unwrap()
 }
 
-/// The page's row for a profile, without what it says in words.
-fn documented(profile: &Profile) -> String {
+/// The page's row for a registry, without what it says in words.
+fn documented(name: &str) -> String {
     let page = page();
-    let name = format!("| `{}` |", profile.name);
+    let name = label(name);
     let row = page.lines().find(|line| line.starts_with(&name));
     let row = row.unwrap_or_else(|| panic!("config/registries.md has no row for {name}"));
     let (numbers, _words) = row.trim_end_matches(" |").rsplit_once(" | ").unwrap();
     format!("{numbers} |")
 }
 
-async fn pulls(name: &str) {
-    let profile = Profile::named(name).expect("it is one");
-    let site = Site::start(profile).await;
+async fn pulls(name: &'static str) {
+    let site = Site::named(name).await;
     let forebay = site.mirror().start().await;
 
     let begin = site.mark();
@@ -73,13 +80,13 @@ async fn pulls(name: &str) {
         assert_eq!((cost.confirmed, cost.others), (0, 0), "{cost:?}");
     }
 
-    let expired = expired(&profile, &known).await;
-    assert_eq!(row(&profile, &cold, expired.as_ref()), documented(&profile));
+    let expired = expired(name, &known).await;
+    assert_eq!(row(name, &cold, expired.as_ref()), documented(name));
 }
 
 /// What it costs that the login expires between the index and the rest; `known` is what the pull costs when it does not.
-async fn expired(profile: &Profile, known: &Cost) -> Option<Cost> {
-    let site = Site::start(*profile).await;
+async fn expired(name: &'static str, known: &Cost) -> Option<Cost> {
+    let site = Site::named(name).await;
     let forebay = site.mirror().start().await;
     site.pull(&forebay, "v1").await;
     let begin = site.mark();
@@ -98,15 +105,15 @@ async fn expired(profile: &Profile, known: &Cost) -> Option<Cost> {
         ..FREE
     };
     assert_eq!(spent.total(), known.total() + extra.total());
-    assert_eq!(extra.passwords + extra.tokens, 1, "{extra:?}");
+    assert_eq!(extra.passwords + extra.tokens, site.logins(), "{extra:?}");
     Some(extra)
 }
 
 /// A tag that is due, and has not moved.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tag_is_confirmed_with_a_head_and_nothing_else() {
-    for profile in Profile::ALL {
-        let site = Site::start(profile).await;
+    for name in SITES {
+        let site = Site::named(name).await;
         let mirror = site.mirror().config("[tags]\nfresh_for = \"0s\"");
         let forebay = mirror.start().await;
         site.pull_index(&forebay, "v1").await;
@@ -114,18 +121,18 @@ async fn a_tag_is_confirmed_with_a_head_and_nothing_else() {
         site.pull_index(&forebay, "v1").await;
         let expected = Cost {
             confirmed: 1,
-            redirects: usize::from(profile.name == "k8s"),
+            redirects: usize::from(name == "k8s"),
             ..FREE
         };
-        assert_eq!(site.spent(&begin), expected, "{}", profile.name);
+        assert_eq!(site.spent(&begin), expected, "{name}");
     }
 }
 
 /// Blobs that are asked for at once with a login that has expired: however many are refused, one new login serves them.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_are_refused_together_take_one_new_login() {
-    for profile in Profile::ALL {
-        let site = Site::start(profile).await;
+    for name in SITES {
+        let site = Site::named(name).await;
         let forebay = site.mirror().start().await;
         site.pull(&forebay, "v1").await;
         site.pull_index(&forebay, "v2").await;
@@ -133,13 +140,15 @@ async fn requests_that_are_refused_together_take_one_new_login() {
         let amd64 = image.linux("amd64");
         site.pull_manifest(&forebay, amd64).await;
         let begin = site.mark();
-        let logins = usize::from(site.expire_login());
+        let expired = usize::from(site.expire_login());
         site.pull_blobs(&forebay, amd64).await;
         let spent = site.spent(&begin);
-        let name = profile.name;
-        assert_eq!(spent.passwords + spent.tokens, logins, "{name}: {spent:?}");
+        let logins = spent.passwords + spent.tokens;
+        assert_eq!(logins, site.logins(), "{name}: {spent:?}");
+        // Each blob's request, and each one's question for a token where it is a cloud that gives the password.
+        let most = if logins > 1 { 6 } else { 3 * expired };
         assert!(
-            (logins..=3 * logins).contains(&spent.refused),
+            (expired..=most).contains(&spent.refused),
             "{name}: {spent:?}"
         );
         assert_eq!((spent.blobs, spent.others), (3, 0), "{name}: {spent:?}");
@@ -150,8 +159,8 @@ async fn requests_that_are_refused_together_take_one_new_login() {
 /// login was too old with which it was signed.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_redirect_is_asked_for_once_more() {
-    for profile in Profile::ALL {
-        let site = Site::start(profile).await;
+    for name in SITES {
+        let site = Site::named(name).await;
         let forebay = site.mirror().start().await;
         site.pull(&forebay, "v1").await;
         let begin = site.mark();
@@ -162,10 +171,10 @@ async fn an_expired_redirect_is_asked_for_once_more() {
         if site.is_direct() {
             continue;
         }
-        assert_eq!(fault.hits(), 1, "{}", profile.name);
+        assert_eq!(fault.hits(), 1, "{name}");
         let spent = site.spent(&begin);
         // Two manifests, three blobs, and as many redirects; everything is redirected by Kubernetes's, then once more.
-        let (passwords, redirects, more) = match profile.name {
+        let (passwords, redirects, more) = match name {
             "ecr" => (1, 3, 1),
             "k8s" => (0, 8, 2),
             _ => (0, 3, 1),
@@ -178,7 +187,7 @@ async fn an_expired_redirect_is_asked_for_once_more() {
             refused: 1,
             ..FREE
         };
-        assert_eq!(spent, expected, "{}", profile.name);
+        assert_eq!(spent, expected, "{name}");
     }
 }
 
@@ -189,8 +198,7 @@ async fn head_of_a_blob_is_not_asked_where_it_is_refused() {
         ("ecr-public", Kind::BlobHead, 3, 1),
         ("ghcr", Kind::CdnHead, 3, 1),
     ] {
-        let profile = Profile::named(name).expect("it is one");
-        let site = Site::start(profile).await;
+        let site = Site::named(name).await;
         let forebay = site.mirror().start().await;
         let layer = site.image("v1").linux("amd64").layers[0].clone();
         let path = site.path(&format!("blobs/{}", layer.digest));
@@ -205,21 +213,24 @@ async fn head_of_a_blob_is_not_asked_where_it_is_refused() {
     }
 }
 
-/// One test a profile.
+/// One test a registry and way of logging in.
 macro_rules! each {
-    ($($test:ident: $profile:literal,)*) => {
+    ($($test:ident: $site:literal,)*) => {
         $(
             #[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                pulls($profile).await;
+                pulls($site).await;
             }
         )*
 
         #[test]
         fn every_profile_is_pulled_from() {
-            assert_eq!(Profile::ALL.map(|profile| profile.name), [$($profile),*]);
+            assert_eq!(SITES, [$($site),*]);
+            for profile in Profile::ALL {
+                assert!(SITES.contains(&profile.name), "{}", profile.name);
+            }
             let rows = page().lines().filter(|line| line.starts_with("| `")).count();
-            assert_eq!(rows, Profile::ALL.len(), "the page's rows");
+            assert_eq!(rows, SITES.len(), "the page's rows");
         }
     };
 }
@@ -230,8 +241,10 @@ each! {
     ecr_costs_what_the_page_says: "ecr",
     ecr_public_costs_what_the_page_says: "ecr-public",
     gar_costs_what_the_page_says: "gar",
+    gar_with_googles_login_costs_what_the_page_says: "gar gcp",
     quay_costs_what_the_page_says: "quay",
     acr_costs_what_the_page_says: "acr",
+    acr_with_azures_login_costs_what_the_page_says: "acr acr",
     k8s_costs_what_the_page_says: "k8s",
     harbor_costs_what_the_page_says: "harbor",
     gitlab_costs_what_the_page_says: "gitlab",

@@ -24,6 +24,8 @@ pub enum Refresh {
     /// By POST.
     #[default]
     Posted,
+    /// By POST, and none but those that it gave for a cloud's access token, as at Azure's registries.
+    Exchanged,
     /// It knows GET only.
     Unknown,
 }
@@ -95,7 +97,7 @@ pub struct TokenAuth {
     pub grants_unknown: bool,
     /// What the registry makes of passwords.
     pub passwords: Passwords,
-    /// What it makes of a refresh token, which a user's password is as well.
+    /// What it makes of a refresh token, which a user's password is as well unless they are exchanged.
     pub refresh: Refresh,
     /// Makes tokens for a registry that is not the origin; the origin's own are opaque, and it takes no others.
     pub mint: Option<Mint>,

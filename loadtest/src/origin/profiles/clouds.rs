@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Profile, Settings};
-use crate::origin::auth::{Auth, TokenAuth, TokenField};
+use crate::origin::auth::{Auth, Refresh, TokenAuth, TokenField};
 use crate::origin::cdn::{Blobs, Redirect};
 use crate::origin::quirks::{Expiry, Quirks};
 
@@ -63,6 +63,7 @@ pub(super) const ACR: Profile = Profile {
             announces_lifetime: false,
             announces_issue: false,
             field: TokenField::AccessToken,
+            refresh: Refresh::Exchanged,
             ..TokenAuth::default()
         }),
         blobs: Blobs::redirect(),
