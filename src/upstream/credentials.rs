@@ -5,6 +5,10 @@
 
 #[cfg(feature = "azure")]
 mod acr;
+#[cfg_attr(
+    not(any(feature = "aws", feature = "azure", feature = "gcp")),
+    expect(dead_code, reason = "no other login is asked for with it")
+)]
 mod cloud;
 mod docker_config;
 #[cfg(feature = "aws")]
@@ -100,6 +104,7 @@ pub(crate) struct Issued {
 
 impl Issued {
     /// A login that ends: renewed at half of its life.
+    #[cfg(any(test, feature = "aws", feature = "azure", feature = "gcp"))]
     pub(crate) fn for_a_while(login: Login, life: Duration) -> Issued {
         Issued {
             login,
@@ -126,6 +131,10 @@ pub(crate) enum LoginError {
     #[error("{0}")]
     Broken(String),
     /// Whoever gives out logins says no: a key that is unknown or expired.
+    #[cfg_attr(
+        not(any(feature = "aws", feature = "azure", feature = "gcp")),
+        expect(dead_code, reason = "nobody else says no")
+    )]
     #[error("{0}")]
     Refused(String),
 }
@@ -215,7 +224,10 @@ impl Credentials {
             ))),
             // The configuration has refused a kind that this build lacks.
             #[cfg(not(all(feature = "aws", feature = "azure", feature = "gcp")))]
-            _ => fixed(Login::Anonymous),
+            _ => {
+                let _ = (registry, cloud, transport);
+                fixed(Login::Anonymous)
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Whole configurations: what loads, what is said of those that do not, and that the template is
 //! complete.
 
+mod builds;
 mod clouds;
 mod mistakes;
 mod sources;
