@@ -41,7 +41,7 @@ async fn reads(forebay: &Forebay, origin: &Origin) {
     assert_unseen(&secrets, "the log", &forebay.log());
 }
 
-/// Holds the log against what an operator has to be told.
-fn told(forebay: &Forebay, what: &str) {
-    assert!(forebay.log().contains(what), "{}", forebay.log());
+/// Waits until an operator has been told, which may come after the client's answer.
+async fn told(forebay: &Forebay, what: &str) {
+    forebay.until_logged(what, |log| log.contains(what)).await;
 }

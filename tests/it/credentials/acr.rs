@@ -95,7 +95,7 @@ async fn a_refused_identity_is_told_to_the_operator() {
         .await;
     let answer = manifest(&forebay).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
-    told(&forebay, "Entra ID answers 400 invalid_client");
+    told(&forebay, "Entra ID answers 400 invalid_client").await;
     assert!(!forebay.log().contains("canary"), "{}", forebay.log());
 
     // An identity that may not pull: the registry's own exchange refuses it.
@@ -106,7 +106,7 @@ async fn a_refused_identity_is_told_to_the_operator() {
         .await;
     let answer = manifest(&forebay).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
-    told(&forebay, "token exchange answers 401");
+    told(&forebay, "token exchange answers 401").await;
 }
 
 /// Azure's tools would log in with the certificate; it was passed over without a word, and the machine's identity, or the error
@@ -123,7 +123,7 @@ async fn a_certificate_that_can_not_be_used_is_not_passed_over() {
         .start()
         .await;
     assert_eq!(manifest(&forebay).await.status, StatusCode::FORBIDDEN);
-    told(&forebay, "AZURE_CLIENT_CERTIFICATE_PATH is set");
+    told(&forebay, "AZURE_CLIENT_CERTIFICATE_PATH is set").await;
     assert!(azure.calls().is_empty());
 }
 
@@ -166,6 +166,6 @@ async fn the_exchange_trusts_whom_the_upstream_trusts() {
         .await;
     assert_eq!(manifest(&forebay).await.status, StatusCode::FORBIDDEN);
     // It is not known there by the port that TLS has.
-    told(&forebay, "the registry's token exchange answers 401");
+    told(&forebay, "the registry's token exchange answers 401").await;
     assert_eq!(origin.requests_for(Kind::Token).len(), 1);
 }

@@ -103,7 +103,7 @@ async fn a_key_that_google_does_not_know_is_told_to_the_operator() {
     site.google.rotate_key();
     let answer = manifest(&forebay).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
-    told(&forebay, "Google's token service answers 400 invalid_grant");
+    told(&forebay, "Google's token service answers 400 invalid_grant").await;
     assert!(site.google.calls().is_empty());
 }
 
@@ -121,7 +121,7 @@ async fn gcloud_is_not_run() {
     let forebay = site.mirror().env("PATH", path).start().await;
     let answer = manifest(&forebay).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
-    told(&forebay, "no Google credentials are found");
+    told(&forebay, "no Google credentials are found").await;
     assert!(!ran.exists());
 }
 
