@@ -1,10 +1,13 @@
 //! Globs over repository names, such as `library/**`.
 
+mod written;
+
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use super::pattern::RegistryPattern;
 use crate::oci::RepositoryName;
 
-/// A set of globs. `*` and `?` stay within one component of a name, `**` does not.
+/// A set of globs. `*` and `?` stay within one component of a name; a component that is `**` stands for any number of them.
 #[derive(Clone, Debug, Default)]
 pub struct Globs {
     patterns: Vec<String>,
@@ -13,7 +16,21 @@ pub struct Globs {
 
 impl Globs {
     /// Compiles the set; the error says which pattern is wrong, and how.
-    pub fn new(patterns: Vec<String>) -> Result<Self, String> {
+    pub fn new(patterns: &[String]) -> Result<Self, String> {
+        Self::of_registry(patterns, None, &[])
+    }
+
+    /// As [`Globs::new`], for names of `registry`. None of them begins with the host of that one or of any other that is
+    /// `known`, and on Docker Hub `nginx` means `library/nginx`, as it does to clients.
+    pub(super) fn of_registry(
+        patterns: &[String],
+        registry: Option<&RegistryPattern>,
+        known: &[RegistryPattern],
+    ) -> Result<Self, String> {
+        let meant = patterns
+            .iter()
+            .map(|pattern| written::meant(pattern, registry, known));
+        let patterns = meant.collect::<Result<Vec<_>, _>>()?;
         let mut set = GlobSetBuilder::new();
         for pattern in &patterns {
             set.add(compile(pattern)?);
@@ -27,19 +44,13 @@ impl Globs {
         self.set.is_match(name.as_str())
     }
 
-    /// The globs as they were written.
+    /// The globs, as whole names match them.
     pub fn patterns(&self) -> &[String] {
         &self.patterns
     }
 }
 
 fn compile(pattern: &str) -> Result<globset::Glob, String> {
-    if pattern.is_empty() || pattern.starts_with('/') || pattern.chars().any(char::is_uppercase) {
-        return Err(format!(
-            "`{}` matches no repository: write lower-case names without the registry, such as \"library/**\"",
-            pattern.escape_debug()
-        ));
-    }
     GlobBuilder::new(pattern)
         .literal_separator(true)
         .build()
@@ -78,7 +89,7 @@ mod tests {
     use super::*;
 
     fn matches(pattern: &str, name: &str) -> bool {
-        Globs::new(vec![pattern.into()])
+        Globs::new(&[pattern.into()])
             .unwrap()
             .matches(&name.parse().unwrap())
     }
@@ -97,9 +108,9 @@ mod tests {
     }
 
     #[test]
-    fn what_can_match_nothing_is_refused() {
-        for pattern in ["", "/library/**", "Library/**", "library/[", "a/{b"] {
-            let error = Globs::new(vec![pattern.into()]).unwrap_err();
+    fn what_is_no_glob_is_refused() {
+        for pattern in ["library/[", "a/{b"] {
+            let error = Globs::new(&[pattern.into()]).unwrap_err();
             assert!(error.contains("library/**"), "{error}");
         }
     }

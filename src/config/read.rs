@@ -33,6 +33,7 @@ pub(super) fn config(
     let limits = limits(&root.table("limits"));
     let log = log(&root.table("log"));
     let inherited = upstreams::Inherited {
+        registries: &[],
         user_logins,
         tags,
         timeouts,

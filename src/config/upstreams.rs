@@ -19,6 +19,8 @@ use super::values::{alias, boolean, count, endpoint, host, host_and_port, text};
 /// What an upstream takes from the tables for all, where it says nothing.
 #[derive(Clone, Copy)]
 pub(super) struct Inherited<'a> {
+    /// The keys of all.
+    pub(super) registries: &'a [RegistryPattern],
     /// Where docker or podman keep the user's logins.
     pub(super) user_logins: Option<&'a Path>,
     pub(super) tags: Result<TagPolicy, Reported>,
@@ -42,6 +44,11 @@ pub(super) fn read(section: &Section<'_>, inherited: Inherited<'_>) -> Upstreams
         registries: Vec::new(),
     };
     let mut claims = Vec::new();
+    let registries: Vec<_> = tables.iter().flat_map(|(key, _)| key.parse()).collect();
+    let inherited = Inherited {
+        registries: &registries,
+        ..inherited
+    };
     for (key, table) in &tables {
         let registry = key
             .parse::<RegistryPattern>()
@@ -122,8 +129,9 @@ fn upstream<'a>(
         trusted_realms: trusted_realms.as_deref().ok(),
     };
     let credentials = credentials::read(table, &asked, inherited.user_logins);
-    let public = globs(table, "public");
-    let pulls = pulls(table);
+    let globs = |key| globs(table, key, registry.as_ref().ok(), inherited.registries);
+    let public = globs("public");
+    let pulls = pulls(table, globs);
     let allow_private = table.optional("allow_private", boolean);
     let ca_file = table.optional("ca_file", ca_file);
     let proxy = proxy::read(table);
@@ -208,17 +216,26 @@ fn hosts(
     Ok(hosts)
 }
 
-fn globs(section: &Section<'_>, key: &str) -> Result<Globs, Reported> {
+fn globs(
+    section: &Section<'_>,
+    key: &str,
+    registry: Option<&RegistryPattern>,
+    known: &[RegistryPattern],
+) -> Result<Globs, Reported> {
+    let set = |patterns: &[String]| Globs::of_registry(patterns, registry, known);
     let patterns = section.list(key, |node| {
-        let pattern = text(node)?;
-        Globs::new(vec![pattern.into()]).map(|_| pattern.to_owned())
+        let pattern = text(node)?.to_owned();
+        set(std::slice::from_ref(&pattern)).map(|_| pattern)
     })?;
-    Globs::new(patterns).map_err(|message| section.complain(key, message))
+    set(&patterns).map_err(|message| section.complain(key, message))
 }
 
 /// An `allow` that is written and empty allows nothing.
-fn pulls(section: &Section<'_>) -> Result<Pulls, Reported> {
-    let (allow, deny) = (globs(section, "allow"), globs(section, "deny"));
+fn pulls(
+    section: &Section<'_>,
+    globs: impl Fn(&'static str) -> Result<Globs, Reported>,
+) -> Result<Pulls, Reported> {
+    let (allow, deny) = (globs("allow"), globs("deny"));
     Ok(Pulls {
         allow: section.has("allow").then_some(allow?),
         deny: deny?,

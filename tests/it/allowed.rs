@@ -105,3 +105,23 @@ async fn only_what_is_allowed_and_not_denied_is_pulled_cached_or_not() {
         "{all:?}"
     );
 }
+
+/// `deny = ["nginx"]` was taken for Docker Hub, and matched nothing: by the time it was asked, the name was
+/// `library/nginx`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_without_a_slash_denies_docker_hubs_own_image() {
+    let origin = origin().await;
+    let forebay = Setup::new(&origin)
+        .upstream("deny = [\"app\"]")
+        .start()
+        .await;
+    let client = forebay.client();
+    for path in ["/v2/app/manifests/v1", "/v2/library/app/manifests/v1"] {
+        let answer = client.get(path).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
+        assert!(answer.text().contains("see `deny` under"), "{path}");
+    }
+    assert_eq!(origin.counts().total(), 0);
+    let other = client.get("/v2/team/app/manifests/v1").await;
+    assert_eq!(other.status, StatusCode::OK);
+}

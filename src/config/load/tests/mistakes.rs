@@ -179,7 +179,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "[upstreams.'a.io']\npublic = ['/x']",
-        "f.toml:2: upstreams.\"a.io\".public: `/x` matches no repository: write lower-case names without the registry, such as \"library/**\"",
+        "f.toml:2: upstreams.\"a.io\".public: `/x` matches no repository: a `/` stands between two components; for all below `team` write \"team/**\"",
     ),
     (
         "[upstreams.'a.io']\npassword = 'x'",
