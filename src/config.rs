@@ -32,6 +32,7 @@ mod values;
 pub(crate) use values::parse_address;
 
 pub use ecr::EcrHost;
+pub use env::PREFIX as ENVIRONMENT;
 pub use error::{ConfigError, ConfigErrors};
 pub use globs::{Globs, Pulls};
 pub use load::{DEFAULT, Overrides, Sources};

@@ -8,7 +8,7 @@ use super::tree::{Node, Origin, Source, Table, Value};
 use std::ffi::OsString;
 
 /// What the names of all variables begin with.
-pub(super) const PREFIX: &str = "FOREBAY_";
+pub const PREFIX: &str = "FOREBAY_";
 
 /// Names the configuration file, and so is no key of it.
 const CONFIG_FILE: &str = "FOREBAY_CONFIG";

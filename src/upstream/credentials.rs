@@ -140,13 +140,15 @@ pub(crate) enum LoginError {
 }
 
 impl LoginError {
-    /// The error of the request that needed the login.
-    pub(crate) fn at(&self, registry: &Origin) -> UpstreamError {
-        let kind = match self {
-            LoginError::Broken(_) => ErrorKind::Unavailable(Trouble::Login),
-            LoginError::Refused(_) => ErrorKind::Unauthorized,
+    /// The error of the request that needed the login, which is of this `credentials`. What a helper prints and a cloud
+    /// says, with its accounts and paths, is for the operator; clients are told where to look.
+    pub(crate) fn at(&self, registry: &Origin, credentials: &str) -> UpstreamError {
+        let (kind, what) = match self {
+            LoginError::Broken(_) => (ErrorKind::Unavailable(Trouble::Login), "can't be had"),
+            LoginError::Refused(_) => (ErrorKind::Unauthorized, "is refused"),
         };
-        UpstreamError::new(kind, registry.host(), self.to_string())
+        let message = format!("the login of its {credentials} {what}: the mirror's log says why");
+        UpstreamError::new(kind, registry.host(), message).because(self.to_string())
     }
 }
 
@@ -184,7 +186,11 @@ pub(crate) enum Credentials {
     /// What the configuration holds.
     Fixed(Arc<Held>),
     /// What has to be asked for.
-    Kept(Keeper),
+    Kept {
+        keeper: Keeper,
+        /// What it was configured as.
+        kind: &'static str,
+    },
 }
 
 impl Credentials {
@@ -194,7 +200,10 @@ impl Credentials {
         cloud: &Cloud,
         transport: &Arc<Transport>,
     ) -> Credentials {
-        let kept = |source: Arc<dyn Source>| Credentials::Kept(Keeper::new(source));
+        let kept = |kind, source: Arc<dyn Source>| Credentials::Kept {
+            keeper: Keeper::new(source),
+            kind,
+        };
         let fixed = |login| Credentials::Fixed(Arc::new(Held::fixed(login)));
         match settings {
             config::Credentials::None => fixed(Login::Anonymous),
@@ -202,26 +211,34 @@ impl Credentials {
                 username: username.clone(),
                 password: password.clone(),
             }),
-            config::Credentials::DockerConfig(settings) => {
-                kept(Arc::new(docker_config::DockerConfig::new(settings.clone())))
-            }
+            config::Credentials::DockerConfig(settings) => kept(
+                "docker-config",
+                Arc::new(docker_config::DockerConfig::new(settings.clone())),
+            ),
             #[cfg(feature = "aws")]
-            config::Credentials::Ecr(settings) => kept(Arc::new(ecr::Ecr::new(
-                settings.clone(),
-                registry.clone(),
-                cloud.clone(),
-                Cloud::beside(transport),
-            ))),
+            config::Credentials::Ecr(settings) => kept(
+                "ecr",
+                Arc::new(ecr::Ecr::new(
+                    settings.clone(),
+                    registry.clone(),
+                    cloud.clone(),
+                    Cloud::beside(transport),
+                )),
+            ),
             #[cfg(feature = "gcp")]
-            config::Credentials::Gcp(settings) => {
-                kept(Arc::new(gcp::Gcp::new(settings.clone(), cloud.clone())))
-            }
+            config::Credentials::Gcp(settings) => kept(
+                "gcp",
+                Arc::new(gcp::Gcp::new(settings.clone(), cloud.clone())),
+            ),
             #[cfg(feature = "azure")]
-            config::Credentials::Acr(settings) => kept(Arc::new(acr::Acr::new(
-                settings.clone(),
-                cloud.clone(),
-                transport.clone(),
-            ))),
+            config::Credentials::Acr(settings) => kept(
+                "acr",
+                Arc::new(acr::Acr::new(
+                    settings.clone(),
+                    cloud.clone(),
+                    transport.clone(),
+                )),
+            ),
             // The configuration has refused a kind that this build lacks.
             #[cfg(not(all(feature = "aws", feature = "azure", feature = "gcp")))]
             _ => {
@@ -239,10 +256,10 @@ impl Credentials {
     ) -> Result<Arc<Held>, UpstreamError> {
         match self {
             Credentials::Fixed(held) => Ok(held.clone()),
-            Credentials::Kept(keeper) => keeper
+            Credentials::Kept { keeper, kind } => keeper
                 .login(registry, name)
                 .await
-                .map_err(|error| error.at(registry)),
+                .map_err(|error| error.at(registry, kind)),
         }
     }
 
@@ -250,7 +267,7 @@ impl Credentials {
     pub(crate) fn reject(&self, refused: &Arc<Held>) -> bool {
         match self {
             Credentials::Fixed(_) => false,
-            Credentials::Kept(keeper) => keeper.reject(refused),
+            Credentials::Kept { keeper, .. } => keeper.reject(refused),
         }
     }
 }

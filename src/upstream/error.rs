@@ -28,6 +28,8 @@ pub struct UpstreamError {
     kind: ErrorKind,
     host: String,
     message: String,
+    /// What the operator alone is told.
+    cause: Option<String>,
     retry_after: Option<Duration>,
     allowed_by: Option<&'static str>,
     beyond_redirect: bool,
@@ -101,6 +103,7 @@ impl UpstreamError {
             kind,
             host: host.to_string(),
             message: message.into(),
+            cause: None,
             retry_after: None,
             allowed_by: None,
             beyond_redirect: false,
@@ -175,6 +178,21 @@ impl UpstreamError {
         Self::new(ErrorKind::Cut, host, root_message(&error.without_url()))
     }
 
+    /// What lies behind it, which clients are not told.
+    #[must_use]
+    pub(crate) fn because(mut self, cause: String) -> Self {
+        self.cause = Some(cause);
+        self
+    }
+
+    /// As it is printed for the operator alone.
+    pub fn for_operator(&self) -> String {
+        match &self.cause {
+            Some(cause) => format!("{}: {cause}", self.host),
+            None => self.to_string(),
+        }
+    }
+
     #[must_use]
     pub(crate) fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
         self.retry_after = wait;
@@ -208,6 +226,7 @@ impl UpstreamError {
         if repeats(&self.message, secret) {
             "its message is withheld, since it repeats the login".clone_into(&mut self.message);
         }
+        self.cause = self.cause.filter(|cause| !repeats(cause, secret));
         self
     }
 

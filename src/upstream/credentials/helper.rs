@@ -4,13 +4,14 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::{Login, LoginError};
-use crate::config::Secret;
+use crate::config::{ENVIRONMENT, Secret};
 use crate::upstream::error::printable;
 
 /// The most that is read of what a helper prints.
@@ -47,7 +48,7 @@ impl<'a> Helper<'a> {
         let (succeeded, printed) = match asked {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(broken(&program, &format!("can't be run: {error}"))),
-            // Dropping the child has killed it.
+            // Dropping it has killed it.
             Err(_) => {
                 let message = format!("has not answered within {:?}", self.patience);
                 return Err(broken(&program, &message));
@@ -60,7 +61,7 @@ impl<'a> Helper<'a> {
             if told.starts_with(NOT_FOUND) {
                 return Ok(None);
             }
-            return Err(broken(&program, &format!("fails: {}", printable(told))));
+            return Err(broken(&program, &failure(told)));
         }
         // What it printed is not repeated: it is a secret, or close to one.
         let answer: Answer = serde_json::from_slice(&printed)
@@ -88,13 +89,40 @@ impl<'a> Helper<'a> {
     }
 }
 
+/// How a helper fails, in its own words unless they may hold a login: a wrapper can print one and fail after that.
+fn failure(told: &str) -> String {
+    let lower = told.to_ascii_lowercase();
+    let telling = ["{", "secret", "password"];
+    match told {
+        "" => "fails, and says nothing".to_owned(),
+        _ if telling.iter().any(|part| lower.contains(part)) => {
+            "fails; what it prints is withheld, since a login may be in it".to_owned()
+        }
+        _ => format!("fails: {}", printable(told)),
+    }
+}
+
 fn broken(program: &str, what: &str) -> LoginError {
     LoginError::Broken(format!("the credential helper {program} {what}"))
 }
 
+/// A helper's process, and with it whatever it has started: most helpers are scripts that call other programs.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Without an id it has been waited for, and the number may be another's.
+        let id = self.0.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(group) = id.and_then(Pid::from_raw) {
+            // It fails only where there is nothing left to kill.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
 /// Whether it succeeded, and what it printed.
 async fn ask(program: &str, server: &str) -> std::io::Result<(bool, Vec<u8>)> {
-    let mut child = start(program.to_owned()).await?;
+    let Running(child) = &mut start(program.to_owned()).await?;
     let mut input = child.stdin.take().expect("it is piped");
     let output = child.stdout.take().expect("it is piped");
     // A helper that does not read its input may have the answer anyway.
@@ -107,15 +135,23 @@ async fn ask(program: &str, server: &str) -> std::io::Result<(bool, Vec<u8>)> {
 }
 
 /// Starting a program takes its time, so a thread that may block does it.
-async fn start(program: String) -> std::io::Result<Child> {
+async fn start(program: String) -> std::io::Result<Running> {
     let spawn = move || {
-        Command::new(program)
+        let mut command = Command::new(program);
+        command
             .arg("get")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
+            .process_group(0)
+            .kill_on_drop(true);
+        // The passwords of other upstreams are none of its business.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with(ENVIRONMENT) {
+                command.env_remove(name);
+            }
+        }
+        command.spawn().map(Running)
     };
     tokio::task::spawn_blocking(spawn)
         .await

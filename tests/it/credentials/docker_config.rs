@@ -2,14 +2,19 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use forebay_loadtest::origin::{Auth, Authorization, ImageSpec, Kind, Origin, Refresh, TokenAuth};
 use http::StatusCode;
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
 
 use crate::harness::{Answer, Forebay, Setup, manifest_path};
 
 const DOCKER: &str = "credentials = \"docker-config\"";
+/// How long it may take until all of a helper is gone.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An upstream whose `team/app` only the user `ci` may read.
 async fn private_origin(auth: Auth) -> Origin {
@@ -172,6 +177,7 @@ async fn a_helper_that_knows_no_login_leaves_the_file_and_then_nobody() {
     assert_eq!(token.authorization, Authorization::None);
 }
 
+/// What a failing helper had printed went to every client and into the log, whatever it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_helper_is_named_to_the_operator_and_absence_to_nobody() {
     for (script, what) in [
@@ -185,7 +191,16 @@ async fn a_broken_helper_is_named_to_the_operator_and_absence_to_nobody() {
             Some("echo the keychain is locked; exit 1"),
             "fails: the keychain is locked",
         ),
-        (Some("kill -9 $$"), "fails"),
+        (Some("kill -9 $$"), "fails, and says nothing"),
+        // A wrapper that prints the login, and whose next command fails.
+        (
+            Some(r#"echo '{"Username":"ci","Secret":"canary-secret"}'; exit 1"#),
+            "fails; what it prints is withheld",
+        ),
+        (
+            Some("echo secret: canary; exit 1"),
+            "fails; what it prints is withheld",
+        ),
     ] {
         let origin = private_origin(Auth::token()).await;
         let home = Home::new();
@@ -198,8 +213,11 @@ async fn a_broken_helper_is_named_to_the_operator_and_absence_to_nobody() {
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{what}");
         let text = answer.text();
         let message = format!("the credential helper docker-credential-stub {what}");
-        assert!(text.contains(&message), "{text}");
+        assert!(forebay.log().contains(&message), "{}", forebay.log());
+        assert!(text.contains("docker-config"), "{text}");
+        assert!(text.contains("the mirror's log says why"), "{text}");
         assert!(text.contains("see `credentials` under"), "{text}");
+        assert!(!text.contains("docker-credential-stub"), "{text}");
         assert!(!forebay.log().contains("canary") && !text.contains("canary"));
     }
 }
@@ -232,4 +250,43 @@ async fn a_broken_helper_takes_no_cached_image_away() {
         "{:?}",
         answer.headers
     );
+}
+
+/// Only the shell of a hanging helper was killed; what it had called went on, one more with each question.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_helper_goes_with_all_that_it_has_started() {
+    let origin = private_origin(Auth::token()).await;
+    let home = Home::new();
+    home.helper(
+        "stub",
+        r#"exec 3> "$DOCKER_CONFIG/held"; echo up >&3; sleep 600; true"#,
+    );
+    home.log_in(&origin, r#"{"credsStore": "stub"}"#);
+    let held = home.path().join("held");
+    let (user, fifo) = (rustix::fs::Mode::RWXU, rustix::fs::FileType::Fifo);
+    rustix::fs::mknodat(rustix::fs::CWD, &held, fifo, user, 0).unwrap();
+    let mut held = pipe::OpenOptions::new().open_receiver(&held).unwrap();
+    let forebay = home.mirror(&origin).await;
+    assert_eq!(pull(&forebay).await.status, StatusCode::FORBIDDEN);
+    let mut told = String::new();
+    // Its end comes when nobody holds the other end any more.
+    let end = tokio::time::timeout(PATIENCE, held.read_to_string(&mut told)).await;
+    assert!(end.is_ok(), "something goes on");
+    assert_eq!(told, "up\n");
+}
+
+/// It was given the password of every upstream that has its own in the environment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helper_sees_none_of_the_mirrors_own_variables() {
+    let origin = private_origin(Auth::token()).await;
+    let home = Home::new();
+    home.helper(
+        "stub",
+        r#"env > "$DOCKER_CONFIG/seen"; echo '{"Username":"ci","Secret":"canary-secret"}'"#,
+    );
+    home.log_in(&origin, r#"{"credsStore": "stub"}"#);
+    pulls(&home.mirror(&origin).await).await;
+    let seen = std::fs::read_to_string(home.path().join("seen")).unwrap();
+    assert!(seen.contains("DOCKER_CONFIG="), "{seen}");
+    assert!(!seen.contains("FOREBAY_"), "{seen}");
 }
