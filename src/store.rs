@@ -211,16 +211,17 @@ impl Store {
         .await
     }
 
-    /// Whether a repository may read a digest, and why.
+    /// Whether a repository may read a digest, and why. What a repository that `is_public` may read, all may.
     pub async fn has_link(
         &self,
         registry: &Registry,
         name: &RepositoryName,
         digest: &Digest,
+        is_public: impl Fn(&RepositoryName) -> bool + Send + 'static,
     ) -> Result<Option<Visibility>, StoreError> {
         let (registry, name, digest) = (registry.clone(), name.clone(), *digest);
         self.0
-            .blocking(move |inner| Ok(inner.index.link(&registry, &name, &digest)?))
+            .blocking(move |inner| Ok(inner.index.link(&registry, &name, &digest, is_public)?))
             .await
     }
 

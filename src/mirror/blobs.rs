@@ -101,7 +101,10 @@ impl Mirror {
     }
 
     async fn try_blob(&self, ask: &Ask) -> Result<Tried, MirrorError> {
-        let known = self.inner.rights.known(&ask.repository, &ask.digest).await;
+        let rights = &self.inner.rights;
+        let known = rights
+            .known(&ask.upstream, &ask.repository, &ask.digest)
+            .await;
         let granted = match known {
             Some(granted) => granted,
             None if self.is_stored(&ask.digest).await => self.prove(ask).await?.0,

@@ -76,7 +76,7 @@ impl Mirror {
         digest: &Digest,
     ) -> Result<Found, MirrorError> {
         let rights = &self.inner.rights;
-        let granted = match rights.known(repository, digest).await {
+        let granted = match rights.known(upstream, repository, digest).await {
             None if self.has_manifest(digest).await => {
                 let name = &repository.name;
                 let proven = rights.prove(upstream, name, Kind::Manifest, digest).await;
@@ -98,7 +98,9 @@ impl Mirror {
         repository: &Repository,
         digest: &Digest,
     ) -> Option<Arc<StoredManifest>> {
-        let granted = self.inner.rights.known(repository, digest).await?;
+        let upstream = self.inner.upstreams.get(&repository.registry)?;
+        let rights = &self.inner.rights;
+        let granted = rights.known(&upstream, repository, digest).await?;
         self.open(repository, &granted).await
     }
 

@@ -4,6 +4,9 @@
 //! without credentials, or from a repository that the operator declares public, every repository of that upstream has
 //! it. [`Granted`] can only be made here, and nothing opens a stored blob, a fill or a manifest without one.
 //!
+//! What is public by the configuration is so while that says it: in memory, which lives no longer than the configuration,
+//! it is a fact of the registry; what is written down is the fact about the repository.
+//!
 //! What a running fill learns is [`Provisional`]: the bytes that its source serves are not proven to be the digest's
 //! yet. It holds while the value lives, and is written down only after [`Rights::confirm`].
 //!
@@ -62,6 +65,15 @@ struct Fact {
     digest: Digest,
 }
 
+/// What an upstream's answer says.
+#[derive(Debug, Clone)]
+struct Learned {
+    /// What holds now.
+    fact: Fact,
+    /// What is true whatever is configured.
+    lasting: Fact,
+}
+
 /// A proof's key: kind, repository, digest.
 type Question = (Kind, Repository, Digest);
 /// A proof's result: the size of what was confirmed, where the upstream told it.
@@ -95,15 +107,20 @@ impl Rights {
         }
     }
 
-    /// The right of `repository` to `digest`, as far as it is known here.
-    pub async fn known(&self, repository: &Repository, digest: &Digest) -> Option<Granted> {
+    /// The right of `repository`, which is of `upstream`, to `digest`, as far as it is known here.
+    pub async fn known(
+        &self,
+        upstream: &Upstream,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Option<Granted> {
         if let Some(granted) = self.remembered(repository, digest) {
             return Some(granted);
         }
-        let stored = self
-            .store
-            .has_link(&repository.registry, &repository.name, digest)
-            .await;
+        let public = Arc::clone(upstream.public());
+        let is_public = move |name: &RepositoryName| public.matches(name);
+        let (registry, name) = (&repository.registry, &repository.name);
+        let stored = self.store.has_link(registry, name, digest, is_public).await;
         // A store that can't say costs a question upstream, never the pull.
         let visibility = stored.ok().flatten()?;
         let fact = Fact {
@@ -146,7 +163,7 @@ impl Rights {
         digest: &Digest,
         access: Access,
     ) -> Granted {
-        self.note(learned(upstream, name, digest, access));
+        self.note(&learned(upstream, name, digest, access));
         if kind == Kind::Manifest {
             // Whether or not it may be read elsewhere too: it is how the catalog knows of the repository.
             self.write_down(Fact {
@@ -173,13 +190,13 @@ impl Rights {
     pub fn confirm(&self, facts: Vec<Provisional>) {
         for provisional in facts {
             // Proven before it is withdrawn, so that it holds at every instant.
-            self.note(provisional.fact().clone());
+            self.note(provisional.learned());
         }
     }
 
-    fn note(&self, fact: Fact) {
-        self.facts.insert(fact.clone(), ());
-        self.write_down(fact);
+    fn note(&self, learned: &Learned) {
+        self.facts.insert(learned.fact.clone(), ());
+        self.write_down(learned.lasting.clone());
     }
 
     /// Leaves a fact to [`Rights::persist`].
@@ -258,12 +275,16 @@ impl Rights {
 }
 
 /// What an upstream's answer in the repository `name` says about who may read `digest`.
-fn learned(upstream: &Upstream, name: &RepositoryName, digest: &Digest, access: Access) -> Fact {
-    let public = access == Access::Anonymous || upstream.is_public(name);
-    Fact {
+fn learned(upstream: &Upstream, name: &RepositoryName, digest: &Digest, access: Access) -> Learned {
+    let fact = |is_public: bool| Fact {
         registry: upstream.registry().clone(),
-        name: (!public).then(|| name.clone()),
+        name: (!is_public).then(|| name.clone()),
         digest: *digest,
+    };
+    let open = access == Access::Anonymous;
+    Learned {
+        fact: fact(open || upstream.is_public(name)),
+        lasting: fact(open),
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Upstream {
     auth: Auth,
     bounds: Bounds,
     retries: RetryPolicy,
-    public: Globs,
+    public: Arc<Globs>,
     pulls: Pulls,
     tags: TagPolicy,
     quota: watch::Sender<Option<QuotaReport>>,
@@ -87,7 +87,7 @@ impl Upstream {
             registry,
             endpoints,
             retries: RetryPolicy::for_endpoints(settings.endpoints.len()),
-            public: settings.public.clone(),
+            public: Arc::new(settings.public.clone()),
             pulls: settings.pulls.clone(),
             tags: settings.tags,
             quota: watch::Sender::new(None),
@@ -107,6 +107,11 @@ impl Upstream {
     /// How long its tags are served without asking.
     pub fn tag_policy(&self) -> TagPolicy {
         self.tags
+    }
+
+    /// Which repositories the operator declares public.
+    pub fn public(&self) -> &Arc<Globs> {
+        &self.public
     }
 
     /// Whether the operator declared the repository public.

@@ -87,6 +87,35 @@ async fn a_repository_declared_public_shares_what_was_fetched_with_credentials()
     assert_eq!(fetch(&forebay, "team/two", &blob).await, StatusCode::OK);
 }
 
+/// What was fetched while a glob called its repository public was written down as everyone's, and stayed so when the glob
+/// was taken back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_is_public_only_while_the_configuration_says_so() {
+    const PUBLIC: &str = "FOREBAY_UPSTREAMS__DOCKERHUB__PUBLIC";
+    let (origin, blob) = origin_with_private_blob(8).await;
+    let mut forebay = Setup::new(&origin)
+        .upstream(LOGIN)
+        .env(PUBLIC, "**")
+        .start()
+        .await;
+    assert_eq!(fetch(&forebay, "team/one", &blob).await, StatusCode::OK);
+    assert_eq!(fetch(&forebay, "team/two", &blob).await, StatusCode::OK);
+    let bodies = origin.body_bytes(&blob.digest);
+    for (public, elsewhere) in [
+        ("", StatusCode::NOT_FOUND),
+        ("team/one", StatusCode::OK),
+        ("team/two", StatusCode::NOT_FOUND),
+    ] {
+        let (status, setup) = forebay.stop().await;
+        assert!(status.success());
+        forebay = setup.env(PUBLIC, public).start().await;
+        assert_eq!(fetch(&forebay, "team/one", &blob).await, StatusCode::OK);
+        let got = fetch(&forebay, "team/two", &blob).await;
+        assert_eq!(got, elsewhere, "public = {public:?}");
+        assert_eq!(origin.body_bytes(&blob.digest), bodies, "it is cached");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_upstream_made_public_has_to_be_proven_to_another() {
     let (origin, blob) = origin_with_private_blob(4).await;

@@ -5,38 +5,38 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::Fact;
+use super::{Fact, Learned};
 use crate::sync::lock;
 
 /// What an upstream's answer says about a right, before its bytes are known to be what they claim. Readers of the fill
 /// may rely on it; it is never written down. Dropping it withdraws it; [`super::Rights::confirm`] makes it good.
 #[derive(Debug)]
 pub struct Provisional {
-    fact: Fact,
+    learned: Learned,
     table: Arc<Table>,
 }
 
 impl Provisional {
-    pub(super) fn new(table: &Arc<Table>, fact: Fact) -> Self {
-        *table.lock().entry(fact.clone()).or_default() += 1;
+    pub(super) fn new(table: &Arc<Table>, learned: Learned) -> Self {
+        *table.lock().entry(learned.fact.clone()).or_default() += 1;
         Self {
-            fact,
+            learned,
             table: Arc::clone(table),
         }
     }
 
-    pub(super) fn fact(&self) -> &Fact {
-        &self.fact
+    pub(super) fn learned(&self) -> &Learned {
+        &self.learned
     }
 }
 
 impl Drop for Provisional {
     fn drop(&mut self) {
         let mut facts = self.table.lock();
-        if let Some(holders) = facts.get_mut(&self.fact) {
+        if let Some(holders) = facts.get_mut(&self.learned.fact) {
             *holders -= 1;
             if *holders == 0 {
-                facts.remove(&self.fact);
+                facts.remove(&self.learned.fact);
             }
         }
     }

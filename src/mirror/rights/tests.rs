@@ -50,7 +50,10 @@ async fn store(bench: &Bench) {
 async fn is_written_down(bench: &Bench, name: &str) -> bool {
     let repository = repository(name);
     let (registry, name) = (&repository.registry, &repository.name);
-    let link = bench.store.has_link(registry, name, &digest()).await;
+    let link = bench
+        .store
+        .has_link(registry, name, &digest(), |_| false)
+        .await;
     link.unwrap().is_some()
 }
 
@@ -60,8 +63,18 @@ async fn a_proof_is_written_down_only_when_its_digest_is_stored() {
     let (_origin, bench, rights) = private_blob().await;
     let (one, two) = (repository("team/one"), repository("team/two"));
     prove(&bench, &rights, "team/one").await;
-    assert!(rights.known(&one, &digest()).await.is_some());
-    assert!(rights.known(&two, &digest()).await.is_none());
+    assert!(
+        rights
+            .known(&bench.upstream, &one, &digest())
+            .await
+            .is_some()
+    );
+    assert!(
+        rights
+            .known(&bench.upstream, &two, &digest())
+            .await
+            .is_none()
+    );
     assert!(!is_written_down(&bench, "team/one").await);
 
     store(&bench).await;

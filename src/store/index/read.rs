@@ -6,8 +6,8 @@ use std::ops::Bound;
 use redb::{ReadOnlyTable, ReadableTable as _};
 
 use super::tables::{
-    BLOBS, BlobRow, LINKS, LRU, TAGS, TagRecord, digest_key, link_key, read_lru_key, shard_start,
-    split_digest, tag_key,
+    BLOBS, BlobRow, LINKS, LRU, TAGS, TagRecord, digest_key, link_key, read_link_name,
+    read_lru_key, shard_start, split_digest, tag_key, text_after,
 };
 use super::{Index, IndexError};
 use crate::oci::{Algorithm, Digest, Registry, Repository, RepositoryName, Tag};
@@ -42,6 +42,9 @@ impl Blobs {
     }
 }
 
+/// Most links of a digest that are looked at for a public one. Who has none of its own is asked about upstream.
+const MOST_LINKS: usize = 1000;
+
 type Result<T> = std::result::Result<T, IndexError>;
 
 impl Index {
@@ -54,11 +57,14 @@ impl Index {
         self.read(|txn| look(&Blobs(txn.open_table(BLOBS)?)))
     }
 
+    /// Whether a repository may read a digest: everyone may, it has the right itself, or one of the first
+    /// [`MOST_LINKS`] that have it `is_public`.
     pub(crate) fn link(
         &self,
         registry: &Registry,
         name: &RepositoryName,
         digest: &Digest,
+        is_public: impl Fn(&RepositoryName) -> bool,
     ) -> Result<Option<Visibility>> {
         self.read(|txn| {
             let table = txn.open_table(LINKS)?;
@@ -67,8 +73,20 @@ impl Index {
                 return Ok(Some(Visibility::Public));
             }
             let here = link_key(digest, registry, Some(name));
-            let found = table.get(here.as_slice())?;
-            Ok(found.map(|_| Visibility::Repository))
+            if table.get(here.as_slice())?.is_some() {
+                return Ok(Some(Visibility::Repository));
+            }
+            let (from, to) = text_after(&public);
+            for entry in table
+                .range(from.as_slice()..to.as_slice())?
+                .take(MOST_LINKS)
+            {
+                let (key, _) = entry?;
+                if is_public(&read_link_name(&key.value()[from.len()..])?) {
+                    return Ok(Some(Visibility::Public));
+                }
+            }
+            Ok(None)
         })
     }
 

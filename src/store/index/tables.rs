@@ -165,6 +165,13 @@ pub(super) fn link_key(
     key
 }
 
+/// The repository in a link's key, after its registry.
+pub(super) fn read_link_name(name: &[u8]) -> Result<RepositoryName, IndexError> {
+    let name = std::str::from_utf8(name).ok();
+    name.and_then(|name| name.parse().ok())
+        .ok_or_else(|| damaged("link"))
+}
+
 pub(super) fn tag_key(repository: &Repository, tag: &Tag) -> Vec<u8> {
     [
         repository.registry.as_str(),
