@@ -5,7 +5,8 @@
 //! other (`merge`, `env`), and are read key by key (`section`, `read`, `upstreams`), so that every
 //! problem is found in one run and names its file, key and line. Nothing else sees the trees.
 //!
-//! Depends on `oci` only. Reads files while it loads, and none after.
+//! Depends on `oci` only. Reads files while it loads, and none after; who may need a password's file once more has
+//! [`read_password`].
 
 mod certificates;
 mod credentials;
@@ -31,6 +32,7 @@ mod values;
 
 pub(crate) use values::parse_address;
 
+pub use credentials::read_password;
 pub use ecr::EcrHost;
 pub use env::PREFIX as ENVIRONMENT;
 pub use error::{ConfigError, ConfigErrors};

@@ -96,7 +96,8 @@ fn docker(
     };
     file(&path).map_err(|message| {
         let message = format!(
-            "{message}: log in with docker or podman, or write another path in `docker_config`"
+            "{message}: log in with `docker login`, or write the path of another such file in `docker_config` (what \
+             `podman login` writes is $XDG_RUNTIME_DIR/containers/auth.json)"
         );
         section.complain(key, message)
     })?;
@@ -196,7 +197,11 @@ fn pair(section: &Section<'_>) -> Result<Credentials, Reported> {
     });
     let password = password(section);
     match (username?, password?) {
-        (Some(username), Some(password)) => Ok(Credentials::Password { username, password }),
+        (Some(username), Some((password, file))) => Ok(Credentials::Password {
+            username,
+            password,
+            file,
+        }),
         (None, None) => Ok(Credentials::None),
         (Some(_), None) => Err(section.complain(
             "username",
@@ -213,8 +218,11 @@ fn pair(section: &Section<'_>) -> Result<Credentials, Reported> {
     }
 }
 
+/// A secret, and the file that it was read from.
+pub(super) type Read = (Secret, Option<PathBuf>);
+
 /// The password, or that of the file.
-fn password(section: &Section<'_>) -> Result<Option<Secret>, Reported> {
+fn password(section: &Section<'_>) -> Result<Option<Read>, Reported> {
     let inline = section.optional("password", |node| text(node).map(Secret::new));
     let path = section.optional("password_file", path);
     either(section, ("password", "password_file"), inline?, path?)
@@ -226,7 +234,7 @@ pub(super) fn either(
     (inline_key, file_key): (&str, &str),
     inline: Option<Secret>,
     path: Option<PathBuf>,
-) -> Result<Option<Secret>, Reported> {
+) -> Result<Option<Read>, Reported> {
     let inline_at = &section.origin(inline_key).source;
     let path_at = &section.origin(file_key).source;
     let (inline, path) = match (inline, path) {
@@ -239,15 +247,17 @@ pub(super) fn either(
         either => either,
     };
     match path {
-        Some(path) => read_password(&path)
-            .map(Some)
-            .map_err(|message| section.complain(file_key, message)),
-        None => Ok(inline),
+        Some(path) => match read_password(&path) {
+            Ok(password) => Ok(Some((password, Some(path)))),
+            Err(message) => Err(section.complain(file_key, message)),
+        },
+        None => Ok(inline.map(|password| (password, None))),
     }
 }
 
-/// One line, whose end is not part of the password.
-fn read_password(path: &Path) -> Result<Secret, String> {
+/// Reads a password's file, all of it but the end of its last line: a key may be a password of many lines. Nothing of it
+/// stands in an error.
+pub fn read_password(path: &Path) -> Result<Secret, String> {
     let text = file(path)?;
     let password = text.strip_suffix('\n').unwrap_or(&text);
     let password = password.strip_suffix('\r').unwrap_or(password);

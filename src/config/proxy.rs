@@ -68,7 +68,7 @@ pub(super) fn read(section: &Section<'_>) -> Result<Proxy, Reported> {
             let inline = Some(inline).filter(|password| !password.expose().is_empty());
             let keys = ("http_proxy", "http_proxy_password_file");
             let password = either(section, keys, inline, Some(path))?;
-            server.login = password.map(|password| (username, password));
+            server.login = password.map(|(password, _)| (username, password));
             Ok(Proxy::Server(server))
         }
         (_, Some(_)) => Err(no_user(section)),

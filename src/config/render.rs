@@ -107,9 +107,13 @@ fn upstream(out: &mut Toml, upstream: &Upstream, config: &Config) {
         Credentials::Password {
             username,
             password: _,
+            file,
         } => {
             out.text("username", username);
-            out.text("password", Secret::REDACTED);
+            match file {
+                Some(path) => out.text("password_file", path.display()),
+                None => out.text("password", Secret::REDACTED),
+            }
         }
         Credentials::DockerConfig(settings) => {
             out.text("credentials", "docker-config");

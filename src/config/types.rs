@@ -218,6 +218,8 @@ pub enum Credentials {
         username: String,
         /// The password, an access token or the like.
         password: Secret,
+        /// Where it was read, and may be replaced.
+        file: Option<PathBuf>,
     },
     /// As docker or podman would.
     DockerConfig(DockerConfig),

@@ -13,6 +13,7 @@ mod cloud;
 mod docker_config;
 #[cfg(feature = "aws")]
 mod ecr;
+mod files;
 #[cfg(feature = "gcp")]
 mod gcp;
 mod helper;
@@ -207,7 +208,17 @@ impl Credentials {
         let fixed = |login| Credentials::Fixed(Arc::new(Held::fixed(login)));
         match settings {
             config::Credentials::None => fixed(Login::Anonymous),
-            config::Credentials::Password { username, password } => fixed(Login::Password {
+            config::Credentials::Password {
+                username,
+                file: Some(path),
+                ..
+            } => kept(
+                "password_file",
+                Arc::new(files::PasswordFile::new(username.clone(), path.clone())),
+            ),
+            config::Credentials::Password {
+                username, password, ..
+            } => fixed(Login::Password {
                 username: username.clone(),
                 password: password.clone(),
             }),

@@ -61,6 +61,7 @@ pub(super) fn password(username: &str, password: &str) -> Credentials {
     Credentials::Password {
         username: username.to_owned(),
         password: Secret::new(password),
+        file: None,
     }
 }
 

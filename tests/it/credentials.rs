@@ -4,6 +4,7 @@ mod acr;
 mod docker_config;
 mod ecr;
 mod gcp;
+mod password_file;
 
 use forebay_loadtest::origin::{Auth, ImageSpec, Origin};
 use http::StatusCode;

@@ -6,8 +6,8 @@
 mod file;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
+use super::files::{LOOK_AGAIN, Watched};
 use super::helper::Helper;
 use super::{Issued, Issuing, Login, LoginError, Source};
 use crate::config;
@@ -16,13 +16,11 @@ use crate::sync::lock;
 use crate::upstream::address::Origin;
 use file::{File, Place};
 
-/// How often the file, or the helper, is asked whether somebody has logged in anew.
-const LOOK_AGAIN: Duration = Duration::from_mins(2);
-
 /// A file of logins.
 #[derive(Debug)]
 pub(super) struct DockerConfig {
     settings: config::DockerConfig,
+    watched: Watched,
     /// As it was when it was last read.
     file: Mutex<Arc<File>>,
 }
@@ -32,6 +30,7 @@ impl DockerConfig {
         // A file that can't be read is complained of when a login is asked for.
         let file = File::read(&settings.path).unwrap_or_default();
         DockerConfig {
+            watched: Watched::new(settings.path.clone()),
             settings,
             file: Mutex::new(Arc::new(file)),
         }
@@ -43,12 +42,7 @@ impl DockerConfig {
 
     /// Reads the file again, since people log in while the mirror runs.
     async fn read_again(&self) -> Result<Arc<File>, LoginError> {
-        let path = self.settings.path.clone();
-        let file = tokio::task::spawn_blocking(move || File::read(&path))
-            .await
-            .map_err(|_| LoginError::Broken("reading docker's logins failed".to_owned()))?
-            .map_err(LoginError::Broken)?;
-        let file = Arc::new(file);
+        let file = Arc::new(self.watched.read(File::read).await?);
         *lock(&self.file) = file.clone();
         Ok(file)
     }

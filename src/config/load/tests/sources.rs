@@ -185,6 +185,7 @@ fn a_password_comes_from_a_file_beside_the_configuration() {
         let Credentials::Password {
             username,
             password: read,
+            ..
         } = &upstream(&config, "a.io").credentials
         else {
             panic!()

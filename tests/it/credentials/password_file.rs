@@ -1,0 +1,43 @@
+//! A password in a file, which is replaced while the mirror runs.
+
+use forebay_loadtest::origin::{Auth, ImageSpec, Origin};
+use http::StatusCode;
+
+use crate::harness::{Setup, manifest_path};
+
+/// The file was read when the mirror started and never again: a rotated password took a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_password_is_read_when_the_old_one_is_refused() {
+    for auth in [Auth::Basic, Auth::token()] {
+        let builder = Origin::docker_hub().auth(auth).user("ci", "canary-1");
+        let builder =
+            ["team/one", "team/two", "team/three"]
+                .iter()
+                .fold(builder, |builder, name| {
+                    builder.repository(name, |repository| {
+                        repository.private();
+                        repository.image("v1", &ImageSpec::default());
+                    })
+                });
+        let origin = builder.start().await.unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("password");
+        std::fs::write(&path, "canary-1\n").unwrap();
+        let forebay = Setup::new(&origin)
+            .upstream(&format!("username = \"ci\"\npassword_file = {path:?}"))
+            .env("FOREBAY_LOG__LEVEL", "trace")
+            .start()
+            .await;
+        let client = forebay.client();
+        let pull = async |name| client.get(&manifest_path(name, "v1")).await.status;
+        assert_eq!(pull("team/one").await, StatusCode::OK);
+        origin.set_password("ci", "canary-2");
+        origin.expire_tokens();
+        std::fs::write(&path, "canary-2\n").unwrap();
+        assert_eq!(pull("team/two").await, StatusCode::OK, "{}", forebay.log());
+        // It is still there to be used when the file is not.
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(pull("team/three").await, StatusCode::OK);
+        assert!(!forebay.log().contains("canary"), "{}", forebay.log());
+    }
+}
