@@ -86,7 +86,6 @@ impl Auth {
         let stand_in = memory.stand_in(name);
         let wish = Wish {
             registry,
-            name: Some(name),
             known_as: stand_in.as_ref().or(Some(name)),
         };
         match self.meet(&challenge, login, wish).await {
@@ -118,7 +117,7 @@ impl Auth {
         if !is_about_login(refusal, complaint.fault, refused) {
             return Ok(None);
         }
-        let again = refused.is_none_or(|grant| self.reject(grant, complaint.fault));
+        let again = refused.is_none_or(|grant| self.forget_token(grant, complaint.fault));
         let asked_for = refused.and_then(Grant::known_as);
         let stand_in = if again {
             let remembered = || memory.stand_in(name?);
@@ -133,15 +132,17 @@ impl Auth {
             };
             Some(stand_in)
         };
-        let login = self.credentials.login(registry, name).await?;
+        let login = match refused.filter(|grant| !grant.is_token()) {
+            Some(grant) => self.credentials.another(registry, &grant.login).await?,
+            None => Some(self.credentials.login(registry, name).await?),
+        };
+        let Some(login) = login else {
+            return Ok(None);
+        };
         let challenge = current(memory, asked, refusal, refused)?;
         memory.set(Some(challenge.clone()));
         let known_as = stand_in.as_ref().or(name);
-        let wish = Wish {
-            registry,
-            name,
-            known_as,
-        };
+        let wish = Wish { registry, known_as };
         match self.meet(&challenge, login, wish).await {
             // The other name was no better; the refusal stands.
             Err(error) if !again && !error.is_trouble() => Ok(None),
@@ -181,11 +182,11 @@ impl Auth {
         wish: Wish<'_>,
     ) -> Result<Grant, UpstreamError> {
         match self.bearer(bearer, login.clone(), wish).await {
-            Err(error)
-                if error.kind() == ErrorKind::Unauthorized && self.credentials.reject(&login) =>
-            {
-                let login = self.credentials.login(wish.registry, wish.name).await?;
-                self.bearer(bearer, login, wish).await
+            Err(error) if error.kind() == ErrorKind::Unauthorized => {
+                match self.credentials.another(wish.registry, &login).await? {
+                    Some(login) => self.bearer(bearer, login, wish).await,
+                    None => Err(error),
+                }
             }
             outcome => outcome,
         }
@@ -247,9 +248,24 @@ impl Auth {
         })
     }
 
-    /// Forgets what was refused. False if another would be refused as well, since this one is new.
-    pub(crate) fn reject(&self, grant: &Grant, fault: Fault) -> bool {
-        match &grant.token {
+    /// Looks for something better than what a store of bytes says the registry signed with. Whether to ask the registry once
+    /// more: it signs anew even where the password is the same.
+    pub(crate) async fn renew(
+        &self,
+        registry: &Origin,
+        refused: &Grant,
+    ) -> Result<bool, UpstreamError> {
+        if refused.is_token() {
+            return Ok(self.forget_token(refused, Fault::Unsaid));
+        }
+        self.credentials.another(registry, &refused.login).await?;
+        Ok(true)
+    }
+
+    /// Forgets a token that was refused. False if another would be refused as well, since this one is new. A password is
+    /// not forgotten.
+    fn forget_token(&self, refused: &Grant, fault: Fault) -> bool {
+        match &refused.token {
             // One that is too small for what it was asked for is of no use to the next request either. Else the fault may
             // be this request's, such as a method that is refused.
             Some(sent) if sent.fresh => {
@@ -262,7 +278,7 @@ impl Auth {
                 self.tokens.reject(&sent.key, &sent.token);
                 true
             }
-            None => self.credentials.reject(&grant.login),
+            None => true,
         }
     }
 }
@@ -271,9 +287,7 @@ impl Auth {
 #[derive(Debug, Clone, Copy)]
 struct Wish<'a> {
     registry: &'a Origin,
-    /// The repository, which the login goes by; none for the registry itself.
-    name: Option<&'a RepositoryName>,
-    /// The name that its registry and the token service have for it.
+    /// The name that its registry and the token service have for the repository; none for the registry itself.
     known_as: Option<&'a RepositoryName>,
 }
 

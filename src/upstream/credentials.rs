@@ -274,11 +274,18 @@ impl Credentials {
         }
     }
 
-    /// Forgets a login that was refused, so that the next request gets another one. False where that would be the same.
-    pub(crate) fn reject(&self, refused: &Arc<Held>) -> bool {
+    /// A login in the place of one that was refused; `None` where there is no other.
+    pub(crate) async fn another(
+        &self,
+        registry: &Origin,
+        refused: &Held,
+    ) -> Result<Option<Arc<Held>>, UpstreamError> {
         match self {
-            Credentials::Fixed(_) => false,
-            Credentials::Kept { keeper, .. } => keeper.reject(refused),
+            Credentials::Fixed(_) => Ok(None),
+            Credentials::Kept { keeper, kind } => keeper
+                .another(registry, refused)
+                .await
+                .map_err(|error| error.at(registry, kind)),
         }
     }
 }

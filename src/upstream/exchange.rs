@@ -10,7 +10,7 @@ use url::Url;
 use super::address::Origin;
 use super::auth::{Auth, Grant, Memory};
 use super::body::read_small;
-use super::challenge::{Complaint, Fault};
+use super::challenge::Complaint;
 use super::credentials::Access;
 use super::error::UpstreamError;
 use super::quota::QuotaReport;
@@ -156,9 +156,8 @@ impl Exchange<'_> {
         if let End::Refusal(refusal, Place { speaker, .. }) = &end
             && *speaker == Speaker::Store
             && refusal.says_token_expired()
-            && grant
-                .as_ref()
-                .is_some_and(|grant| self.auth.reject(grant, Fault::Unsaid))
+            && let Some(refused) = &grant
+            && self.auth.renew(&self.endpoint.origin, refused).await?
         {
             (end, grant) = self.end(ask).await?;
         }

@@ -52,7 +52,7 @@ impl Auth {
         };
         let fault = Complaint::from_headers(&refusal.headers).fault;
         if !is_about_login(refusal, fault, refused)
-            || refused.is_some_and(|grant| !self.reject(grant, fault))
+            || refused.is_some_and(|grant| !self.forget_token(grant, fault))
         {
             return Ok(None);
         }
@@ -78,7 +78,6 @@ impl Auth {
         let nobody = Arc::new(Held::fixed(Login::Anonymous));
         let wish = Wish {
             registry,
-            name: Some(name),
             known_as: Some(name),
         };
         self.bearer(bearer, nobody, wish).await

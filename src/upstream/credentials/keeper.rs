@@ -1,6 +1,8 @@
 //! Keeps logins that have to be asked for: one question at a time for each account, at half of a login's life, and the
 //! old login goes on serving while a new one can't be had.
 //!
+//! So it does when it is refused: that may be about one repository, and for the others it is as good as before.
+//!
 //! Owns the logins of one upstream. A question belongs to no client: it goes on when the one who made it leaves.
 
 use std::collections::HashMap;
@@ -51,12 +53,14 @@ impl Held {
         }
     }
 
-    fn issued(account: &str, issued: Issued) -> Held {
+    /// What came in the place of `old`. Where it is the same login, it is as good as that one was.
+    fn issued(account: &str, issued: Issued, old: Option<&Held>) -> Held {
         let now = Instant::now();
+        let proved = old.is_some_and(|old| old.is_proved() && old.login == issued.login);
         Held {
             identity: identity(&issued.login, account),
             login: issued.login,
-            proved: AtomicBool::new(false),
+            proved: AtomicBool::new(proved),
             term: Some(Term {
                 account: account.to_owned(),
                 issued_at: now,
@@ -71,6 +75,10 @@ impl Held {
     /// Notes that it has opened something: if it is refused later, another one may be better.
     pub(crate) fn prove(&self) {
         self.proved.store(true, Ordering::Relaxed);
+    }
+
+    fn is_proved(&self) -> bool {
+        self.proved.load(Ordering::Relaxed)
     }
 }
 
@@ -104,6 +112,17 @@ struct State {
     held: Option<Arc<Held>>,
     /// The last answer, if it was none, and when it came.
     failed: Option<(LoginError, Instant)>,
+    /// When the last question was answered that was asked because a login was refused.
+    doubted: Option<Instant>,
+}
+
+/// Why a source is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Because {
+    /// There is no login, or it is time for another one.
+    Due,
+    /// The one at hand was refused.
+    Refused,
 }
 
 /// What there is to do about an account.
@@ -117,12 +136,29 @@ enum Next {
 }
 
 impl State {
+    /// The last failure, if it is so new that asking again would bring the same.
+    fn failure(&self, now: Instant) -> Option<LoginError> {
+        let (error, at) = self.failed.as_ref()?;
+        (now < *at + PAUSE).then(|| error.clone())
+    }
+
+    /// A login that came since `refused` did.
+    fn newer_than(&self, refused: &Held) -> Option<Arc<Held>> {
+        let held = self.held.as_ref()?;
+        (held.login != refused.login).then(|| held.clone())
+    }
+
+    /// Whether to ask for a login in the place of one that was refused. One that never opened anything and is new would be
+    /// followed by its like.
+    fn may_ask(&self, refused: &Held, now: Instant) -> bool {
+        let is_new = |at: Instant| now < at + PAUSE;
+        let term = self.held.as_deref().unwrap_or(refused).term.as_ref();
+        let untried = !refused.is_proved() && term.is_some_and(|term| is_new(term.issued_at));
+        !untried && !self.doubted.is_some_and(is_new)
+    }
+
     fn next(&self, now: Instant) -> Next {
-        let failure = self
-            .failed
-            .as_ref()
-            .filter(|(_, at)| now < *at + PAUSE)
-            .map(|(error, _)| error.clone());
+        let failure = self.failure(now);
         let held = self.held.as_ref().and_then(|held| {
             let term = held.term.as_ref()?;
             let serves = term.expires_at.is_none_or(|end| now < end);
@@ -167,7 +203,7 @@ impl Keeper {
             Next::Settled(answer) => return answer,
             Next::Renew(held) => {
                 if let Ok(turn) = account.turn.clone().try_lock_owned() {
-                    self.ask(registry, key, &account, turn);
+                    self.ask(Because::Due, registry, &key, &account, turn);
                 }
                 return Ok(held);
             }
@@ -179,32 +215,39 @@ impl Keeper {
             Next::Settled(answer) => answer,
             Next::Renew(held) => Ok(held),
             Next::Ask => {
-                let asking = self.ask(registry, key, &account, turn);
-                asking.await.unwrap_or_else(|_| {
-                    Err(LoginError::Broken("asking for a login failed".to_owned()))
-                })
+                let asking = self.ask(Because::Due, registry, &key, &account, turn);
+                answered(asking).await
             }
         }
     }
 
-    /// Forgets a login that was refused. False if it never opened anything and is so new that another would be refused as
-    /// well.
-    pub(crate) fn reject(&self, refused: &Arc<Held>) -> bool {
+    /// A login in the place of one that was refused; `None` if the source has no other, or was asked for one a moment ago.
+    pub(crate) async fn another(
+        &self,
+        registry: &Origin,
+        refused: &Held,
+    ) -> Result<Option<Arc<Held>>, LoginError> {
         let Some(term) = &refused.term else {
-            return false;
+            return Ok(None);
         };
         let account = self.account(&term.account);
-        let mut state = account.state();
-        let current = state.held.as_ref();
-        if current.is_some_and(|held| !Arc::ptr_eq(held, refused)) {
-            return true;
+        let turn = account.turn.clone().lock_owned().await;
+        {
+            let (state, now) = (account.state(), Instant::now());
+            // Who waited for its turn finds what the question before it brought.
+            if let Some(held) = state.newer_than(refused) {
+                return Ok(Some(held));
+            }
+            if let Some(error) = state.failure(now) {
+                return Err(error);
+            }
+            if !state.may_ask(refused, now) {
+                return Ok(None);
+            }
         }
-        let proved = refused.proved.load(Ordering::Relaxed);
-        if !proved && Instant::now() < term.issued_at + PAUSE {
-            return false;
-        }
-        state.held = None;
-        true
+        let asking = self.ask(Because::Refused, registry, &term.account, &account, turn);
+        let held = answered(asking).await?;
+        Ok(Some(held).filter(|held| held.login != refused.login))
     }
 
     fn account(&self, key: &str) -> Arc<Account> {
@@ -218,22 +261,25 @@ impl Keeper {
     /// Asks the source in a task of its own, and writes down what it says.
     fn ask(
         &self,
+        because: Because,
         registry: &Origin,
-        key: String,
+        key: &str,
         account: &Arc<Account>,
         turn: OwnedMutexGuard<()>,
-    ) -> tokio::task::JoinHandle<Result<Arc<Held>, LoginError>> {
+    ) -> Asking {
         let (source, registry, account) = (self.source.clone(), registry.clone(), account.clone());
+        let key = key.to_owned();
         tokio::spawn(async move {
             let answer = source.issue(&registry, &key).await;
             let mut state = account.state();
+            if because == Because::Refused {
+                state.doubted = Some(Instant::now());
+            }
             let answer = match answer {
                 Ok(issued) => {
-                    let held = Arc::new(Held::issued(&key, issued));
-                    *state = State {
-                        held: Some(held.clone()),
-                        failed: None,
-                    };
+                    let held = Arc::new(Held::issued(&key, issued, state.held.as_deref()));
+                    state.held = Some(held.clone());
+                    state.failed = None;
                     Ok(held)
                 }
                 Err(error) => {
@@ -247,6 +293,14 @@ impl Keeper {
             answer
         })
     }
+}
+
+/// A question under way.
+type Asking = tokio::task::JoinHandle<Result<Arc<Held>, LoginError>>;
+
+async fn answered(asking: Asking) -> Result<Arc<Held>, LoginError> {
+    let failed = || LoginError::Broken("asking for a login failed".to_owned());
+    asking.await.unwrap_or_else(|_| Err(failed()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use forebay_loadtest::cloud::{Aws, Key};
-use forebay_loadtest::origin::{Auth, Fault, Kind, Origin, Reply, Request};
+use forebay_loadtest::origin::{
+    Auth, Expiry, Fault, ImageSpec, Kind, Origin, Quirks, Reply, Request,
+};
 use http::StatusCode;
 
 use super::private_origin;
@@ -16,6 +18,7 @@ const REGISTRY: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
 const PASSWORD: &str = "canary-password";
 /// How long a password may take to be replaced on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
+const HALF_A_DAY: Duration = Duration::from_hours(12);
 const CALL: &str = "ecr 123456789012 eu-west-1";
 
 fn key() -> Key {
@@ -30,8 +33,26 @@ struct Ecr {
 
 impl Ecr {
     async fn start() -> Self {
+        Self::at(private_origin(Auth::Basic, "AWS", PASSWORD).await).await
+    }
+
+    /// As [`Ecr::start`], at a registry that says as ECR does that a password has expired: with 403 and no challenge.
+    async fn start_in_its_words() -> Self {
+        let builder = Origin::docker_hub().auth(Auth::Basic).user("AWS", PASSWORD);
+        let builder = builder.quirks(Quirks {
+            expiry: Expiry::Forbidden,
+            ..Quirks::default()
+        });
+        let builder = builder.repository("team/app", |repository| {
+            repository.private();
+            repository.image("v1", &ImageSpec::default());
+        });
+        Self::at(builder.start().await.expect("the origin starts")).await
+    }
+
+    async fn at(origin: Origin) -> Self {
         Self {
-            origin: private_origin(Auth::Basic, "AWS", PASSWORD).await,
+            origin,
             aws: Aws::start(key(), PASSWORD).await.expect("it starts"),
         }
     }
@@ -145,19 +166,21 @@ async fn each_link_of_awss_chain_gives_a_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_password_is_replaced_once_in_both_ways_that_it_is_said() {
     // ECR says it with 403 and no challenge, S3 with 400 where ECR redirects to.
-    let registry = Reply::error(
-        403,
-        "DENIED",
-        "Your authorization token has expired. Reauthenticate and try again.",
-    );
-    let store = Reply::status(400).json(&serde_json::json!({"Code": "ExpiredToken"}));
-    for (kind, reply) in [(Kind::BlobGet, registry), (Kind::CdnGet, store)] {
-        let ecr = Ecr::start().await;
+    for at_store in [false, true] {
+        let ecr = Ecr::start_in_its_words().await;
         let forebay = ecr.mirror_with_key().start().await;
         assert_eq!(manifest(&forebay).await.status, StatusCode::OK);
-        ecr.origin.on(kind).once(Fault::Answer(reply));
+        if at_store {
+            // That is about what ECR has signed with: it signs anew, whatever the password.
+            let expired = Reply::status(400).json(&serde_json::json!({"Code": "ExpiredToken"}));
+            let fault = Fault::Answer(expired);
+            ecr.origin.on(Kind::CdnGet).once(fault);
+        } else {
+            ecr.origin.set_password("AWS", "canary-next");
+            ecr.aws.set_password("canary-next", HALF_A_DAY);
+        }
         ecr.pull(&forebay).await;
-        assert_eq!(ecr.aws.calls(), [CALL, CALL], "{kind:?}");
+        assert_eq!(ecr.aws.calls(), [CALL, CALL], "at the store: {at_store}");
     }
 }
 

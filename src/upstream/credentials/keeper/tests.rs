@@ -15,6 +15,8 @@ struct Script {
     asked: AtomicUsize,
     gate: Semaphore,
     answers: Mutex<Vec<Result<Duration, LoginError>>>,
+    /// Every login is the first one again.
+    always_the_same: bool,
 }
 
 impl Script {
@@ -33,6 +35,16 @@ impl Script {
             asked: AtomicUsize::new(0),
             gate,
             answers: Mutex::new(answers.collect()),
+            always_the_same: false,
+        })
+    }
+
+    /// As [`Script::of`], and every login is the same.
+    fn of_one_login(answers: &[Result<u64, &str>]) -> Arc<Script> {
+        let script = Arc::into_inner(Script::of(answers)).unwrap();
+        Arc::new(Script {
+            always_the_same: true,
+            ..script
         })
     }
 
@@ -52,6 +64,7 @@ impl Source for Script {
             self.gate.acquire().await.unwrap().forget();
             let life = self.answers.lock().unwrap().pop();
             let life = life.expect("no more questions than answers")?;
+            let count = if self.always_the_same { 0 } else { count };
             let login = Login::Password {
                 username: format!("user-{count}"),
                 password: Secret::new("p"),
@@ -140,21 +153,105 @@ async fn the_old_login_serves_to_its_end_while_no_new_one_is_to_be_had() {
     assert_eq!(user(&keeper).await.unwrap(), "user-4");
 }
 
+/// The user of another login than the one that was refused.
+async fn another(keeper: &Keeper, refused: &Held) -> Result<Option<String>, LoginError> {
+    let held = keeper.another(&registry(), refused).await?;
+    Ok(held.map(|held| match &held.identity {
+        Identity::User { name, .. } => name.clone(),
+        other => panic!("{other:?}"),
+    }))
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refused_login_is_replaced_unless_it_is_new() {
-    let script = Script::of(&[Ok(100), Ok(100), Ok(100)]);
+    let script = Script::of(&[Ok(1000), Ok(1000), Ok(1000)]);
     let keeper = Keeper::new(script.clone());
     let first = held(&keeper).await;
-    assert!(!keeper.reject(&first), "another one would be as bad");
+    assert_eq!(
+        another(&keeper, &first).await,
+        Ok(None),
+        "its like is as bad"
+    );
     advance(PAUSE).await;
-    assert!(keeper.reject(&first));
+    let second = || Ok(Some("user-1".to_owned()));
+    assert_eq!(another(&keeper, &first).await, second());
+    assert_eq!(
+        another(&keeper, &first).await,
+        second(),
+        "there is one already"
+    );
     let second = held(&keeper).await;
     second.prove();
-    assert!(keeper.reject(&second), "it was good before");
-    assert_eq!(user(&keeper).await.unwrap(), "user-2");
-    assert!(keeper.reject(&first), "there is another one already");
-    assert_eq!(user(&keeper).await.unwrap(), "user-2");
+    assert_eq!(
+        another(&keeper, &second).await,
+        Ok(None),
+        "it was asked for just now"
+    );
+    advance(PAUSE).await;
+    assert_eq!(
+        another(&keeper, &second).await,
+        Ok(Some("user-2".to_owned()))
+    );
     assert_eq!(script.asked(), 3);
+}
+
+/// One repository that the user may not read had the login dropped for all of them, and a helper started for each request.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_no_other_login_mends_costs_a_question_now_and_then_and_nobody_a_login() {
+    let script = Script::of_one_login(&[Ok(1000), Ok(1000), Ok(1000)]);
+    let keeper = Keeper::new(script.clone());
+    let login = held(&keeper).await;
+    login.prove();
+    for asked in [2, 2, 3] {
+        assert_eq!(another(&keeper, &login).await, Ok(None));
+        assert_eq!(script.asked(), asked, "once in ten seconds");
+        assert_eq!(user(&keeper).await.unwrap(), "user-0");
+        held(&keeper).await.prove();
+        advance(PAUSE * 6 / 10).await;
+    }
+    assert_eq!(script.asked(), 3);
+}
+
+/// A refused login was dropped before there was another, and where the source was down every repository was without one.
+#[tokio::test(start_paused = true)]
+async fn a_refused_login_serves_all_others_while_no_other_is_to_be_had() {
+    let script = Script::of(&[Ok(1000), Err("away"), Ok(1000)]);
+    let keeper = Keeper::new(script.clone());
+    let login = held(&keeper).await;
+    login.prove();
+    let away = Err(LoginError::Broken("away".to_owned()));
+    for _ in 0..2 {
+        assert_eq!(
+            another(&keeper, &login).await,
+            away,
+            "nothing is known of the right"
+        );
+        assert_eq!(user(&keeper).await.unwrap(), "user-0");
+    }
+    assert_eq!(script.asked(), 2);
+    advance(PAUSE).await;
+    assert_eq!(
+        another(&keeper, &login).await,
+        Ok(Some("user-2".to_owned()))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn fifty_refused_at_once_ask_for_one_login_and_all_get_it() {
+    let script = Script::of(&[Ok(1000), Ok(1000)]);
+    let keeper = Arc::new(Keeper::new(script.clone()));
+    let login = held(&keeper).await;
+    login.prove();
+    let waiting: Vec<_> = (0..50)
+        .map(|_| {
+            let (keeper, login) = (keeper.clone(), login.clone());
+            tokio::spawn(async move { another(&keeper, &login).await })
+        })
+        .collect();
+    for answer in waiting {
+        assert_eq!(answer.await.unwrap(), Ok(Some("user-1".to_owned())));
+    }
+    assert_eq!(script.asked(), 2);
 }
 
 #[tokio::test(start_paused = true)]
