@@ -297,7 +297,7 @@ fn is_about_login(refusal: &Refusal, fault: Fault, refused: Option<&Grant>) -> b
     match refusal.status {
         StatusCode::UNAUTHORIZED => true,
         StatusCode::FORBIDDEN if fault == Fault::InsufficientScope => true,
-        _ => refused.is_some() && refusal.says_expired(),
+        _ => refused.is_some_and(|grant| grant.is_too_old_by(refusal)),
     }
 }
 

@@ -44,15 +44,20 @@ impl Refusal {
         }
     }
 
-    /// Whether the registry says, in whatever words, that a login is too old. Some do so without a
-    /// challenge: ECR with a 403, ECR Public with a 400.
+    /// Whether the registry says that a login is too old. ECR does so with a 403 and no challenge. The phrases are such as
+    /// no name or tag that a registry repeats can hold.
     pub(crate) fn says_expired(&self) -> bool {
-        let says = |status: StatusCode| self.status == status;
-        says(StatusCode::BAD_REQUEST)
-            || (says(StatusCode::FORBIDDEN)
-                && String::from_utf8_lossy(&self.body)
-                    .to_ascii_lowercase()
-                    .contains("expired"))
+        const PHRASES: [&str; 3] = ["has expired", "is expired", "token expired"];
+        if !matches!(self.status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN) {
+            return false;
+        }
+        let body = String::from_utf8_lossy(&self.body).to_ascii_lowercase();
+        PHRASES.iter().any(|phrase| body.contains(phrase))
+    }
+
+    /// Whether ECR Public means with it that a token is too old: a 400, whatever its body.
+    pub(crate) fn is_expiry_at_ecr_public(&self) -> bool {
+        self.status == StatusCode::BAD_REQUEST
     }
 
     /// Whether a store of bytes says that the registry signed with a login that is too old, as S3 does behind ECR.
@@ -252,8 +257,11 @@ mod tests {
     fn an_expired_login_is_recognised_without_a_challenge() {
         let expired = r#"{"errors":[{"code":"DENIED","message":"Your authorization token has expired. Reauthenticate and try again."}]}"#;
         assert!(refusal(403, expired).says_expired());
-        assert!(refusal(400, "").says_expired());
+        assert!(refusal(400, "The token is expired").says_expired());
+        assert!(!refusal(400, "").says_expired());
         assert!(!refusal(403, "no").says_expired());
+        let repeated = r#"{"errors":[{"code":"TAG_INVALID","message":"no tag expired"}]}"#;
+        assert!(!refusal(400, repeated).says_expired());
         assert!(!refusal(404, expired).says_expired());
     }
 }

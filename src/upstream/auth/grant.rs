@@ -8,8 +8,12 @@ use crate::oci::RepositoryName;
 use crate::upstream::challenge::Fault;
 use crate::upstream::credentials::{Access, Held};
 use crate::upstream::error::{ErrorKind, UpstreamError};
+use crate::upstream::refusal::Refusal;
 use crate::upstream::token::{Token, TokenKey};
 use crate::upstream::token_service::without_login;
+
+/// What the tokens of ECR Public are for.
+const ECR_PUBLIC: &str = "public.ecr.aws";
 
 /// What is sent with a request, and what can be done when it is refused.
 #[derive(Debug, Clone)]
@@ -47,6 +51,13 @@ impl Grant {
     /// The repository that its token was asked for.
     pub(super) fn known_as(&self) -> Option<&RepositoryName> {
         self.token.as_ref()?.known_as.as_ref()
+    }
+
+    /// Whether a refusal without a challenge means that it has come to its end.
+    pub(super) fn is_too_old_by(&self, refusal: &Refusal) -> bool {
+        let sent = self.token.as_ref();
+        let service = sent.and_then(|sent| sent.key.service.as_deref());
+        refusal.says_expired() || (service == Some(ECR_PUBLIC) && refusal.is_expiry_at_ecr_public())
     }
 
     /// An upstream that repeats the login in its words is not repeated.

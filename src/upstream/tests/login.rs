@@ -104,14 +104,17 @@ async fn fifty_requests_with_a_refused_token_ask_for_one_new_one() {
 
 #[tokio::test]
 async fn expired_tokens_are_recognised_without_a_challenge() {
-    // As ECR Public and ECR say it.
     let ecr = Reply::error(
         403,
         "DENIED",
         "Your authorization token has expired. Reauthenticate and try again.",
     );
-    for refusal in [Reply::status(400), ecr] {
-        let origin = origin(Origin::docker_hub()).await;
+    let ecr_public = |auth: &mut TokenAuth| auth.service = "public.ecr.aws".to_owned();
+    for (auth, refusal) in [
+        (token_auth(ecr_public), Reply::status(400)),
+        (Auth::token(), ecr),
+    ] {
+        let origin = origin(Origin::docker_hub().auth(auth)).await;
         let upstream = upstream_of(&origin);
         upstream.get_manifest(&name(), &latest()).await.unwrap();
         origin.reset();
@@ -119,6 +122,25 @@ async fn expired_tokens_are_recognised_without_a_challenge() {
         upstream.get_manifest(&name(), &latest()).await.unwrap();
         assert_eq!(count(&origin, Kind::Token), 1);
     }
+}
+
+/// Every 400 counted as an expired login, so that each bad request of a client cost a token and a second request.
+#[tokio::test]
+async fn a_bad_request_is_no_expired_login() {
+    let origin = origin(Origin::docker_hub()).await;
+    let upstream = upstream_of(&origin);
+    upstream.get_manifest(&name(), &latest()).await.unwrap();
+    origin.reset();
+    for reply in [
+        Reply::status(400),
+        Reply::error(400, "TAG_INVALID", "no tag expired"),
+    ] {
+        origin.on(Kind::ManifestGet).once(Fault::Answer(reply));
+        let error = upstream.get_manifest(&name(), &latest()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+    assert_eq!(count(&origin, Kind::ManifestGet), 2);
+    assert_eq!(count(&origin, Kind::Token), 0);
 }
 
 #[tokio::test]
