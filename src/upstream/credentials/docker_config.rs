@@ -1,7 +1,7 @@
 //! The logins of docker and podman: a `config.json` or `auth.json`, and the helpers that it names.
 //!
-//! What is most specific counts: an entry for a path below the registry (podman's), the registry's own helper, the helper
-//! for all, an entry for the registry. A registry without any is read without a login.
+//! What counts, first things first: the registry's own helper, an entry for a path below the registry (podman's, which asks
+//! in this order), the helper for all, an entry for the registry. A registry without any is read without a login.
 
 mod file;
 

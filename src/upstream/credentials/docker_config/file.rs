@@ -6,7 +6,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::config::Secret;
 use crate::oci::RepositoryName;
@@ -83,6 +83,7 @@ impl fmt::Display for Place {
 #[derive(Debug, Default)]
 pub(super) struct File {
     logins: BTreeMap<Place, Entry>,
+    /// An empty name keeps the helper for all away.
     helpers: BTreeMap<Place, String>,
     store: Option<String>,
 }
@@ -91,9 +92,9 @@ pub(super) struct File {
 #[serde(rename_all = "camelCase", default)]
 #[derive(Default)]
 struct Written {
-    auths: BTreeMap<String, Entry>,
-    cred_helpers: BTreeMap<String, String>,
-    creds_store: String,
+    auths: Option<BTreeMap<String, Option<Entry>>>,
+    cred_helpers: Option<BTreeMap<String, Option<String>>>,
+    creds_store: Option<String>,
 }
 
 /// An entry of `auths`.
@@ -101,11 +102,21 @@ struct Written {
 #[serde(default)]
 struct Entry {
     /// `user:password` in base64.
+    #[serde(deserialize_with = "or_null")]
     auth: String,
+    #[serde(deserialize_with = "or_null")]
     username: String,
+    #[serde(deserialize_with = "or_null")]
     password: String,
+    #[serde(deserialize_with = "or_null")]
     identitytoken: String,
+    #[serde(deserialize_with = "or_null")]
     registrytoken: String,
+}
+
+/// A null is as good as nothing, as in docker and podman.
+fn or_null<'de, D: Deserializer<'de>>(text: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(text)?.unwrap_or_default())
 }
 
 impl fmt::Debug for Entry {
@@ -137,7 +148,11 @@ impl Entry {
             )));
         }
         if self.auth.is_empty() && self.username.is_empty() {
-            return Err("has no login that can be used");
+            return Err(if self.registrytoken.is_empty() {
+                "has no login that can be used"
+            } else {
+                "is a `registrytoken`, which the mirror can't use: log in with a user name, or an identity token"
+            });
         }
         if self.auth.is_empty() {
             return Ok(Login::Password {
@@ -182,16 +197,19 @@ impl File {
             format!("is no docker config.json (line {line}, column {column})")
         })?;
         let mut file = File {
-            store: Some(written.creds_store).filter(|name| !name.is_empty()),
+            store: written.creds_store.filter(|name| !name.is_empty()),
             ..File::default()
         };
-        for (key, helper) in written.cred_helpers {
+        for (key, helper) in written.cred_helpers.into_iter().flatten() {
+            let helper = helper.unwrap_or_default();
             file.helpers.insert(Place::of_key(&key), helper);
         }
         // A key without scheme is the newer way to write it, and counts for more.
         let (old, new): (Vec<_>, Vec<_>) = written
             .auths
             .into_iter()
+            .flatten()
+            .filter_map(|(key, entry)| Some((key, entry?)))
             .filter(|(_, entry)| !entry.is_empty())
             .partition(|(key, _)| key.contains("://"));
         for (key, entry) in old.into_iter().chain(new) {
@@ -200,8 +218,16 @@ impl File {
         Ok(file)
     }
 
-    /// The longest place of a login that a repository is in, or else its registry.
+    /// The longest place of a login that a repository is in, or else its registry, which may have a helper of its own for
+    /// all that is in it.
     pub(super) fn most_specific(&self, registry: &Place, name: &RepositoryName) -> Place {
+        if self
+            .helpers
+            .get(registry)
+            .is_some_and(|own| !own.is_empty())
+        {
+            return registry.clone();
+        }
         let mut below = format!("{registry}/{name}");
         while below.len() > registry.0.len() {
             let place = Place(below);
@@ -217,7 +243,8 @@ impl File {
     /// The helper that knows a registry's login.
     pub(super) fn helper(&self, registry: &Place) -> Option<&str> {
         let own = self.helpers.get(registry);
-        own.or(self.store.as_ref()).map(String::as_str)
+        let helper = own.or(self.store.as_ref()).map(String::as_str);
+        helper.filter(|name| !name.is_empty())
     }
 
     /// The login that stands in the file itself for a place.

@@ -107,3 +107,51 @@ fn nothing_of_a_file_is_printed() {
     assert!(!error.contains("canary"), "{error}");
     assert!(error.contains("line 1"), "{error}");
 }
+
+/// A path's entry came first, and podman and forebay read one repository with different logins.
+#[test]
+fn a_registrys_own_helper_comes_before_an_entry_for_a_path_as_in_podman() {
+    let place = |helpers: &str| {
+        let text = format!(r#"{{"auths": {{"ghcr.io/team": {{"auth": "YTpi"}}}}, {helpers}}}"#);
+        let file = File::parse(text.as_bytes()).unwrap();
+        let (registry, name) = (Place::of_key("ghcr.io"), "team/app".parse().unwrap());
+        file.most_specific(&registry, &name).to_string()
+    };
+    assert_eq!(place(r#""credHelpers": {"ghcr.io": "own"}"#), "ghcr.io");
+    assert_eq!(place(r#""credHelpers": {"ghcr.io": ""}"#), "ghcr.io/team");
+    assert_eq!(place(r#""credsStore": "all""#), "ghcr.io/team");
+}
+
+/// An empty name was taken for that of a program, and every pull failed.
+#[test]
+fn an_empty_helper_means_the_file() {
+    let text = r#"{"credHelpers": {"ghcr.io": "", "quay.io": null}, "credsStore": "all"}"#;
+    let file = File::parse(text.as_bytes()).unwrap();
+    assert_eq!(file.helper(&Place::of_key("ghcr.io")), None);
+    assert_eq!(file.helper(&Place::of_key("quay.io")), None);
+    assert_eq!(file.helper(&Place::of_key("gcr.io")), Some("all"));
+}
+
+/// Files that docker reads were refused for a null, and with them every login.
+#[test]
+fn a_null_is_as_good_as_nothing() {
+    let nothing = r#"{"auths": null, "credHelpers": null, "credsStore": null}"#;
+    File::parse(nothing.as_bytes()).unwrap();
+    let entries = r#"{"auths": {
+        "ghcr.io": {"auth": null, "identitytoken": null, "username": "u", "password": "p"},
+        "quay.io": null
+    }}"#;
+    let file = File::parse(entries.as_bytes()).unwrap();
+    assert_eq!(
+        file.login(&Place::of_key("ghcr.io")),
+        Ok(Some(login("u", "p")))
+    );
+    assert_eq!(file.login(&Place::of_key("quay.io")), Ok(None));
+}
+
+/// The error named no kind of login, and "no login that can be used" sent people to look for a typing mistake.
+#[test]
+fn a_registry_token_is_named_in_its_error() {
+    let error = file().login(&Place::of_key("bearer.example")).unwrap_err();
+    assert!(error.to_string().contains("`registrytoken`"), "{error}");
+}
