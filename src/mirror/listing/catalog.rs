@@ -100,32 +100,70 @@ impl Mirror {
             return Ok(Vec::new());
         };
         let wanted = |name: &RepositoryName| upstream.refusal(name).is_none() && wanted(name);
-        let mut after = after.to_owned();
-        let mut found = Vec::new();
-        while found.len() < count {
-            let names = self.inner.store.repositories(registry, &after, count);
-            let names = names.await?;
-            let is_last = names.len() < count;
-            if let Some(last) = names.last() {
-                after = last.to_string();
-            }
-            found.extend(
-                names
-                    .iter()
-                    .filter(|name| wanted(name))
-                    .map(ToString::to_string),
-            );
-            if is_last {
-                break;
-            }
-        }
-        found.truncate(count);
-        Ok(found)
+        let read = |after: String, count| async move {
+            self.inner.store.repositories(registry, &after, count).await
+        };
+        let found = first(count, after, wanted, read).await?;
+        Ok(found.iter().map(ToString::to_string).collect())
     }
+}
+
+/// The first `count` names after `after` that are `wanted`, of those that `read` gives in order. It reads no fewer at a
+/// time than a page holds, however few a client asks for: all of those before the next one may be unwanted.
+async fn first<E, Reading: Future<Output = Result<Vec<RepositoryName>, E>>>(
+    count: usize,
+    after: &str,
+    wanted: impl Fn(&RepositoryName) -> bool,
+    read: impl Fn(String, usize) -> Reading,
+) -> Result<Vec<RepositoryName>, E> {
+    let at_once = count.max(PAGE as usize);
+    let mut after = after.to_owned();
+    let mut found = Vec::new();
+    while found.len() < count {
+        let names = read(after, at_once).await?;
+        let is_last = names.len() < at_once;
+        after = names.last().map(ToString::to_string).unwrap_or_default();
+        found.extend(names.into_iter().filter(&wanted));
+        if is_last {
+            break;
+        }
+    }
+    found.truncate(count);
+    Ok(found)
 }
 
 /// Whether a name of the default registry means it without its host before it.
 fn is_bare(name: &RepositoryName) -> bool {
     let first = name.as_str().split_once('/').map_or("", |(first, _)| first);
     !Registry::looks_like_host(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::convert::Infallible;
+
+    use super::*;
+
+    /// A client that asked for one name at a time behind many that `allow` leaves out had the index read once for each two.
+    #[tokio::test]
+    async fn names_that_are_left_out_are_read_a_page_at_a_time() {
+        let all: Vec<RepositoryName> = (0..5000)
+            .map(|n| format!("team/app-{n:04}").parse().unwrap())
+            .collect();
+        let reads = Cell::new(0);
+        let read = |after: String, count: usize| {
+            reads.set(reads.get() + 1);
+            let rest = all.iter().filter(|name| name.as_str() > after.as_str());
+            let names = rest.take(count).cloned().collect();
+            std::future::ready(Ok::<_, Infallible>(names))
+        };
+        let wanted = |name: &RepositoryName| name.as_str() >= "team/app-4998";
+        let found = first(2, "", wanted, read).await.unwrap();
+        assert_eq!(found, all[4998..]);
+        assert_eq!(reads.get(), 5);
+        let found = first(2, "team/app-4998", wanted, read).await.unwrap();
+        assert_eq!(found, all[4999..]);
+        assert_eq!(first(0, "", wanted, read).await.unwrap(), []);
+    }
 }
