@@ -4,6 +4,7 @@
 //! mirror wait in the listener's backlog, rather than be refused, while the cache's lock is waited
 //! for. The end goes the other way round: drain the clients, pause the fills, close the cache.
 
+mod cores;
 mod logging;
 mod signals;
 
@@ -72,6 +73,7 @@ impl RunError {
 /// Runs the mirror until it is told to stop.
 pub fn run(config: &Config) -> Result<(), RunError> {
     logging::init(config.log);
+    cores::leave_none();
     let recorder = Recorder::install()?;
     let runtime = runtime()?;
     let ended = runtime.block_on(serve(config, recorder));

@@ -119,3 +119,25 @@ async fn wrong_usage_exits_with_two() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
+
+/// A crash left a core file with every password in it, wherever the limit allowed one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_leaves_no_core_file() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    // As high as it may be, so that the mirror inherits something.
+    let limit = getrlimit(Resource::Core);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Core, raised).unwrap();
+    let (origin, _) = origin_with_blob(1, 1).await;
+    let forebay = mirror_of(&origin).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", forebay.pid())).unwrap();
+    let core = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max core file size"));
+    let soft = core.unwrap().split_whitespace().next();
+    assert_eq!(soft, Some("0"), "{limits}");
+}
