@@ -1,6 +1,7 @@
 //! An upstream that we did not write: Debian's `docker-registry`, with Basic authentication unless it is configured otherwise.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -99,8 +100,26 @@ impl Registry {
 
     /// A mirror whose Docker Hub it is.
     pub(crate) fn mirror(&self) -> Setup {
+        self.mirror_with(&format!("password = {PASSWORD:?}"))
+    }
+
+    /// As [`Registry::mirror`], where this says what the password is.
+    pub(crate) fn mirror_with(&self, password: &str) -> Setup {
         Setup::with_endpoint(&format!("http://{}", self.address))
-            .upstream(&format!("username = {USER:?}\npassword = {PASSWORD:?}"))
+            .upstream(&format!("username = {USER:?}\n{password}"))
+    }
+
+    /// Waits until it has written down as many of the mirror's requests as these are, by method, kind and status, such as
+    /// `GET blob 200`; and sees that they are these.
+    pub(crate) async fn was_asked(&self, expected: &[(String, u64)], when: &str) {
+        let expected: BTreeMap<_, _> = expected.iter().cloned().collect();
+        let total = |asked: &BTreeMap<String, u64>| asked.values().sum::<u64>();
+        let mut access = self.access.clone();
+        let reached = access.wait_for(|log| total(&asked(log)) >= total(&expected));
+        // As in `given`.
+        let _ = tokio::time::timeout(PATIENCE, reached).await;
+        let log = self.access.borrow().clone();
+        assert_eq!(asked(&log), expected, "{when}: {log}");
     }
 
     /// Waits until it has written down as many answers as `expected`, manifests and blobs, and returns how many there
@@ -133,13 +152,19 @@ pub(crate) fn files(root: &Path) -> String {
 
 /// Logins by password.
 pub(crate) async fn htpasswd(root: &Path) -> String {
-    let users = root.join("htpasswd");
-    let line = run(Command::new("htpasswd").args(["-Bbn", USER, PASSWORD])).await;
-    std::fs::write(&users, line).unwrap();
+    let users = set_password(root, PASSWORD).await;
     format!(
         "auth:\n  htpasswd:\n    realm: test\n    path: {}\n",
         users.display()
     )
+}
+
+/// Says what the user's password is from now on: a running registry reads the file again.
+pub(crate) async fn set_password(root: &Path, password: &str) -> PathBuf {
+    let users = root.join("htpasswd");
+    let line = run(Command::new("htpasswd").args(["-Bbn", USER, password])).await;
+    std::fs::write(&users, line).unwrap();
+    users
 }
 
 /// Where it says that it listens.
@@ -163,6 +188,24 @@ fn given(access: &str) -> (u64, u64) {
         lines.filter(|line| line.contains(what)).count() as u64
     };
     (count("/manifests/"), count("/blobs/"))
+}
+
+/// How often the mirror asked for what, and was answered how. Pushes are made by another program.
+fn asked(access: &str) -> BTreeMap<String, u64> {
+    let mut asked = BTreeMap::new();
+    for line in access.lines().filter(|line| line.contains("\"forebay/")) {
+        let mut quoted = line.split('"').skip(1);
+        let (request, status) = (quoted.next().unwrap(), quoted.next().unwrap());
+        let mut request = request.split(' ');
+        let (method, path) = (request.next().unwrap(), request.next().unwrap());
+        let kind = ["manifest", "blob"]
+            .into_iter()
+            .find(|kind| path.contains(&format!("/{kind}s/")));
+        let status = status.split_whitespace().next().unwrap();
+        let what = format!("{method} {} {status}", kind.unwrap_or(path));
+        *asked.entry(what).or_default() += 1;
+    }
+    asked
 }
 
 /// What is written to a pipe, kept as it comes, whole lines.

@@ -15,6 +15,8 @@ pub(super) const PROGRAMS: &[&str] = &["weed"];
 
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How often it is started before it is given up.
+const ATTEMPTS: u32 = 5;
 
 const KEY: &str = "AKIDREGISTRY";
 const SECRET: &str = "canary-key-of-the-store";
@@ -28,8 +30,20 @@ pub(super) struct Seaweed {
 }
 
 impl Seaweed {
-    /// Starts one with an empty bucket.
+    /// Starts one with an empty bucket. Another program may be first at one of the ports that it is told.
     pub(super) async fn start() -> Self {
+        for _ in 1..ATTEMPTS {
+            if let Ok(started) = Self::try_start().await {
+                return started;
+            }
+        }
+        Self::try_start()
+            .await
+            .unwrap_or_else(|log| panic!("it does not start: {log}"))
+    }
+
+    /// The error is its log.
+    async fn try_start() -> Result<Self, String> {
         let root = tempfile::tempdir().unwrap();
         let identities = root.path().join("s3.json");
         let text = serde_json::json!({"identities": [{
@@ -70,17 +84,19 @@ impl Seaweed {
             log.contains("added volume server") && log.contains("Start Seaweed S3 API Server")
         });
         let up = matches!(tokio::time::timeout(PATIENCE, up).await, Ok(Ok(_)));
-        assert!(up, "it does not start: {}", *log.borrow());
+        if !up {
+            return Err(log.borrow().clone());
+        }
         // A directory of the filer is a bucket.
         let bucket = format!("http://127.0.0.1:{filer}/buckets/{BUCKET}/");
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let made = client.post(bucket).send().await.unwrap();
         assert!(made.status().is_success(), "{}", made.status());
-        Self {
+        Ok(Self {
             child,
             s3,
             _root: root,
-        }
+        })
     }
 
     /// The registry's configuration of it.
