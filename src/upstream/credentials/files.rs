@@ -134,6 +134,9 @@ mod tests {
             };
             assert!(what.contains("within 5s"), "{what}");
         }
+        // Whoever reads comes to an end.
+        std::fs::write(&path, "late").unwrap();
+        std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "secret").unwrap();
         assert_eq!(source.password().await.unwrap().expose(), "secret");
     }

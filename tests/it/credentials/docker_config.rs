@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use forebay_loadtest::origin::{Auth, Authorization, ImageSpec, Kind, Origin, Refresh, TokenAuth};
+use forebay_loadtest::origin::{
+    Auth, Authorization, Fault, ImageSpec, Kind, Origin, Refresh, Reply, TokenAuth, When,
+};
 use http::StatusCode;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
@@ -16,12 +18,19 @@ const DOCKER: &str = "credentials = \"docker-config\"";
 /// How long it may take until all of a helper is gone.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// An upstream whose `team/app` only the user `ci` may read.
+const REPOSITORIES: [&str; 3] = ["team/app", "team/other", "third/app"];
+
+/// An upstream whose repositories only users may read, such as `ci`.
 async fn private_origin(auth: Auth) -> Origin {
-    let builder = Origin::docker_hub().auth(auth).user("ci", "canary-secret");
-    let builder = builder.repository("team/app", |repository| {
-        repository.private();
-        repository.image("v1", &ImageSpec::default());
+    let builder = Origin::docker_hub()
+        .auth(auth)
+        .user("ci", "canary-secret")
+        .user("third", "canary-third");
+    let builder = REPOSITORIES.iter().fold(builder, |builder, name| {
+        builder.repository(name, |repository| {
+            repository.private();
+            repository.image("v1", &ImageSpec::default());
+        })
     });
     builder.start().await.expect("the origin starts")
 }
@@ -56,7 +65,7 @@ impl Home {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    async fn mirror(&self, origin: &Origin) -> Forebay {
+    fn setup(&self, origin: &Origin) -> Setup {
         let path = std::env::var("PATH").unwrap_or_default();
         Setup::new(origin)
             .upstream(DOCKER)
@@ -64,13 +73,24 @@ impl Home {
             .env("DOCKER_CONFIG", self.path())
             .env("PATH", format!("{}:{path}", self.path().display()))
             .env("FOREBAY_LOG__LEVEL", "debug")
-            .start()
-            .await
+    }
+
+    async fn mirror(&self, origin: &Origin) -> Forebay {
+        self.setup(origin).start().await
     }
 }
 
 async fn pull(forebay: &Forebay) -> Answer {
-    forebay.client().get(&manifest_path("team/app", "v1")).await
+    pull_of(forebay, "team/app").await
+}
+
+async fn pull_of(forebay: &Forebay, name: &str) -> Answer {
+    forebay.client().get(&manifest_path(name, "v1")).await
+}
+
+/// An entry with a user and a password.
+fn entry(user: &str, password: &str) -> String {
+    format!(r#"{{"username": {user:?}, "password": {password:?}}}"#)
 }
 
 /// Pulls, and sees that no secret is printed.
@@ -289,4 +309,83 @@ async fn a_helper_sees_none_of_the_mirrors_own_variables() {
     let seen = std::fs::read_to_string(home.path().join("seen")).unwrap();
     assert!(seen.contains("DOCKER_CONFIG="), "{seen}");
     assert!(!seen.contains("FOREBAY_"), "{seen}");
+}
+
+/// One repository that the user may not read had the login dropped for all of them; and while the helper failed, none could
+/// be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_repository_takes_no_other_its_login() {
+    let origin = private_origin(Auth::Basic).await;
+    let home = Home::new();
+    home.helper(
+        "stub",
+        r#"echo '{"Username":"ci","Secret":"canary-secret"}'"#,
+    );
+    home.log_in(&origin, r#"{"credsStore": "stub"}"#);
+    let forebay = home.mirror(&origin).await;
+    pulls(&forebay).await;
+    home.helper("stub", "exit 1");
+    let refused = When::from(Kind::ManifestGet).repository("team/other");
+    let refusal = Reply::error(401, "UNAUTHORIZED", "not this one");
+    origin.on(refused).always(Fault::Answer(refusal));
+    let answer = pull_of(&forebay, "team/other").await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    let answer = pull_of(&forebay, "third/app").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", forebay.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_changes_is_read_again_and_one_that_is_gone_is_remembered() {
+    let origin = private_origin(Auth::Basic).await;
+    let home = Home::new();
+    let log_in = |password| {
+        let entry = entry("ci", password);
+        home.log_in(&origin, &format!(r#"{{"auths": {{"HOST": {entry}}}}}"#));
+    };
+    log_in("canary-secret");
+    let forebay = home.mirror(&origin).await;
+    pulls(&forebay).await;
+    origin.set_password("ci", "canary-rotated");
+    log_in("canary-rotated");
+    let answer = pull_of(&forebay, "team/other").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", forebay.log());
+    std::fs::remove_file(home.path().join("config.json")).unwrap();
+    let answer = pull_of(&forebay, "third/app").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", forebay.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_path_below_a_registry_has_the_login_of_its_own() {
+    let origin = private_origin(Auth::Basic).await;
+    let home = Home::new();
+    let (ci, third) = (entry("ci", "canary-secret"), entry("third", "canary-third"));
+    home.log_in(
+        &origin,
+        &format!(r#"{{"auths": {{"HOST": {third}, "HOST/team": {ci}}}}}"#),
+    );
+    let forebay = home.mirror(&origin).await;
+    for name in ["team/app", "third/app"] {
+        assert_eq!(pull_of(&forebay, name).await.status, StatusCode::OK);
+    }
+    for (name, login) in [
+        ("team/app", "Basic Y2k6Y2FuYXJ5LXNlY3JldA=="),
+        ("third/app", "Basic dGhpcmQ6Y2FuYXJ5LXRoaXJk"),
+    ] {
+        let asked = origin.requests_for(When::from(Kind::ManifestGet).repository(name));
+        let sent = asked.last().unwrap().header("authorization");
+        assert_eq!(sent, [login], "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registry_auth_file_comes_before_dockers_own() {
+    let origin = private_origin(Auth::Basic).await;
+    let (home, other) = (Home::new(), Home::new());
+    for (home, password) in [(&home, "wrong"), (&other, "canary-secret")] {
+        let entry = entry("ci", password);
+        home.log_in(&origin, &format!(r#"{{"auths": {{"HOST": {entry}}}}}"#));
+    }
+    let setup = home.setup(&origin);
+    let setup = setup.env("REGISTRY_AUTH_FILE", other.path().join("config.json"));
+    pulls(&setup.start().await).await;
 }
