@@ -289,6 +289,6 @@ fn login_hint(registry: &Registry, kind: ErrorKind) -> String {
             "give the login that is set under {table} the right to pull it, or set one there that has it"
         )
     } else {
-        format!("set `username` and `password_file` under {table}, or check the ones that are set")
+        format!("set or check `credentials`, or `username` and `password_file`, under {table}")
     }
 }

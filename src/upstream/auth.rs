@@ -168,10 +168,18 @@ impl Auth {
                 None => Err(UpstreamError::new(
                     ErrorKind::Unauthorized,
                     wish.registry.host(),
-                    "the registry asks for a password: set username and password_file for this upstream",
+                    self.no_password(),
                 )),
             },
         }
+    }
+
+    fn no_password(&self) -> String {
+        let advice = match self.credentials.kind() {
+            Some(kind) => format!("its {kind} has none for it"),
+            None => "set username and password_file, or credentials, for this upstream".to_owned(),
+        };
+        format!("the registry asks for a password: {advice}")
     }
 
     /// A token for the upstream's login. Where the service refuses the login, somebody may have logged in anew since.

@@ -259,6 +259,14 @@ impl Credentials {
         }
     }
 
+    /// What they were configured as; `None` where the configuration has no more to say.
+    pub(crate) fn kind(&self) -> Option<&'static str> {
+        match self {
+            Credentials::Fixed(_) => None,
+            Credentials::Kept { kind, .. } => Some(kind),
+        }
+    }
+
     /// The login for a repository, or without one for the registry itself.
     pub(crate) async fn login(
         &self,

@@ -389,3 +389,16 @@ async fn registry_auth_file_comes_before_dockers_own() {
     let setup = setup.env("REGISTRY_AUTH_FILE", other.path().join("config.json"));
     pulls(&setup.start().await).await;
 }
+
+/// Whoever had docker's logins used was told to set `username` and `password_file`, which is refused beside them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_the_file_lacks_is_told_as_such() {
+    let origin = private_origin(Auth::Basic).await;
+    let home = Home::new();
+    home.log_in(&origin, "{}");
+    let answer = pull(&home.mirror(&origin).await).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    let text = answer.text();
+    assert!(text.contains("docker-config has none for it"), "{text}");
+    assert!(!text.contains("set username"), "{text}");
+}

@@ -23,7 +23,7 @@ pub(super) const HARBOR: Profile = Profile {
     },
 };
 
-/// Tokens for a quarter of an hour from another host, signed redirects.
+/// Tokens for a quarter of an hour, from another port where the real one has another host; signed redirects.
 pub(super) const GITLAB: Profile = Profile {
     name: "gitlab",
     registry: "registry.gitlab.com",
