@@ -26,7 +26,7 @@ use crate::metrics::{InstallError, Listener, Recorder};
 use crate::mirror::Mirror;
 use crate::server::{self, descriptors, listen};
 use crate::store::{self, OpenError, Store};
-use crate::upstream::{SetupError, Upstreams};
+use crate::upstream::{self, Report, SetupError, Target, Upstreams};
 use signals::Signals;
 
 /// How long pausing the fills and closing the cache may take; what is not written by then is found by
@@ -68,6 +68,20 @@ impl RunError {
     pub fn is_bad_config(&self) -> bool {
         matches!(self, Self::Upstreams(SetupError::Certificates { .. }))
     }
+}
+
+/// Looks at upstreams as a pull would meet them, and tells what is found: beside a running mirror, without its cache.
+pub fn probe(
+    config: &Config,
+    targets: &[Target],
+    tell: impl FnMut(Report),
+) -> Result<(), RunError> {
+    let upstreams = Upstreams::new(config)?;
+    let runtime = runtime()?;
+    runtime.block_on(upstream::probe(&upstreams, config, targets, tell));
+    // A thread may wait for a resolver that does not answer.
+    runtime.shutdown_background();
+    Ok(())
 }
 
 /// Runs the mirror until it is told to stop.

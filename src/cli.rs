@@ -21,7 +21,7 @@ struct Cli {
 enum Command {
     /// Run the mirror.
     Serve(serve::Serve),
-    /// Print the configuration that applies, or everything that is wrong with it.
+    /// Print the configuration that applies, or everything that is wrong with it; --online tries its upstreams.
     Check(check::Check),
     /// Show what points a client at the mirror; --write puts it in place, --undo takes it back.
     Client(client::Client),

@@ -18,7 +18,7 @@
 //! | [`server`] | accept loops, timeouts, the connection cap, the drain | `http`, `admin` |
 //! | [`app`] | the one place that knows all concrete types | all above |
 //! | [`client`] | what clients are told so that they pull through the mirror: files, merging, undoing | `oci`, `config` |
-//! | [`cli`] | one file a command | `app`, `config`, `client` |
+//! | [`cli`] | one file a command | `app`, `config`, `client`, and of `upstream` and `oci` what `check --online` tells |
 //!
 //! `tests/it/architecture.rs` fails on a `crate::` path that this table does not allow.
 //!
@@ -95,7 +95,7 @@
 //!    `src/upstream/credentials.rs`, `src/upstream/transport.rs`, `src/upstream/proxy.rs`, `src/upstream/address.rs`,
 //!    `src/upstream/resolver.rs`, `src/config/secret.rs`; tested by `tests/it/hostile.rs`, `tests/it/rights.rs`,
 //!    `tests/it/faults.rs`, `tests/it/credentials.rs`, `tests/it/registries/secrets.rs`, `tests/it/reach.rs`,
-//!    `src/upstream/tests/login.rs`.
+//!    `tests/it/online.rs`, `src/upstream/tests/login.rs`.
 //! 10. **The cache is disposable.** A store fault costs its help, never the pull. Kept by `src/mirror/fill/settle.rs`,
 //!     `src/mirror/fill/solo.rs`, `src/mirror/body.rs`; tested by `tests/it/disk.rs`, `tests/it/restart.rs`.
 //! 11. **Everything is bounded**: disk, memory a connection, fills, connections, queues, maps, waits, retries. The bounds

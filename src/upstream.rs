@@ -6,6 +6,8 @@
 //! `token`, with who `credentials` says that forebay is) and follows redirects (`redirect`); `transport` sends one request, under the address
 //! policy (`address`, `resolver`) and the timeouts.
 //!
+//! `probe` goes the same way a step at a time, to say where it ends.
+//!
 //! What holds here, whatever an upstream answers:
 //! - Credentials go to the upstream's own endpoint and to a token service that passes the realm rule,
 //!   and nowhere else; they are in no error, log or debug output.
@@ -26,6 +28,7 @@ mod error;
 mod exchange;
 mod link;
 mod manifest;
+mod probe;
 mod proxy;
 mod quota;
 mod range;
@@ -49,6 +52,7 @@ pub use client::Upstream;
 pub use credentials::Access;
 pub use error::{ErrorKind, Fault, Trouble, UpstreamError};
 pub use manifest::{FetchedManifest, ManifestHead};
+pub use probe::{Finding, Image, Report, Step, Target, Verdict, probe};
 pub use quota::{Allowance, QuotaReport};
 pub use range::ByteRange;
 pub use referrers::Referrers;

@@ -1,18 +1,38 @@
 //! `forebay check`
 
+mod online;
+mod print;
+mod target;
+
 use std::io::{self, ErrorKind, Write};
 
 use clap::Args;
 
 use super::Exit;
 use super::options::Options;
-use crate::config::render;
+use crate::config::{Config, render};
 
-/// Prints the configuration that applies, secrets left out.
+/// Prints the configuration that applies, secrets left out; or, with --online, whether its upstreams can be pulled from.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     #[command(flatten)]
     options: Options,
+
+    /// Go to each upstream as a pull does: resolve, connect, log in; say what is wrong and what to change
+    #[arg(long)]
+    online: bool,
+
+    /// Print what --online finds as JSON
+    #[arg(long, requires = "online")]
+    json: bool,
+
+    #[arg(
+        value_name = "REGISTRY|IMAGE",
+        requires = "online",
+        help = "What --online looks at, such as ghcr.io, a registry of a family, or docker.io/library/alpine:3.20, which is \
+                asked for by HEAD and costs no quota; not given: every upstream that is one registry"
+    )]
+    targets: Vec<String>,
 }
 
 impl Check {
@@ -21,14 +41,32 @@ impl Check {
             Ok(config) => config,
             Err(exit) => return exit,
         };
-        match io::stdout().lock().write_all(render(&config).as_bytes()) {
-            Ok(()) => Exit::Success,
-            // Whoever reads has seen enough.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Success,
-            Err(error) => {
-                eprintln!("error: the configuration cannot be printed: {error}");
-                Exit::Failure
-            }
+        if self.online {
+            online::run(&config, &self.targets, self.json)
+        } else {
+            show(&config)
+        }
+    }
+}
+
+fn show(config: &Config) -> Exit {
+    ended(
+        io::stdout()
+            .lock()
+            .write_all(render(config).as_bytes())
+            .map(|()| Exit::Success),
+    )
+}
+
+/// How printing ended.
+fn ended(printed: io::Result<Exit>) -> Exit {
+    match printed {
+        Ok(exit) => exit,
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Success,
+        Err(error) => {
+            eprintln!("error: the answer cannot be printed: {error}");
+            Exit::Failure
         }
     }
 }

@@ -68,6 +68,15 @@ impl Auth {
         }
     }
 
+    /// The login for a repository, or without one for the registry itself.
+    pub(crate) async fn login(
+        &self,
+        registry: &Origin,
+        name: Option<&RepositoryName>,
+    ) -> Result<Arc<Held>, UpstreamError> {
+        self.credentials.login(registry, name).await
+    }
+
     /// What a request can bring along on account of earlier challenges; `None` to go without.
     pub(crate) async fn foresee(
         &self,

@@ -145,6 +145,23 @@ impl Upstream {
         self.bounds.try_acquire()
     }
 
+    pub(super) fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    pub(super) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    pub(super) fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// How long one attempt at a question may take, its logins and redirects included.
+    pub(super) fn patience(&self) -> Duration {
+        self.retries.patience
+    }
+
     pub(super) fn body_idle(&self) -> Duration {
         self.transport.body_idle()
     }
@@ -235,7 +252,7 @@ impl Upstream {
         Some(if another { Duration::ZERO } else { pause })
     }
 
-    fn too_slow(&self) -> UpstreamError {
+    pub(super) fn too_slow(&self) -> UpstreamError {
         let message = format!("no complete answer within {:?}", self.retries.patience);
         UpstreamError::timeout(&self.registry, message)
     }

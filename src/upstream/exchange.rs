@@ -24,9 +24,9 @@ use crate::oci::{ErrorCode, RepositoryName};
 /// An address of a registry, and what it has taught about itself.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
-    base: Url,
+    pub(crate) base: Url,
     pub(crate) origin: Origin,
-    memory: Memory,
+    pub(crate) memory: Memory,
 }
 
 impl Endpoint {

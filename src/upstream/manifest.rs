@@ -7,7 +7,7 @@ use http::{HeaderMap, Method};
 use super::client::Upstream;
 use super::credentials::Access;
 use super::error::{ErrorKind, UpstreamError};
-use super::exchange::{Ask, Redirects};
+use super::exchange::{Answer, Ask, Redirects};
 use super::range::content_length;
 use crate::metrics::UpstreamKind;
 use crate::oci::{
@@ -54,7 +54,7 @@ impl Upstream {
         name: &RepositoryName,
         reference: &Reference,
     ) -> Result<ManifestHead, UpstreamError> {
-        let ask = ask(Method::HEAD, name, reference);
+        let ask = question(Method::HEAD, name, reference);
         let answer = match self.ask(&ask).await {
             Ok(answer) => answer,
             Err(error) if error.kind() == ErrorKind::Unsupported => {
@@ -62,13 +62,7 @@ impl Upstream {
             }
             Err(error) => return Err(error),
         };
-        let headers = answer.response.headers();
-        Ok(ManifestHead {
-            digest: claimed_digest(headers),
-            size: content_length(headers).ok().flatten(),
-            media_type: content_type(headers).filter(|found| found.manifest_kind().is_some()),
-            access: Some(answer.access),
-        })
+        Ok(head_of(&answer))
     }
 
     /// GET of a manifest, at most [`MAX_MANIFEST_BYTES`] of it.
@@ -79,7 +73,7 @@ impl Upstream {
     ) -> Result<FetchedManifest, UpstreamError> {
         let ask = Ask {
             body: Some(MAX_MANIFEST_BYTES),
-            ..ask(Method::GET, name, reference)
+            ..question(Method::GET, name, reference)
         };
         let answer = self.ask(&ask).await?;
         let headers = answer.response.headers();
@@ -94,7 +88,23 @@ impl Upstream {
     }
 }
 
-fn ask<'a>(method: Method, name: &'a RepositoryName, reference: &Reference) -> Ask<'a> {
+/// What the answer to HEAD tells.
+pub(crate) fn head_of(answer: &Answer) -> ManifestHead {
+    let headers = answer.response.headers();
+    ManifestHead {
+        digest: claimed_digest(headers),
+        size: content_length(headers).ok().flatten(),
+        media_type: content_type(headers).filter(|found| found.manifest_kind().is_some()),
+        access: Some(answer.access),
+    }
+}
+
+/// The question for a manifest.
+pub(crate) fn question<'a>(
+    method: Method,
+    name: &'a RepositoryName,
+    reference: &Reference,
+) -> Ask<'a> {
     let kind = if method == Method::HEAD {
         UpstreamKind::ManifestHead
     } else {

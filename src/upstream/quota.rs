@@ -7,6 +7,17 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
+use crate::oci::{Reference, Registry, RepositoryName};
+
+/// What a registry has for those who want to know their quota: an image that is there to be asked for by HEAD. `None` where
+/// none is known, and for all that no registry but Docker Hub tells a quota.
+pub(crate) fn told_of(registry: &Registry) -> Option<(RepositoryName, Reference)> {
+    let (name, tag) = registry
+        .is_docker_hub()
+        .then_some(("ratelimitpreview/test", "latest"))?;
+    Some((name.parse().ok()?, tag.parse().ok()?))
+}
+
 /// One answer's quota headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaReport {
@@ -70,6 +81,14 @@ mod tests {
             headers.insert(*name, value.parse().unwrap());
         }
         QuotaReport::from_headers(&headers)
+    }
+
+    #[test]
+    fn docker_hub_alone_has_an_image_to_tell_the_quota() {
+        let told = |registry: &str| told_of(&registry.parse().unwrap());
+        let (name, tag) = told("docker.io").unwrap();
+        assert_eq!(format!("{name}:{tag}"), "ratelimitpreview/test:latest");
+        assert_eq!(told("ghcr.io"), None);
     }
 
     #[test]

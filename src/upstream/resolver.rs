@@ -22,7 +22,8 @@ impl Resolve for Guarded {
     }
 }
 
-fn keep_allowed(
+/// The addresses that may be dialled; an error if there are others only.
+pub(crate) fn keep_allowed(
     host: &str,
     found: impl Iterator<Item = SocketAddr>,
 ) -> Result<Vec<SocketAddr>, Refused> {

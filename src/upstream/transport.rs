@@ -121,7 +121,7 @@ impl Transport {
     /// Sends one request and waits for the head of its answer. Follows nothing.
     pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Response, UpstreamError> {
         let url = outgoing.url.clone();
-        let via = self.clients.proxies.to(&url);
+        let via = self.via(&url);
         let client = self.client_for(&url, via.as_ref())?;
         let host = place(&url, via.as_ref());
         let head = timeout(
@@ -148,6 +148,20 @@ impl Transport {
         Ok(response)
     }
 
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.timeouts.connect
+    }
+
+    /// Whether the address policy lets requests to it be.
+    pub(crate) fn is_exempt(&self, origin: &Origin) -> bool {
+        self.allow_private || self.endpoints.contains(origin)
+    }
+
+    /// The proxy that requests to this URL go through.
+    pub(crate) fn via(&self, url: &Url) -> Option<Via> {
+        self.clients.proxies.to(url)
+    }
+
     fn client_for(&self, url: &Url, via: Option<&Via>) -> Result<&Client, UpstreamError> {
         let refused = |message: &str, key| UpstreamError::policy(host_of(url), message, key);
         let origin = Origin::of(url).ok_or_else(|| refused("not an http or https URL", None))?;
@@ -168,7 +182,7 @@ impl Transport {
 
     /// How errors name the place that a URL is at: [`host_of`], and the proxy that leads there.
     pub(crate) fn place(&self, url: &Url) -> String {
-        place(url, self.clients.proxies.to(url).as_ref())
+        place(url, self.via(url).as_ref())
     }
 }
 

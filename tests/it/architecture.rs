@@ -26,7 +26,10 @@ const EDGES: [(&str, &[&str]); 13] = [
         ],
     ),
     ("client", &["oci", "config"]),
-    ("cli", &["app", "config", "server", "client"]),
+    (
+        "cli",
+        &["oci", "config", "upstream", "app", "server", "client"],
+    ),
 ];
 
 /// Source files of the package, with the module that each belongs to.

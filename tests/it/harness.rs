@@ -20,7 +20,9 @@ pub(crate) use program::{PROGRAM, program, terminate, unset, wait_for_exit};
 pub(crate) use proxy::{ForwardProxy, Mood, WANTS_LOGIN, proxy_login};
 pub(crate) use sampler::Sampler;
 pub(crate) use secrets::{assert_unseen, logins, secrets_of};
-pub(crate) use tls::{Asking, Callers, asking_files, authority, client_certificate, tls_before};
+pub(crate) use tls::{
+    Asking, Callers, asking_files, authority, client_certificate, tls_before, tls_with,
+};
 
 use forebay_loadtest::origin::{Blobs, Builder, Descriptor, Fault, Gate, Origin};
 

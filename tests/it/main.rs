@@ -21,6 +21,7 @@ mod lifetime;
 mod limit;
 mod lists;
 mod metrics;
+mod online;
 mod protocol;
 mod reach;
 mod refused;

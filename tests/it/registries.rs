@@ -5,7 +5,7 @@
 //! write.
 
 mod logins;
-mod profile;
+pub(crate) mod profile;
 mod pulls;
 mod real;
 mod secrets;

@@ -1,6 +1,6 @@
 //! What an operator can do about an error of a library.
 
-use rustls::AlertDescription as Alert;
+use rustls::{AlertDescription as Alert, CertificateError};
 
 /// What to do about a handshake that failed; `None` where nothing is known.
 pub(crate) type TlsHint = fn(&rustls::Error) -> Option<&'static str>;
@@ -19,9 +19,10 @@ pub(crate) fn machines_tls_hint(error: &rustls::Error) -> Option<&'static str> {
 /// With an upstream.
 pub(crate) fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
     match error {
-        rustls::Error::InvalidCertificate(_) => {
-            Some("set ca_file for this upstream if its authority is a private one")
-        }
+        rustls::Error::InvalidCertificate(error) => Some(certificate_hint(error)),
+        rustls::Error::InvalidMessage(_) => Some(
+            "it does not speak TLS there: write http:// in endpoints for this upstream if that is meant",
+        ),
         rustls::Error::AlertReceived(Alert::CertificateRequired) => Some(
             "it wants to be shown a certificate: set client_cert and client_key for this upstream",
         ),
@@ -35,5 +36,39 @@ pub(crate) fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
             | Alert::AccessDenied,
         ) => Some("it does not take the client_cert of this upstream, or is shown none"),
         _ => None,
+    }
+}
+
+fn certificate_hint(error: &CertificateError) -> &'static str {
+    match error {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => {
+            "the registry's operator has to renew it, unless this machine's clock is wrong"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is another host's: write a name that it has in endpoints for this upstream"
+        }
+        _ => "set ca_file for this upstream if its authority is a private one",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An expired certificate was answered with the advice to trust its authority, which changes nothing.
+    #[test]
+    fn each_flaw_of_a_certificate_has_its_own_remedy() {
+        for (flaw, remedy) in [
+            (CertificateError::UnknownIssuer, "ca_file"),
+            (CertificateError::Expired, "clock"),
+            (CertificateError::NotValidYet, "clock"),
+            (CertificateError::NotValidForName, "endpoints"),
+        ] {
+            let hint = tls_hint(&rustls::Error::InvalidCertificate(flaw.clone()));
+            assert!(hint.is_some_and(|hint| hint.contains(remedy)), "{flaw:?}");
+        }
     }
 }

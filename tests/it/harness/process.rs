@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -182,18 +182,29 @@ impl Setup {
 
     /// What `check` prints about its configuration.
     pub(crate) async fn checked(&self) -> String {
-        let output = Command::from(program())
-            .arg("check")
-            .arg("--config")
-            .arg(self.write())
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .output()
-            .await
-            .expect("it can be run");
+        let output = self.check(&[]).await;
         let printed = [output.stdout, output.stderr].concat();
         let printed = String::from_utf8_lossy(&printed).into_owned();
         assert!(output.status.success(), "{printed}");
         printed
+    }
+
+    /// Runs `check` on its configuration, with further arguments.
+    pub(crate) async fn check(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::from(program());
+        command
+            .arg("check")
+            .arg("--config")
+            .arg(self.write())
+            .arg("--cache-dir")
+            .arg(self.cache_dir())
+            .args(arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        let output = tokio::time::timeout(PATIENCE, command.output()).await;
+        let output = output.expect("it ends by itself");
+        output.expect("it can be run")
     }
 
     /// Starts it and waits until it is ready.

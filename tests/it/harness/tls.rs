@@ -19,9 +19,20 @@ pub(crate) fn authority() -> PathBuf {
 
 /// Puts TLS before `target`, which is `HOST:PORT`, at a port of `address`.
 pub(crate) async fn tls_before(target: String, address: IpAddr) -> SocketAddr {
+    let [certificate, key] = ["server.pem", "server.key"].map(fixture);
+    tls_with(&certificate, &key, target, address).await
+}
+
+/// As [`tls_before`], with another certificate.
+pub(crate) async fn tls_with(
+    certificate: &Path,
+    key: &Path,
+    target: String,
+    address: IpAddr,
+) -> SocketAddr {
     let listener = TcpListener::bind((address, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let acceptor = acceptor();
+    let acceptor = acceptor(certificate, key);
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             let (acceptor, target) = (acceptor.clone(), target.clone());
@@ -35,8 +46,8 @@ pub(crate) async fn tls_before(target: String, address: IpAddr) -> SocketAddr {
     address
 }
 
-fn acceptor() -> TlsAcceptor {
-    serving(builder().with_no_client_auth())
+fn acceptor(certificate: &Path, key: &Path) -> TlsAcceptor {
+    serving(builder().with_no_client_auth(), certificate, key)
 }
 
 type WantsCertificate = rustls::ConfigBuilder<ServerConfig, rustls::server::WantsServerCert>;
@@ -47,14 +58,14 @@ fn builder() -> rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier> {
     builder.with_safe_default_protocol_versions().unwrap()
 }
 
-fn serving(builder: WantsCertificate) -> TlsAcceptor {
-    let key = PrivateKeyDer::from_pem_file(fixture("server.key")).unwrap();
-    let config = builder.with_single_cert(chain("server.pem"), key);
+fn serving(builder: WantsCertificate, certificate: &Path, key: &Path) -> TlsAcceptor {
+    let key = PrivateKeyDer::from_pem_file(key).unwrap();
+    let config = builder.with_single_cert(chain(certificate), key);
     TlsAcceptor::from(Arc::new(config.unwrap()))
 }
 
-fn chain(name: &str) -> Vec<CertificateDer<'static>> {
-    let certificates = CertificateDer::pem_file_iter(fixture(name)).unwrap();
+fn chain(file: &Path) -> Vec<CertificateDer<'static>> {
+    let certificates = CertificateDer::pem_file_iter(file).unwrap();
     certificates.collect::<Result<_, _>>().unwrap()
 }
 
@@ -90,7 +101,7 @@ impl Asking {
 
     async fn bind(demands: bool) -> Self {
         let mut roots = RootCertStore::empty();
-        for certificate in chain("clients-authority.pem") {
+        for certificate in chain(&fixture("clients-authority.pem")) {
             roots.add(certificate).unwrap();
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -103,7 +114,7 @@ impl Asking {
         let builder = builder().with_client_cert_verifier(verifier.build().unwrap());
         Self {
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
-            acceptor: serving(builder),
+            acceptor: serving(builder, &fixture("server.pem"), &fixture("server.key")),
         }
     }
 
@@ -124,7 +135,7 @@ impl Asking {
                     let accepted = acceptor.accept(socket).await;
                     let has_shown = accepted.as_ref().is_ok_and(|outside| {
                         let shown = outside.get_ref().1.peer_certificates();
-                        shown == Some(&chain("client.pem")[..])
+                        shown == Some(&chain(&fixture("client.pem"))[..])
                     });
                     noted.lock().unwrap().push((caller, has_shown));
                     let mut outside = accepted?;

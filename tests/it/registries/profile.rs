@@ -8,16 +8,16 @@ use futures_util::future::join_all;
 
 use crate::harness::{Answer, Forebay, Setup};
 
-pub(super) const REPOSITORY: &str = "team/app";
+pub(crate) const REPOSITORY: &str = "team/app";
 /// The password while nothing has expired.
-pub(super) const PASSWORD: &str = "canary-password";
+pub(crate) const PASSWORD: &str = "canary-password";
 
 /// The password after it.
 const NEXT: &str = "canary-password-2";
 
 /// All registries in all ways of logging in: the profiles, and behind a blank those that a cloud's login opens besides a
 /// password.
-pub(super) const SITES: [&str; 13] = [
+pub(crate) const SITES: [&str; 13] = [
     "docker-hub",
     "ghcr",
     "ecr",
@@ -34,15 +34,15 @@ pub(super) const SITES: [&str; 13] = [
 ];
 
 /// A registry with two multi-arch images, and what gives its passwords.
-pub(super) struct Site {
-    pub(super) name: &'static str,
-    pub(super) profile: Profile,
-    pub(super) origin: Origin,
-    pub(super) cloud: Option<Cloud>,
+pub(crate) struct Site {
+    pub(crate) name: &'static str,
+    pub(crate) profile: Profile,
+    pub(crate) origin: Origin,
+    pub(crate) cloud: Option<Cloud>,
 }
 
 /// The cloud that gives the passwords.
-pub(super) enum Cloud {
+pub(crate) enum Cloud {
     Aws(Aws),
     Azure(Azure),
     Google(Google),
@@ -112,7 +112,7 @@ impl Cloud {
     }
 
     /// What the mirror knows and nobody else.
-    pub(super) fn secrets(&self) -> &'static [&'static str] {
+    pub(crate) fn secrets(&self) -> &'static [&'static str] {
         match self {
             Self::Aws(_) => &["canary-key", "canary-session"],
             Self::Azure(_) => &[Azure::SECRET],
@@ -123,23 +123,23 @@ impl Cloud {
 
 /// The requests that an upstream was asked.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Cost {
+pub(crate) struct Cost {
     /// Passwords from a cloud.
-    pub(super) passwords: usize,
-    pub(super) tokens: usize,
+    pub(crate) passwords: usize,
+    pub(crate) tokens: usize,
     /// Answered with 400, 401 or 403: to ask for a login, or for another one.
-    pub(super) refused: usize,
-    pub(super) redirects: usize,
-    pub(super) manifests: usize,
-    pub(super) blobs: usize,
+    pub(crate) refused: usize,
+    pub(crate) redirects: usize,
+    pub(crate) manifests: usize,
+    pub(crate) blobs: usize,
     /// Manifests confirmed by HEAD.
-    pub(super) confirmed: usize,
+    pub(crate) confirmed: usize,
     /// Requests that no pull needs.
-    pub(super) others: usize,
+    pub(crate) others: usize,
 }
 
 impl Cost {
-    pub(super) fn total(&self) -> usize {
+    pub(crate) fn total(&self) -> usize {
         let Self {
             passwords,
             tokens,
@@ -170,7 +170,7 @@ impl Cost {
 
 impl Site {
     /// One of [`SITES`].
-    pub(super) async fn named(name: &'static str) -> Self {
+    pub(crate) async fn named(name: &'static str) -> Self {
         let profile = name.split(' ').next().and_then(Profile::named);
         let mut site = Self::start(profile.expect("it is one")).await;
         site.name = name;
@@ -179,7 +179,7 @@ impl Site {
     }
 
     /// One with a password.
-    pub(super) async fn start(profile: Profile) -> Self {
+    pub(crate) async fn start(profile: Profile) -> Self {
         let mut builder = profile.origin().repository(REPOSITORY, |repository| {
             for tag in ["v1", "v2"] {
                 repository.multi_arch_image(tag, &ImageSpec::default());
@@ -200,7 +200,7 @@ impl Site {
     }
 
     /// A mirror of it that says all there is to say.
-    pub(super) fn mirror(&self) -> Setup {
+    pub(crate) fn mirror(&self) -> Setup {
         let lines = self.login();
         let setup = match self.profile.registry {
             "docker.io" => Setup::new(&self.origin).upstream(&lines),
@@ -222,16 +222,16 @@ impl Site {
     }
 
     /// Whether it serves blobs itself.
-    pub(super) fn is_direct(&self) -> bool {
+    pub(crate) fn is_direct(&self) -> bool {
         ["harbor", "distribution-basic"].contains(&self.profile.name)
     }
 
-    pub(super) fn image(&self, tag: &str) -> Image {
+    pub(crate) fn image(&self, tag: &str) -> Image {
         self.origin.image(REPOSITORY, tag)
     }
 
     /// What the registry has been asked since `before`.
-    pub(super) fn spent(&self, before: &Mark) -> Cost {
+    pub(crate) fn spent(&self, before: &Mark) -> Cost {
         let mut cost = Cost {
             passwords: self.passwords() - before.passwords,
             ..Cost::default()
@@ -243,7 +243,7 @@ impl Site {
         cost
     }
 
-    pub(super) fn mark(&self) -> Mark {
+    pub(crate) fn mark(&self) -> Mark {
         Mark {
             requests: self.origin.requests().len(),
             passwords: self.passwords(),
@@ -255,7 +255,7 @@ impl Site {
     }
 
     /// Everything that logged in is out of date from now on; false where nothing ever is.
-    pub(super) fn expire_login(&self) -> bool {
+    pub(crate) fn expire_login(&self) -> bool {
         if let (Some(cloud), Some(user)) = (&self.cloud, self.profile.user) {
             self.origin.set_password(user, NEXT);
             cloud.set_password(NEXT);
@@ -265,7 +265,7 @@ impl Site {
     }
 
     /// How many steps a login takes: a cloud's password, a refresh token for it, a token.
-    pub(super) fn logins(&self) -> usize {
+    pub(crate) fn logins(&self) -> usize {
         match (self.name, &self.cloud) {
             ("distribution-basic", _) => 0,
             (_, Some(Cloud::Azure(_))) => 3,
@@ -274,16 +274,16 @@ impl Site {
         }
     }
 
-    pub(super) fn path(&self, tail: &str) -> String {
+    pub(crate) fn path(&self, tail: &str) -> String {
         format!("/v2/{}/{REPOSITORY}/{tail}", self.profile.registry)
     }
 
-    pub(super) async fn ask(&self, forebay: &Forebay, tail: &str) -> Answer {
+    pub(crate) async fn ask(&self, forebay: &Forebay, tail: &str) -> Answer {
         forebay.client().get(&self.path(tail)).await
     }
 
     /// Pulls the index of a tag.
-    pub(super) async fn pull_index(&self, forebay: &Forebay, tag: &str) {
+    pub(crate) async fn pull_index(&self, forebay: &Forebay, tag: &str) {
         let answer = self.ask(forebay, &format!("manifests/{tag}")).await;
         let index = self.image(tag).root;
         assert!(answer.is_exactly(&index.digest), "{}", answer.text());
@@ -295,18 +295,18 @@ impl Site {
     }
 
     /// Pulls a platform's manifest, then its blobs at once, as clients do.
-    pub(super) async fn pull_platform(&self, forebay: &Forebay, image: &ImageManifest) {
+    pub(crate) async fn pull_platform(&self, forebay: &Forebay, image: &ImageManifest) {
         self.pull_manifest(forebay, image).await;
         self.pull_blobs(forebay, image).await;
     }
 
-    pub(super) async fn pull_manifest(&self, forebay: &Forebay, image: &ImageManifest) {
+    pub(crate) async fn pull_manifest(&self, forebay: &Forebay, image: &ImageManifest) {
         let digest = &image.descriptor.digest;
         let manifest = self.ask(forebay, &format!("manifests/{digest}")).await;
         assert!(manifest.is_exactly(digest), "{}", manifest.text());
     }
 
-    pub(super) async fn pull_blobs(&self, forebay: &Forebay, image: &ImageManifest) {
+    pub(crate) async fn pull_blobs(&self, forebay: &Forebay, image: &ImageManifest) {
         let blobs = image.blobs().map(|blob| async move {
             let answer = self.ask(forebay, &format!("blobs/{}", blob.digest)).await;
             assert!(answer.is_exactly(&blob.digest), "{}", answer.text());
@@ -315,7 +315,7 @@ impl Site {
     }
 
     /// Pulls an image for amd64.
-    pub(super) async fn pull(&self, forebay: &Forebay, tag: &str) {
+    pub(crate) async fn pull(&self, forebay: &Forebay, tag: &str) {
         self.pull_index(forebay, tag).await;
         self.pull_platform(forebay, self.image(tag).linux("amd64"))
             .await;
@@ -323,7 +323,7 @@ impl Site {
 }
 
 /// A point in the record of a registry.
-pub(super) struct Mark {
+pub(crate) struct Mark {
     requests: usize,
     passwords: usize,
 }
