@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::header::RETRY_AFTER;
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use reqwest::Response;
 use tokio::time::timeout;
@@ -53,6 +53,13 @@ impl Refusal {
         }
         let body = String::from_utf8_lossy(&self.body).to_ascii_lowercase();
         PHRASES.iter().any(|phrase| body.contains(phrase))
+    }
+
+    /// Whether it is a 403 that does not say why: no body, as in every answer to a HEAD, and no challenge.
+    pub(crate) fn is_mute_denial(&self) -> bool {
+        self.status == StatusCode::FORBIDDEN
+            && self.body.is_empty()
+            && !self.headers.contains_key(WWW_AUTHENTICATE)
     }
 
     /// Whether ECR Public means with it that a token is too old: a 400, whatever its body.
@@ -260,6 +267,8 @@ mod tests {
         assert!(refusal(400, "The token is expired").says_expired());
         assert!(!refusal(400, "").says_expired());
         assert!(!refusal(403, "no").says_expired());
+        assert!(refusal(403, "").is_mute_denial());
+        assert!(!refusal(403, expired).is_mute_denial() && !refusal(401, "").is_mute_denial());
         let repeated = r#"{"errors":[{"code":"TAG_INVALID","message":"no tag expired"}]}"#;
         assert!(!refusal(400, repeated).says_expired());
         assert!(!refusal(404, expired).says_expired());

@@ -53,11 +53,16 @@ impl Grant {
         self.token.as_ref()?.known_as.as_ref()
     }
 
-    /// Whether a refusal without a challenge means that it has come to its end.
+    /// Whether a refusal without a challenge means that it has come to its end, or may mean it: its source is then asked
+    /// whether there is another, once in a while, and it serves on where there is none.
     pub(super) fn is_too_old_by(&self, refusal: &Refusal) -> bool {
         let sent = self.token.as_ref();
         let service = sent.and_then(|sent| sent.key.service.as_deref());
-        refusal.says_expired() || (service == Some(ECR_PUBLIC) && refusal.is_expiry_at_ecr_public())
+        // ECR's answer to a HEAD is its 403 without the words.
+        let perhaps = self.token.is_none() && self.login.ends() && refusal.is_mute_denial();
+        refusal.says_expired()
+            || perhaps
+            || (service == Some(ECR_PUBLIC) && refusal.is_expiry_at_ecr_public())
     }
 
     /// An upstream that repeats the login in its words is not repeated.

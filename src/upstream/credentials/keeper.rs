@@ -43,6 +43,12 @@ struct Term {
 }
 
 impl Held {
+    /// Whether its source says when it ends.
+    pub(crate) fn ends(&self) -> bool {
+        let term = self.term.as_ref();
+        term.is_some_and(|term| term.expires_at.is_some())
+    }
+
     /// A login that the configuration holds.
     pub(crate) fn fixed(login: Login) -> Held {
         Held {

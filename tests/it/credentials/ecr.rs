@@ -184,6 +184,29 @@ async fn an_expired_password_is_replaced_once_in_both_ways_that_it_is_said() {
     }
 }
 
+/// A HEAD that meets an expired password is refused without a word of why: it was taken for a denial, and the tag was not
+/// served any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_password_that_a_head_meets_is_replaced_too() {
+    let ecr = Ecr::start_in_its_words().await;
+    let due_at_once = ecr.mirror("tags = { fresh_for = \"0s\" }\n");
+    let forebay = Ecr::with_key(due_at_once).start().await;
+    ecr.pull(&forebay).await;
+    ecr.origin.set_password("AWS", "canary-next");
+    ecr.aws.set_password("canary-next", HALF_A_DAY);
+    ecr.origin.reset();
+    ecr.pull(&forebay).await;
+    let heads = ecr.origin.requests_for(Kind::ManifestHead);
+    let statuses: Vec<_> = heads.iter().filter_map(|head| head.status).collect();
+    assert_eq!(statuses, [403, 200]);
+    // Who may not pull is refused as before, and the source is not asked for each refusal.
+    ecr.origin.set_password("AWS", "canary-lost");
+    for _ in 0..5 {
+        assert_eq!(manifest(&forebay).await.status, StatusCode::FORBIDDEN);
+    }
+    assert!(ecr.aws.calls().len() <= 3, "{:?}", ecr.aws.calls());
+}
+
 /// The test of this asserted that a password was asked for once, and would have passed with the renewal deleted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_is_replaced_before_it_ends_and_the_registry_refuses_none() {
