@@ -2,6 +2,7 @@
 //! complete.
 
 mod builds;
+#[cfg(all(feature = "azure", feature = "gcp"))]
 mod clouds;
 mod mistakes;
 mod sources;

@@ -5,7 +5,6 @@ use super::*;
 /// `credentials = "gcp"` was taken for any host: an access token to all of a project went as a password to wherever the table
 /// led, in the clear if it said so, and with a pattern to whomever a client named.
 #[test]
-#[cfg(all(feature = "azure", feature = "gcp"))]
 fn a_clouds_login_is_for_its_own_registries_over_https() {
     const GOOGLE: &str = "credentials = 'gcp'";
     const AZURE: &str = "credentials = 'acr'";
