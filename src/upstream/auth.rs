@@ -142,7 +142,12 @@ impl Auth {
             Some(stand_in)
         };
         let login = match refused.filter(|grant| !grant.is_token()) {
-            Some(grant) => self.credentials.another(registry, &grant.login).await?,
+            Some(grant) => match self.credentials.another(registry, &grant.login).await {
+                // Only the login's age was complained of, and that there is no newer one says nothing of the right.
+                Err(error) if refusal.says_expired() => return Err(error),
+                // The keeper has told the operator why. The registry has said no all the same.
+                another => another.unwrap_or_default(),
+            },
             None => Some(self.credentials.login(registry, name).await?),
         };
         let Some(login) = login else {
@@ -200,9 +205,10 @@ impl Auth {
     ) -> Result<Grant, UpstreamError> {
         match self.bearer(bearer, login.clone(), wish).await {
             Err(error) if error.kind() == ErrorKind::Unauthorized => {
-                match self.credentials.another(wish.registry, &login).await? {
-                    Some(login) => self.bearer(bearer, login, wish).await,
-                    None => Err(error),
+                // As in `answer`: where none is to be had, the refusal stands.
+                match self.credentials.another(wish.registry, &login).await {
+                    Ok(Some(login)) => self.bearer(bearer, login, wish).await,
+                    Ok(None) | Err(_) => Err(error),
                 }
             }
             outcome => outcome,

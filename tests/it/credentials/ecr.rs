@@ -296,7 +296,7 @@ async fn what_is_cached_is_not_served_to_a_role_that_is_gone() {
     ecr.origin.set_password("AWS", "canary-password-2");
     let answer = manifest(&forebay).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", forebay.log());
-    // Trouble says nothing about who may read.
+    // Where no login is to be had nothing is known of the right to read; where one was refused, that is known.
     let ecr = Ecr::start().await;
     let forebay = ecr
         .mirror_with_key()
@@ -307,6 +307,13 @@ async fn what_is_cached_is_not_served_to_a_role_that_is_gone() {
     ecr.aws
         .refuse(Some((StatusCode::INTERNAL_SERVER_ERROR, "ServerException")));
     ecr.origin.set_password("AWS", "canary-password-2");
+    assert_eq!(manifest(&forebay).await.status, StatusCode::FORBIDDEN);
+    ecr.origin.set_password("AWS", PASSWORD);
+    ecr.aws.refuse(None);
+    ecr.pull(&forebay).await;
+    ecr.aws
+        .refuse(Some((StatusCode::INTERNAL_SERVER_ERROR, "ServerException")));
+    let forebay = forebay.restart().await;
     assert_eq!(manifest(&forebay).await.status, StatusCode::OK);
 }
 

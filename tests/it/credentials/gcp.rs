@@ -171,6 +171,7 @@ async fn what_is_cached_is_not_served_to_an_account_that_is_gone() {
         ),
         ((StatusCode::SERVICE_UNAVAILABLE, "backend"), StatusCode::OK),
     ] {
+        // Before a login was refused by the registry, what Google says is all that is known.
         let site = Site::start().await;
         let key = site.files.path().join("key.json");
         let forebay = site
@@ -180,7 +181,7 @@ async fn what_is_cached_is_not_served_to_an_account_that_is_gone() {
             .await;
         reads(&forebay, &site.origin).await;
         site.google.refuse(Some(refusal));
-        site.set_password("canary-another-token");
+        let forebay = forebay.restart().await;
         let answer = manifest(&forebay).await;
         assert_eq!(answer.status, expected, "{refusal:?} {}", answer.text());
     }

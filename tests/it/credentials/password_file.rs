@@ -41,3 +41,34 @@ async fn a_rotated_password_is_read_when_the_old_one_is_refused() {
         assert!(!forebay.log().contains("canary"), "{}", forebay.log());
     }
 }
+
+/// A refusal was taken for trouble where no other password was to be had: whoever was locked out was served what was stale.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_refused_opens_nothing_stale_though_its_file_is_gone() {
+    for auth in [Auth::Basic, Auth::token()] {
+        let builder = Origin::docker_hub().auth(auth).user("ci", "canary-1");
+        let builder = builder.repository("team/one", |repository| {
+            repository.private();
+            repository.image("v1", &ImageSpec::default());
+        });
+        let origin = builder.start().await.unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("password");
+        std::fs::write(&path, "canary-1\n").unwrap();
+        let forebay = Setup::new(&origin)
+            .upstream(&format!("username = \"ci\"\npassword_file = {path:?}"))
+            .upstream("tags = { fresh_for = \"0s\" }")
+            .start()
+            .await;
+        let client = forebay.client();
+        let pull = async || client.get(&manifest_path("team/one", "v1")).await;
+        assert_eq!(pull().await.status, StatusCode::OK);
+        origin.set_password("ci", "canary-2");
+        origin.expire_tokens();
+        std::fs::remove_file(&path).unwrap();
+        for _ in 0..3 {
+            let refused = pull().await;
+            assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.text());
+        }
+    }
+}

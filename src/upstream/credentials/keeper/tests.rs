@@ -224,7 +224,7 @@ async fn a_refused_login_serves_all_others_while_no_other_is_to_be_had() {
         assert_eq!(
             another(&keeper, &login).await,
             away,
-            "nothing is known of the right"
+            "that there is no other says nothing of the right"
         );
         assert_eq!(user(&keeper).await.unwrap(), "user-0");
     }
