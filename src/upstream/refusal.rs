@@ -118,8 +118,23 @@ impl Refusal {
             _ if code == Some(ErrorCode::TooManyRequests) => ErrorKind::TooManyRequests,
             StatusCode::UNAUTHORIZED => ErrorKind::Unauthorized,
             StatusCode::FORBIDDEN => ErrorKind::Denied,
+            StatusCode::BAD_REQUEST if self.refuses_grant() => ErrorKind::Unauthorized,
             _ => self.common_kind(),
         }
+    }
+
+    /// Whether a token service says of an identity token that it is expired or revoked (RFC 6749 section 5.2).
+    fn refuses_grant(&self) -> bool {
+        #[derive(serde::Deserialize)]
+        struct Complaint {
+            error: String,
+        }
+        serde_json::from_slice(&self.body).is_ok_and(|Complaint { error }| {
+            matches!(
+                error.as_str(),
+                "invalid_grant" | "invalid_client" | "unauthorized_client"
+            )
+        })
     }
 
     fn common_kind(&self) -> ErrorKind {
@@ -272,5 +287,21 @@ mod tests {
         let repeated = r#"{"errors":[{"code":"TAG_INVALID","message":"no tag expired"}]}"#;
         assert!(!refusal(400, repeated).says_expired());
         assert!(!refusal(404, expired).says_expired());
+    }
+
+    /// It was an answer that can't be used: a 502, without a word of the login, and nobody looked for another.
+    #[test]
+    fn an_identity_token_that_is_no_longer_valid_is_a_refused_login() {
+        let kind = |status, body: &str| {
+            let error = refusal(status, body).into_error("a.io", Speaker::TokenService);
+            error.kind()
+        };
+        for error in ["invalid_grant", "invalid_client", "unauthorized_client"] {
+            let body = format!("{{\"error\":\"{error}\",\"error_description\":\"x\"}}");
+            assert_eq!(kind(400, &body), ErrorKind::Unauthorized, "{error}");
+        }
+        for body in ["", "invalid_grant", r#"{"error":"invalid_request"}"#] {
+            assert_eq!(kind(400, body), ErrorKind::Invalid, "{body}");
+        }
     }
 }
