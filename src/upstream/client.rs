@@ -70,7 +70,13 @@ impl Upstream {
         let label = UpstreamName::configured(&settings.registry.to_string());
         Upstream {
             auth: Auth::new(
-                Credentials::new(&settings.credentials, &registry, &shared.cloud, &transport),
+                Credentials::new(
+                    &settings.credentials,
+                    &registry,
+                    &shared.cloud,
+                    &shared.logins,
+                    &transport,
+                ),
                 settings.trusted_realms.clone(),
                 shared.tokens.clone(),
                 transport.clone(),

@@ -35,6 +35,7 @@ use crate::config::{self, Secret};
 use crate::oci::{Registry, RepositoryName};
 
 pub(crate) use cloud::Cloud;
+pub(crate) use docker_config::LoginFiles;
 pub(crate) use keeper::{Held, Keeper};
 
 /// What a registry or its token service is shown.
@@ -199,6 +200,7 @@ impl Credentials {
         settings: &config::Credentials,
         registry: &Registry,
         cloud: &Cloud,
+        files: &LoginFiles,
         transport: &Arc<Transport>,
     ) -> Credentials {
         let kept = |kind, source: Arc<dyn Source>| Credentials::Kept {
@@ -224,7 +226,7 @@ impl Credentials {
             }),
             config::Credentials::DockerConfig(settings) => kept(
                 "docker-config",
-                Arc::new(docker_config::DockerConfig::new(settings.clone())),
+                Arc::new(docker_config::DockerConfig::new(settings.clone(), files)),
             ),
             #[cfg(feature = "aws")]
             config::Credentials::Ecr(settings) => kept(

@@ -8,7 +8,7 @@ use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
 use super::client::Upstream;
-use super::credentials::Cloud;
+use super::credentials::{Cloud, LoginFiles};
 use super::proxy::{Proxies, Via};
 use super::tls::{self, Tls, TlsError};
 use super::token::Tokens;
@@ -69,18 +69,25 @@ enum Entry {
 pub(super) struct Shared {
     pub(super) tokens: Tokens,
     pub(super) cloud: Cloud,
+    pub(super) logins: LoginFiles,
     /// The bound on blob connections in all.
     pub(super) connections: Arc<Semaphore>,
 }
 
 impl Upstreams {
-    /// Sets up what is configured. Connects to nothing; reads the certificates.
+    /// Sets up what is configured. Connects to nothing; reads the certificates and files of logins.
     pub fn new(config: &Config) -> Result<Upstreams, SetupError> {
         let total = config.fetch.connections_total;
         let tls = tls::shared()?;
         let shared = Shared {
             tokens: Tokens::new(),
             cloud: Cloud::new(&tls).map_err(SetupError::Cloud)?,
+            logins: LoginFiles::read(
+                config
+                    .upstreams
+                    .iter()
+                    .map(|upstream| &upstream.credentials),
+            ),
             connections: Arc::new(Semaphore::new(total.clamp(1, Semaphore::MAX_PERMITS))),
         };
         let entries = config

@@ -5,6 +5,8 @@
 
 mod file;
 
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::files::{LOOK_AGAIN, Watched};
@@ -16,6 +18,29 @@ use crate::sync::lock;
 use crate::upstream::address::Origin;
 use file::{File, Place};
 
+/// The files that are configured, as they were at the start. Members of a family come into being while requests are waiting,
+/// and a disk that hangs would hold up their thread.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LoginFiles(Arc<HashMap<PathBuf, Arc<File>>>);
+
+impl LoginFiles {
+    /// Reads them. One that can't be read is complained of when a login is asked for.
+    pub(crate) fn read<'a>(all: impl Iterator<Item = &'a config::Credentials>) -> LoginFiles {
+        let read = all.filter_map(|credentials| match credentials {
+            config::Credentials::DockerConfig(settings) => {
+                let file = File::read(&settings.path).unwrap_or_default();
+                Some((settings.path.clone(), Arc::new(file)))
+            }
+            _ => None,
+        });
+        LoginFiles(Arc::new(read.collect()))
+    }
+
+    fn get(&self, path: &Path) -> Arc<File> {
+        self.0.get(path).cloned().unwrap_or_default()
+    }
+}
+
 /// A file of logins.
 #[derive(Debug)]
 pub(super) struct DockerConfig {
@@ -26,13 +51,12 @@ pub(super) struct DockerConfig {
 }
 
 impl DockerConfig {
-    pub(super) fn new(settings: config::DockerConfig) -> DockerConfig {
-        // A file that can't be read is complained of when a login is asked for.
-        let file = File::read(&settings.path).unwrap_or_default();
+    pub(super) fn new(settings: config::DockerConfig, files: &LoginFiles) -> DockerConfig {
+        let file = files.get(&settings.path);
         DockerConfig {
             watched: Watched::new(settings.path.clone()),
             settings,
-            file: Mutex::new(Arc::new(file)),
+            file: Mutex::new(file),
         }
     }
 
