@@ -1,6 +1,7 @@
 //! Nothing secret is printed: canaries are planted and looked for.
 
-use std::fmt::Write;
+use std::fmt::{Debug, Write};
+use std::panic::AssertUnwindSafe;
 
 use forebay_loadtest::origin::{Auth, Fault, Kind, Origin, Reply};
 
@@ -11,7 +12,7 @@ const CANARY: &str = "canary-4711";
 const ENCODED: &str = "dXNlcjpjYW5hcnktNDcxMQ==";
 
 #[tokio::test]
-async fn no_secret_is_in_errors_or_debug_output() {
+async fn no_secret_is_in_errors_debug_output_or_panics() {
     let origin = origin(Origin::docker_hub().user("user", CANARY)).await;
     let upstream = set_up(crate::config::Upstream {
         credentials: password("user", CANARY),
@@ -32,6 +33,9 @@ async fn no_secret_is_in_errors_or_debug_output() {
         let error = upstream.get_blob(&name(), &layer, None).await.unwrap_err();
         write!(printed, "{error} {error:?}").unwrap();
     }
+    let said = panic_with(&(&response, &upstream));
+    assert!(said.contains("Upstream"), "{said}");
+    printed.push_str(&said);
     let signature = origin.requests_for(Kind::CdnGet)[0].target.clone();
     let signature = signature.split("signature=").nth(1).unwrap();
     let bearer = origin.requests_for(Kind::BlobGet)[1].header("authorization")[0].to_owned();
@@ -39,6 +43,14 @@ async fn no_secret_is_in_errors_or_debug_output() {
     for secret in [CANARY, ENCODED, signature, token] {
         assert!(!printed.contains(secret), "{secret} in {printed}");
     }
+}
+
+/// What a panic says that was given this, in the words of `Result::unwrap`.
+fn panic_with(found: &impl Debug) -> String {
+    let panics = || panic!("called `Result::unwrap()` on an `Err` value: {found:?}");
+    let panic = std::panic::catch_unwind(AssertUnwindSafe(panics));
+    let said = panic.unwrap_err().downcast::<String>();
+    *said.expect("a message with a value in it")
 }
 
 #[tokio::test]
