@@ -17,6 +17,7 @@ pub(crate) use grant::Grant;
 pub(crate) use memory::Memory;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use http::StatusCode;
@@ -241,11 +242,13 @@ impl Auth {
             service: bearer.service.clone(),
             scope: scope.clone(),
         };
+        let asked = AtomicBool::new(false);
         let fetch = || {
+            asked.store(true, Ordering::Relaxed);
             let (transport, label) = (self.transport.clone(), self.label.clone());
             let question = Question {
                 bearer: bearer.clone(),
-                scope,
+                scope: scope.clone(),
                 login: login.clone(),
             };
             async move {
@@ -256,7 +259,18 @@ impl Auth {
                 fetched
             }
         };
-        let (token, fresh): Obtained = self.tokens.get(&key, Instant::now(), fetch).await?;
+        let obtained = match self.tokens.get(&key, Instant::now(), &fetch).await {
+            // It was another's question that was joined, with a login that this one may have replaced since.
+            Err(error)
+                if error.kind() == ErrorKind::Unauthorized
+                    && login.is_issued()
+                    && !asked.load(Ordering::Relaxed) =>
+            {
+                self.tokens.get(&key, Instant::now(), &fetch).await
+            }
+            obtained => obtained,
+        };
+        let (token, fresh): Obtained = obtained?;
         login.prove();
         Ok(Grant {
             header: token.header.clone(),

@@ -43,6 +43,11 @@ struct Term {
 }
 
 impl Held {
+    /// Whether it came from a source, which may have another by now.
+    pub(crate) fn is_issued(&self) -> bool {
+        self.term.is_some()
+    }
+
     /// Whether its source says when it ends.
     pub(crate) fn ends(&self) -> bool {
         let term = self.term.as_ref();
