@@ -240,7 +240,9 @@ async fn a_broken_helper_is_named_to_the_operator_and_absence_to_nobody() {
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{what}");
         let text = answer.text();
         let message = format!("the credential helper docker-credential-stub {what}");
-        assert!(forebay.log().contains(&message), "{}", forebay.log());
+        forebay
+            .until_logged(&message, |log| log.contains(&message))
+            .await;
         assert!(text.contains("docker-config"), "{text}");
         assert!(text.contains("the mirror's log says why"), "{text}");
         assert!(text.contains("see `credentials` under"), "{text}");

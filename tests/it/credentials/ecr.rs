@@ -342,20 +342,20 @@ async fn what_is_wrong_with_a_key_is_told_and_is_no_absence() {
         let forebay = setup.start().await;
         let answer = manifest(&forebay).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{told}");
-        told_to_the_operator_alone(&forebay, &answer, told);
+        told_to_the_operator_alone(&forebay, &answer, told).await;
         assert!(!forebay.log().contains("canary"), "{}", forebay.log());
     }
     let ecr = Ecr::start().await;
     let forebay = ecr.mirror("").start().await;
     let answer = manifest(&forebay).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
-    told_to_the_operator_alone(&forebay, &answer, "no AWS key is found");
+    told_to_the_operator_alone(&forebay, &answer, "no AWS key is found").await;
 }
 
 /// AWS names accounts, roles and paths, which are none of a client's business.
-fn told_to_the_operator_alone(forebay: &Forebay, answer: &Answer, told: &str) {
+async fn told_to_the_operator_alone(forebay: &Forebay, answer: &Answer, told: &str) {
     let text = answer.text();
-    assert!(forebay.log().contains(told), "{}", forebay.log());
+    forebay.until_logged(told, |log| log.contains(told)).await;
     assert!(!text.contains(told), "{text}");
     assert!(text.contains("the login of its ecr"), "{text}");
 }
