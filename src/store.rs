@@ -211,17 +211,31 @@ impl Store {
         .await
     }
 
-    /// Whether a repository may read a digest, and why. What a repository that `is_public` may read, all may.
+    /// Whether a repository may read a digest, and why.
     pub async fn has_link(
         &self,
         registry: &Registry,
         name: &RepositoryName,
         digest: &Digest,
-        is_public: impl Fn(&RepositoryName) -> bool + Send + 'static,
     ) -> Result<Option<Visibility>, StoreError> {
         let (registry, name, digest) = (registry.clone(), name.clone(), *digest);
         self.0
-            .blocking(move |inner| Ok(inner.index.link(&registry, &name, &digest, is_public)?))
+            .blocking(move |inner| Ok(inner.index.link(&registry, &name, &digest)?))
+            .await
+    }
+
+    /// Whether a repository that `is_public` may read a digest. Looks at each that may, up to a bound.
+    pub async fn is_linked_where(
+        &self,
+        registry: &Registry,
+        digest: &Digest,
+        is_public: impl Fn(&RepositoryName) -> bool + Send + 'static,
+    ) -> Result<bool, StoreError> {
+        let (registry, digest) = (registry.clone(), *digest);
+        self.0
+            .blocking(move |inner| {
+                Ok(inner.index.is_linked_where(&registry, &digest, is_public)?)
+            })
             .await
     }
 

@@ -117,12 +117,13 @@ impl Rights {
         if let Some(granted) = self.remembered(repository, digest) {
             return Some(granted);
         }
-        let public = Arc::clone(upstream.public());
-        let is_public = move |name: &RepositoryName| public.matches(name);
         let (registry, name) = (&repository.registry, &repository.name);
-        let stored = self.store.has_link(registry, name, digest, is_public).await;
         // A store that can't say costs a question upstream, never the pull.
-        let visibility = stored.ok().flatten()?;
+        let visibility = match self.store.has_link(registry, name, digest).await.ok()? {
+            Some(visibility) => visibility,
+            None if self.is_public_elsewhere(upstream, digest).await => Visibility::Public,
+            None => return None,
+        };
         let fact = Fact {
             registry: repository.registry.clone(),
             name: (visibility == Visibility::Repository).then(|| repository.name.clone()),
@@ -130,6 +131,19 @@ impl Rights {
         };
         self.facts.insert(fact, ());
         Some(Granted { digest: *digest })
+    }
+
+    /// Whether a repository of `upstream` that is declared public may read `digest`, as far as it is written down.
+    async fn is_public_elsewhere(&self, upstream: &Upstream, digest: &Digest) -> bool {
+        let public = Arc::clone(upstream.public());
+        if public.patterns().is_empty() {
+            return false;
+        }
+        let is_public = move |name: &RepositoryName| public.matches(name);
+        let linked = self
+            .store
+            .is_linked_where(upstream.registry(), digest, is_public);
+        linked.await.unwrap_or(false)
     }
 
     /// As [`Rights::known`], from memory alone. What a running fill has learned counts.

@@ -57,14 +57,12 @@ impl Index {
         self.read(|txn| look(&Blobs(txn.open_table(BLOBS)?)))
     }
 
-    /// Whether a repository may read a digest: everyone may, it has the right itself, or one of the first
-    /// [`MOST_LINKS`] that have it `is_public`.
+    /// Whether a repository may read a digest: everyone may, or it has the right itself.
     pub(crate) fn link(
         &self,
         registry: &Registry,
         name: &RepositoryName,
         digest: &Digest,
-        is_public: impl Fn(&RepositoryName) -> bool,
     ) -> Result<Option<Visibility>> {
         self.read(|txn| {
             let table = txn.open_table(LINKS)?;
@@ -73,20 +71,31 @@ impl Index {
                 return Ok(Some(Visibility::Public));
             }
             let here = link_key(digest, registry, Some(name));
-            if table.get(here.as_slice())?.is_some() {
-                return Ok(Some(Visibility::Repository));
-            }
-            let (from, to) = text_after(&public);
+            let found = table.get(here.as_slice())?;
+            Ok(found.map(|_| Visibility::Repository))
+        })
+    }
+
+    /// Whether one of the first [`MOST_LINKS`] repositories that may read a digest `is_public`.
+    pub(crate) fn is_linked_where(
+        &self,
+        registry: &Registry,
+        digest: &Digest,
+        is_public: impl Fn(&RepositoryName) -> bool,
+    ) -> Result<bool> {
+        self.read(|txn| {
+            let table = txn.open_table(LINKS)?;
+            let (from, to) = text_after(&link_key(digest, registry, None));
             for entry in table
                 .range(from.as_slice()..to.as_slice())?
                 .take(MOST_LINKS)
             {
                 let (key, _) = entry?;
                 if is_public(&read_link_name(&key.value()[from.len()..])?) {
-                    return Ok(Some(Visibility::Public));
+                    return Ok(true);
                 }
             }
-            Ok(None)
+            Ok(false)
         })
     }
 

@@ -110,12 +110,7 @@ async fn a_link_is_for_one_repository_or_for_the_registry() {
     let store = dir.open(64 * MIB).await;
     let digest = digest(b"x");
     let (here, there) = (name("a/b"), name("c/d"));
-    let link = async |name| {
-        store
-            .has_link(&registry(), name, &digest, |_| false)
-            .await
-            .unwrap()
-    };
+    let link = async |name| store.has_link(&registry(), name, &digest).await.unwrap();
     assert_eq!(link(&here).await, None);
     store
         .record_link(&registry(), Some(&here), &digest)
@@ -126,13 +121,7 @@ async fn a_link_is_for_one_repository_or_for_the_registry() {
     store.record_link(&registry(), None, &digest).await.unwrap();
     assert_eq!(link(&there).await, Some(Visibility::Public));
     let other = "quay.io".parse().unwrap();
-    assert_eq!(
-        store
-            .has_link(&other, &here, &digest, |_| false)
-            .await
-            .unwrap(),
-        None
-    );
+    assert_eq!(store.has_link(&other, &here, &digest).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -230,9 +230,7 @@ async fn links_and_tags_go_with_their_blob() {
     assert_eq!(store.stat(&manifest).await.unwrap(), None);
     assert_eq!(store.tag(&here, &old).await.unwrap(), None);
     assert_eq!(store.tag(&here, &new).await.unwrap(), Some(record(kept)));
-    let link = store
-        .has_link(&registry(), &name("a/b"), &manifest, |_| false)
-        .await;
+    let link = store.has_link(&registry(), &name("a/b"), &manifest).await;
     assert_eq!(link.unwrap(), None);
     assert_eq!((store.usage().links, store.usage().tags), (3, 1));
     audit(&dir, &store).await;

@@ -38,9 +38,7 @@ async fn is_rebuilt(dir: &Dir, set_aside: usize) {
     let found = store.manifest(&manifest).await.unwrap();
     assert_eq!(found, Some((media_type, bytes)));
     // Rights do not come back with the bytes.
-    let link = store
-        .has_link(&registry(), &name("a/b"), &manifest, |_| false)
-        .await;
+    let link = store.has_link(&registry(), &name("a/b"), &manifest).await;
     assert_eq!(link.unwrap(), None);
     assert_eq!(store.usage().adopted, 3);
     let aside = std::fs::read_dir(dir.path())
@@ -234,9 +232,7 @@ async fn a_manifest_that_rotted_is_not_served() {
     assert_eq!(store.stat(&manifest).await.unwrap(), None);
     assert_eq!(put_manifest(&store, 9).await, manifest);
     assert!(store.manifest(&manifest).await.unwrap().is_some());
-    let link = store
-        .has_link(&registry(), &name("a/b"), &manifest, |_| false)
-        .await;
+    let link = store.has_link(&registry(), &name("a/b"), &manifest).await;
     assert_eq!(link.unwrap(), None::<Visibility>);
     audit(&dir, &store).await;
 }
