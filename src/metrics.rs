@@ -133,6 +133,16 @@ pub fn upstream_connection(upstream: &UpstreamName) -> Up {
     Up::raise(gauge!("forebay_upstream_connections", "upstream" => upstream.label()))
 }
 
+/// A host of an upstream that is left alone, or being tried again, since it has kept failing.
+pub fn breaker_open(upstream: &UpstreamName) -> Up {
+    Up::raise(gauge!("forebay_upstream_breakers_open", "upstream" => upstream.label()))
+}
+
+/// A failed request was not sent again: too much was being sent again already.
+pub fn upstream_retry_refused(upstream: &UpstreamName) {
+    counter!("forebay_upstream_retries_refused_total", "upstream" => upstream.label()).increment(1);
+}
+
 /// A token was fetched, or not.
 pub fn token_fetch(upstream: &UpstreamName, outcome: UpstreamOutcome) {
     counter!("forebay_token_fetches_total",

@@ -141,6 +141,8 @@ label! {
         Invalid = "invalid",
         /// Refused by the address or realm policy before it was sent.
         Policy = "policy",
+        /// Not sent, since its host has kept failing.
+        Breaker = "breaker",
     }
 }
 

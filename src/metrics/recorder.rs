@@ -94,6 +94,10 @@ const HELP: &[(&str, &str)] = &[
     ),
     ("forebay_token_fetches_total", "Token fetches"),
     (
+        "forebay_upstream_breakers_open",
+        "Hosts of upstreams that are left alone, or being tried again, since they have kept failing",
+    ),
+    (
         "forebay_upstream_bytes_total",
         "Body bytes received from upstreams",
     ),
@@ -112,6 +116,10 @@ const HELP: &[(&str, &str)] = &[
     (
         "forebay_upstream_requests_total",
         "Requests to upstreams, each attempt counted",
+    ),
+    (
+        "forebay_upstream_retries_refused_total",
+        "Failed requests that were not sent again, since too many were already",
     ),
     (
         "forebay_upstream_retries_total",

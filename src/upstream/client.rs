@@ -11,8 +11,11 @@ use url::Url;
 use super::auth::Auth;
 use super::blob::refuses_head;
 use super::bounds::{BlobPermit, Bounds};
+use super::breaker::Breakers;
+use super::budget::{Counted, RetryBudget};
+use super::course::{Course, Next};
 use super::credentials::Credentials;
-use super::error::{ErrorKind, UpstreamError};
+use super::error::{ErrorKind, Trouble, UpstreamError};
 use super::exchange::{Answer, Ask, Endpoint, Exchange};
 use super::quota::QuotaReport;
 use super::registry::Shared;
@@ -33,6 +36,7 @@ pub struct Upstream {
     auth: Auth,
     bounds: Bounds,
     retries: RetryPolicy,
+    budget: RetryBudget,
     public: Arc<Globs>,
     pulls: Pulls,
     tags: TagPolicy,
@@ -61,13 +65,14 @@ impl Upstream {
                 .map(|endpoint| endpoint.origin.clone())
                 .collect()
         };
+        let label = UpstreamName::configured(&settings.registry.to_string());
         let transport = Arc::new(Transport::new(
             clients,
             configured,
             settings.allow_private,
             settings.timeouts,
+            Breakers::new(label.clone()),
         ));
-        let label = UpstreamName::configured(&settings.registry.to_string());
         Upstream {
             auth: Auth::new(
                 Credentials::new(
@@ -93,6 +98,7 @@ impl Upstream {
             registry,
             endpoints,
             retries: RetryPolicy::for_endpoints(settings.endpoints.len()),
+            budget: RetryBudget::default(),
             public: Arc::new(settings.public.clone()),
             pulls: settings.pulls.clone(),
             tags: settings.tags,
@@ -184,11 +190,16 @@ impl Upstream {
         }
         let began = Instant::now();
         let mut deadline = began + self.retries.patience;
-        let mut endpoint = 0;
+        let _request = self.budget.request();
+        // Held through the pause and the attempt that it is for.
+        let mut _retry: Option<Counted<'_>> = None;
+        let mut course = Course::new(self.endpoints.len(), ask.anywhere, |endpoint| {
+            self.is_left_alone(endpoint)
+        });
         let mut last: Option<UpstreamError> = None;
         for made in 1.. {
             let sent = Instant::now();
-            let exchange = self.exchange(endpoint);
+            let exchange = self.exchange(course.endpoint());
             let attempt = timeout_at(deadline, exchange.run(ask)).await;
             let timed_out = attempt.is_err();
             let attempt = attempt.unwrap_or_else(|_| Err(self.too_slow()));
@@ -200,19 +211,49 @@ impl Upstream {
             if timed_out {
                 return Err(last.unwrap_or(error));
             }
-            let next = self.next_endpoint(ask, endpoint, &error);
-            let Some(pause) = self.pause(made, began, &error, next > endpoint) else {
-                return Err(error);
+            let hearsay = course.is_hearsay(&error);
+            let next = course.after(&error, |endpoint| self.is_left_alone(endpoint));
+            let again = match next {
+                Next::Another => Some((Duration::ZERO, None)),
+                Next::Again => self.again(made, began, &error),
+                Next::Nobody => None,
             };
-            tracing::debug!(registry = %self.registry, %error, ?pause, "asking the upstream again");
+            let telling = worth_telling(error, last.take(), hearsay);
+            let Some((pause, retry)) = again else {
+                return Err(telling);
+            };
+            _retry = retry;
+            tracing::debug!(registry = %self.registry, error = %telling, ?pause, "asking the upstream again");
             metrics::upstream_retry(&self.label, ask.kind);
-            endpoint = next;
-            last = Some(error);
+            last = Some(telling);
             // An error is in hand: from now on it is better to tell it than to wait.
             deadline = deadline.min(began + self.retries.give_up);
             sleep(pause).await;
         }
         unreachable!("attempts are bounded")
+    }
+
+    /// The pause before the same is tried again, and the right to do so; `None` to give up.
+    fn again(
+        &self,
+        made: u32,
+        began: Instant,
+        error: &UpstreamError,
+    ) -> Option<(Duration, Option<Counted<'_>>)> {
+        let pause = self
+            .retries
+            .pause(made, began.elapsed(), error, rand::random())?;
+        let retry = self.budget.retry();
+        if retry.is_none() {
+            metrics::upstream_retry_refused(&self.label);
+            return None;
+        }
+        Some((pause, retry))
+    }
+
+    fn is_left_alone(&self, endpoint: usize) -> bool {
+        self.transport
+            .is_left_alone(&self.endpoints[endpoint].origin)
     }
 
     /// Each attempt counts, and the time to each answer.
@@ -234,33 +275,29 @@ impl Upstream {
         }
     }
 
-    /// The next endpoint in order where this one can't be reached and any will do; at the end of the
-    /// list the first one again.
-    fn next_endpoint(&self, ask: &Ask<'_>, endpoint: usize, error: &UpstreamError) -> usize {
-        if ask.anywhere && error.is_connect() {
-            (endpoint + 1) % self.endpoints.len()
-        } else {
-            endpoint
-        }
-    }
-
-    /// Another endpoint is tried at once; the same one after the policy's pause.
-    fn pause(
-        &self,
-        made: u32,
-        began: Instant,
-        error: &UpstreamError,
-        another: bool,
-    ) -> Option<Duration> {
-        let pause = self
-            .retries
-            .pause(made, began.elapsed(), error, rand::random())?;
-        Some(if another { Duration::ZERO } else { pause })
-    }
-
     pub(super) fn too_slow(&self) -> UpstreamError {
         let message = format!("no complete answer within {:?}", self.retries.patience);
         UpstreamError::timeout(&self.registry, message)
+    }
+}
+
+/// Of an error and the one before it, the one to tell: what another endpoint lacks says nothing.
+fn worth_telling(
+    error: UpstreamError,
+    before: Option<UpstreamError>,
+    hearsay: bool,
+) -> UpstreamError {
+    match before {
+        Some(before) if hearsay || error.is_not_asked() => before,
+        None if hearsay => {
+            let message = "can't tell, and the upstream's first endpoint is left alone, since it has kept failing";
+            UpstreamError::new(
+                ErrorKind::Unavailable(Trouble::Connect),
+                error.host(),
+                message,
+            )
+        }
+        _ => error,
     }
 }
 
@@ -279,7 +316,6 @@ fn endpoints_of(settings: &config::Upstream, registry: &Registry) -> Vec<Url> {
 mod tests {
     use forebay_loadtest::origin::{Fault, Kind, Origin};
 
-    use super::super::error::Trouble;
     use super::super::tests::{latest, name, origin, upstream_of};
     use super::*;
     use crate::oci::{Digest, Reference};

@@ -34,6 +34,7 @@ pub struct UpstreamError {
     allowed_by: Option<&'static str>,
     beyond_redirect: bool,
     too_large: bool,
+    not_asked: bool,
 }
 
 /// The kinds of failure.
@@ -108,6 +109,7 @@ impl UpstreamError {
             allowed_by: None,
             beyond_redirect: false,
             too_large: false,
+            not_asked: false,
         }
     }
 
@@ -299,6 +301,9 @@ impl UpstreamError {
 
     /// What it counts as.
     pub(crate) fn outcome(&self) -> UpstreamOutcome {
+        if self.not_asked {
+            return UpstreamOutcome::Breaker;
+        }
         match self.kind {
             // What is not there: a blob's bytes beyond its end, an API, or the thing itself.
             ErrorKind::NotFound { .. }
@@ -337,6 +342,19 @@ impl UpstreamError {
         )
     }
 
+    /// This failure, for one who was not sent to the host on account of it, and will not be for `wait`.
+    #[must_use]
+    pub(crate) fn not_asked(mut self, wait: Duration) -> Self {
+        self.not_asked = true;
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Whether nothing was asked, since the host has kept failing: the error is an earlier question's.
+    pub(crate) fn is_not_asked(&self) -> bool {
+        self.not_asked
+    }
+
     /// Whether there is an answer, larger than it may be. Less of it may be asked for.
     pub fn is_too_large(&self) -> bool {
         self.too_large
@@ -347,16 +365,20 @@ impl UpstreamError {
         matches!(self.kind, ErrorKind::RangeUnsatisfiable { .. })
     }
 
-    /// Whether there was no connection, so that another endpoint of the upstream may do.
-    pub(crate) fn is_connect(&self) -> bool {
-        self.kind == ErrorKind::Unavailable(Trouble::Connect) && !self.beyond_redirect
+    /// Whether the host itself is in trouble: out of reach, too slow, or failing by its own word. A refusal is none, and
+    /// neither is a quota.
+    pub(crate) fn is_failure_of_host(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::Unavailable(Trouble::Connect | Trouble::Timeout | Trouble::Status(_))
+        )
     }
 }
 
 impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.host, self.message)?;
-        if let Some(wait) = self.retry_after {
+        if let Some(wait) = self.retry_after.filter(|_| !self.not_asked) {
             write!(f, " (asks to wait {} s)", wait.as_secs())?;
         }
         Ok(())

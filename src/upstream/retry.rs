@@ -50,7 +50,7 @@ impl RetryPolicy {
     /// `roll` is uniform in `0.0..1.0` (full jitter: pauses anywhere between nothing and the bound, so
     /// that clients that failed together do not come back together).
     ///
-    /// A retry budget across requests belongs in front of this: it may turn `Some` into `None`.
+    /// What all questions together may ask again is [`super::budget`]'s.
     pub(crate) fn pause(
         &self,
         made: u32,

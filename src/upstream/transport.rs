@@ -19,7 +19,8 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::address::{Origin, Refused, check_host};
-use super::error::UpstreamError;
+use super::breaker::Breakers;
+use super::error::{ErrorKind, Trouble, UpstreamError};
 use super::proxy::{self, Proxies, Via};
 use super::range::ByteRange;
 use super::resolver::Guarded;
@@ -90,6 +91,7 @@ pub(crate) struct Transport {
     endpoints: Vec<Origin>,
     allow_private: bool,
     timeouts: Timeouts,
+    breakers: Breakers,
 }
 
 impl Transport {
@@ -98,12 +100,14 @@ impl Transport {
         endpoints: Vec<Origin>,
         allow_private: bool,
         timeouts: Timeouts,
+        breakers: Breakers,
     ) -> Transport {
         Transport {
             clients,
             endpoints,
             allow_private,
             timeouts,
+            breakers,
         }
     }
 
@@ -114,6 +118,11 @@ impl Transport {
         &self.clients.unguarded
     }
 
+    /// Whether a host is left alone, since it has kept failing.
+    pub(crate) fn is_left_alone(&self, origin: &Origin) -> bool {
+        self.breakers.is_open(origin)
+    }
+
     pub(crate) fn body_idle(&self) -> Duration {
         self.timeouts.body_idle
     }
@@ -122,8 +131,27 @@ impl Transport {
     pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Response, UpstreamError> {
         let url = outgoing.url.clone();
         let via = self.via(&url);
-        let client = self.client_for(&url, via.as_ref())?;
+        let (client, origin) = self.client_for(&url, via.as_ref())?;
         let host = place(&url, via.as_ref());
+        let passage = self.breakers.admit(&origin).await?;
+        let answer = self.head(client, outgoing, via, &host).await;
+        match failure_of_host(&answer, &host) {
+            Some(error) => passage.failed(&error),
+            None => passage.answered(),
+        }
+        let response = answer?;
+        check_encoding(response.headers()).map_err(|what| UpstreamError::invalid(host, what))?;
+        Ok(response)
+    }
+
+    async fn head(
+        &self,
+        client: &Client,
+        outgoing: Outgoing,
+        via: Option<Via>,
+        host: &str,
+    ) -> Result<Response, UpstreamError> {
+        let url = outgoing.url.clone();
         let head = timeout(
             self.timeouts.connect + self.timeouts.first_byte,
             client.execute(request(outgoing)),
@@ -132,7 +160,7 @@ impl Transport {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 return Err(match via {
-                    Some(_) => proxy::failure(&url, host, error),
+                    Some(_) => proxy::failure(&url, host.to_owned(), error),
                     None => UpstreamError::from_send(host, error),
                 });
             }
@@ -141,11 +169,10 @@ impl Transport {
                 return Err(UpstreamError::timeout(host, message));
             }
         };
-        if let Some(refusal) = via.and_then(|_| proxy::refusal(&url, &host, &response)) {
-            return Err(refusal);
+        match via.and_then(|_| proxy::refusal(&url, host, &response)) {
+            Some(refusal) => Err(refusal),
+            None => Ok(response),
         }
-        check_encoding(response.headers()).map_err(|what| UpstreamError::invalid(host, what))?;
-        Ok(response)
     }
 
     pub(crate) fn connect_timeout(&self) -> Duration {
@@ -162,22 +189,24 @@ impl Transport {
         self.clients.proxies.to(url)
     }
 
-    fn client_for(&self, url: &Url, via: Option<&Via>) -> Result<&Client, UpstreamError> {
+    /// The client for a URL that may be asked, and where it leads.
+    fn client_for(&self, url: &Url, via: Option<&Via>) -> Result<(&Client, Origin), UpstreamError> {
         let refused = |message: &str, key| UpstreamError::policy(host_of(url), message, key);
         let origin = Origin::of(url).ok_or_else(|| refused("not an http or https URL", None))?;
-        if self.endpoints.contains(&origin) {
-            return Ok(&self.clients.endpoints);
-        }
-        if self.allow_private {
-            return Ok(&self.clients.unguarded);
-        }
-        check_host(origin.host())
-            .map_err(|error| refused(&error.to_string(), Some(Refused::ALLOWED_BY)))?;
-        if via.is_some() {
-            Ok(&self.clients.unguarded)
+        let client = if self.endpoints.contains(&origin) {
+            &self.clients.endpoints
+        } else if self.allow_private {
+            &self.clients.unguarded
         } else {
-            Ok(&self.clients.guarded)
-        }
+            check_host(origin.host())
+                .map_err(|error| refused(&error.to_string(), Some(Refused::ALLOWED_BY)))?;
+            if via.is_some() {
+                &self.clients.unguarded
+            } else {
+                &self.clients.guarded
+            }
+        };
+        Ok((client, origin))
     }
 
     /// How errors name the place that a URL is at: [`host_of`], and the proxy that leads there.
@@ -210,6 +239,24 @@ fn request(outgoing: Outgoing) -> reqwest::Request {
         *request.body_mut() = Some(form.into());
     }
     request
+}
+
+/// What an answer says of the host, where it is about that and not about what it was asked for. What breaks the protocol or
+/// leads where it must not has answered.
+fn failure_of_host(answer: &Result<Response, UpstreamError>, host: &str) -> Option<UpstreamError> {
+    match answer {
+        Ok(response) if matches!(response.status().as_u16(), 500 | 502 | 503 | 504) => {
+            let status = response.status();
+            let kind = ErrorKind::Unavailable(Trouble::Status(status.as_u16()));
+            Some(UpstreamError::new(
+                kind,
+                host,
+                format!("answers with {status}"),
+            ))
+        }
+        Ok(_) => None,
+        Err(error) => error.is_failure_of_host().then(|| error.clone()),
+    }
 }
 
 /// Bytes go to clients as they are hashed; an encoding on the way would make them others.

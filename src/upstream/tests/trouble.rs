@@ -191,3 +191,43 @@ async fn a_blob_store_in_trouble_is_trouble() {
     let error = upstream.get_blob(&name(), &layer, None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable(Trouble::Status(503)));
 }
+
+/// Once a registry is known to be dead, hardly anybody is sent there; once it is back, everybody gets an answer.
+#[tokio::test]
+async fn a_registry_that_keeps_failing_is_left_alone_for_a_moment() {
+    let origin = origin(Origin::builder()).await;
+    let upstream = upstream_of(&origin);
+    origin.on(Kind::ManifestHead).always(Fault::status(503));
+    let everybody = || async {
+        let (name, latest) = (name(), latest());
+        let heads = (0..50).map(|_| upstream.head_manifest(&name, &latest));
+        let answers = futures_util::future::join_all(heads).await;
+        answers.iter().filter(|answer| answer.is_ok()).count()
+    };
+    assert_eq!(everybody().await, 0);
+    origin.reset();
+    assert_eq!(everybody().await, 0);
+    let asked = count(&origin, Kind::ManifestHead);
+    assert!(asked < 25, "{asked} of 50 were sent to a dead registry");
+
+    origin.clear_faults();
+    while upstream.head_manifest(&name(), &latest()).await.is_err() {}
+    assert_eq!(everybody().await, 50);
+}
+
+/// What another endpoint lacks is not absent, while the one that would know is away.
+#[tokio::test]
+async fn absence_at_another_endpoint_is_trouble_while_the_first_is_away() {
+    let first = origin(Origin::builder()).await;
+    let empty = Origin::builder().start().await.unwrap();
+    let (digest, _) = manifest_and_layer(&first);
+    let upstream = set_up(settings(&[&first.registry_url(), &empty.registry_url()]));
+    first.stop().await;
+    for _ in 0..4 {
+        let by_digest = Reference::Digest(digest);
+        let error = upstream.get_manifest(&name(), &by_digest).await;
+        let error = error.unwrap_err();
+        assert!(error.is_trouble(), "{error}");
+    }
+    assert!(count(&empty, Kind::ManifestGet) >= 4);
+}

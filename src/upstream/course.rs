@@ -1,0 +1,174 @@
+//! Which of an upstream's endpoints a question goes to, in which order. Pure.
+//!
+//! The first endpoint is the registry itself; those after it may be mirrors that hold a part of it, and an older one at
+//! that. So only the first says what a tag means and what does not exist. What is named by its digest is the same thing
+//! at each of them, and may come from any while the first is in trouble.
+
+use super::error::UpstreamError;
+
+/// The way of one question through the endpoints.
+#[derive(Debug)]
+pub(crate) struct Course {
+    endpoints: Vec<Stop>,
+    current: usize,
+    /// Whether any endpoint can answer.
+    anywhere: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Unasked,
+    Asked,
+    /// It has no such thing, or will not give it.
+    Without,
+}
+
+/// What to do after a failure.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Ask an endpoint that was not asked before, at once.
+    Another,
+    /// Ask again after a pause, where that helps.
+    Again,
+    /// Give up: the others have been asked.
+    Nobody,
+}
+
+impl Course {
+    /// Begins at the first endpoint that may answer and is not left alone; at the first where all are. There is at least
+    /// one.
+    pub(crate) fn new(
+        endpoints: usize,
+        anywhere: bool,
+        left_alone: impl Fn(usize) -> bool,
+    ) -> Course {
+        let current = (0..endpoints)
+            .find(|&endpoint| anywhere && !left_alone(endpoint))
+            .unwrap_or_default();
+        let mut course = Course {
+            endpoints: vec![Stop::Unasked; endpoints],
+            current,
+            anywhere,
+        };
+        course.endpoints[current] = Stop::Asked;
+        course
+    }
+
+    /// The endpoint to ask.
+    pub(crate) fn endpoint(&self) -> usize {
+        self.current
+    }
+
+    /// Whether the current endpoint refuses what only the first can refuse.
+    pub(crate) fn is_hearsay(&self, error: &UpstreamError) -> bool {
+        error.is_refusal() && self.current > 0
+    }
+
+    /// Goes on after a failure of the current endpoint.
+    pub(crate) fn after(
+        &mut self,
+        error: &UpstreamError,
+        left_alone: impl Fn(usize) -> bool,
+    ) -> Next {
+        let refused = self.is_hearsay(error);
+        let in_trouble = error.is_failure_of_host() && !error.is_beyond_redirect();
+        if !self.anywhere || !(refused || in_trouble) {
+            return Next::Again;
+        }
+        if refused {
+            self.endpoints[self.current] = Stop::Without;
+        }
+        let others = (1..self.endpoints.len())
+            .map(|step| (self.current + step) % self.endpoints.len())
+            .filter(|&other| self.endpoints[other] != Stop::Without);
+        let rank = |other: &usize| (left_alone(*other), self.endpoints[*other] == Stop::Asked);
+        let Some(next) = others.min_by_key(rank) else {
+            return if refused { Next::Nobody } else { Next::Again };
+        };
+        let asked = self.endpoints[next] == Stop::Asked;
+        if refused && asked {
+            return Next::Nobody;
+        }
+        self.endpoints[next] = Stop::Asked;
+        self.current = next;
+        if asked { Next::Again } else { Next::Another }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::error::{ErrorKind, Trouble};
+    use super::*;
+    use crate::oci::ErrorCode;
+
+    const DOWN: ErrorKind = ErrorKind::Unavailable(Trouble::Connect);
+    const ABSENT: ErrorKind = ErrorKind::NotFound {
+        code: ErrorCode::ManifestUnknown,
+    };
+
+    fn error(kind: ErrorKind) -> UpstreamError {
+        UpstreamError::new(kind, "a.io", "x")
+    }
+
+    fn none(_: usize) -> bool {
+        false
+    }
+
+    #[test]
+    fn each_is_asked_in_order_before_any_is_asked_again() {
+        let mut course = Course::new(3, true, none);
+        let mut way = Vec::new();
+        for _ in 0..4 {
+            let next = course.after(&error(DOWN), none);
+            way.push((course.endpoint(), next));
+        }
+        let expected = [
+            (1, Next::Another),
+            (2, Next::Another),
+            (0, Next::Again),
+            (1, Next::Again),
+        ];
+        assert_eq!(way, expected);
+    }
+
+    #[test]
+    fn those_that_are_left_alone_come_last() {
+        let first = |endpoint| endpoint == 0;
+        let mut course = Course::new(3, true, first);
+        assert_eq!(course.endpoint(), 1);
+        assert_eq!(course.after(&error(DOWN), first), Next::Another);
+        assert_eq!(course.endpoint(), 2);
+        assert_eq!(Course::new(2, true, |_| true).endpoint(), 0);
+    }
+
+    #[test]
+    fn a_tag_is_the_first_ones_to_tell() {
+        let mut course = Course::new(2, false, |endpoint| endpoint == 0);
+        for kind in [DOWN, ABSENT] {
+            assert_eq!(course.after(&error(kind), none), Next::Again, "{kind:?}");
+            assert_eq!(course.endpoint(), 0);
+        }
+    }
+
+    #[test]
+    fn what_another_lacks_or_refuses_proves_nothing() {
+        for kind in [ABSENT, ErrorKind::Unauthorized, ErrorKind::Denied] {
+            let mut course = Course::new(3, true, none);
+            assert_eq!(course.after(&error(DOWN), none), Next::Another);
+            assert_eq!(course.after(&error(kind), none), Next::Another, "{kind:?}");
+            assert_eq!(course.endpoint(), 2);
+            assert_eq!(course.after(&error(kind), none), Next::Nobody, "{kind:?}");
+            // The first one's own word stands.
+            let mut course = Course::new(3, true, none);
+            assert_eq!(course.after(&error(kind), none), Next::Again, "{kind:?}");
+            assert_eq!(course.endpoint(), 0);
+        }
+    }
+
+    #[test]
+    fn trouble_beyond_a_redirect_is_not_the_endpoints_own() {
+        let mut course = Course::new(2, true, none);
+        assert_eq!(course.after(&error(DOWN).at_redirect(), none), Next::Again);
+        assert_eq!(course.endpoint(), 0);
+    }
+}
