@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
 use crate::config::Config;
-use crate::http::{Api, ResponseBody};
+use crate::http::{Api, Clients, ResponseBody};
 use crate::metrics::{InstallError, Listener, Recorder};
 use crate::mirror::Mirror;
 use crate::server::{self, descriptors, listen};
@@ -106,7 +106,7 @@ fn runtime() -> io::Result<Runtime> {
 async fn serve(config: &Config, recorder: Recorder) -> Result<(), RunError> {
     let mut signals = Signals::listen()?;
     let settings = settings(config, descriptors::raise());
-    let clients = bind_clients(config)?;
+    let listeners = bind_clients(config)?;
     let admin = Admin::new(recorder);
     let operators = Operators::start(config, &admin, settings)?;
     let opened = tokio::select! {
@@ -118,8 +118,10 @@ async fn serve(config: &Config, recorder: Recorder) -> Result<(), RunError> {
     tracing::info!(cache = %config.cache.dir.display(), "ready");
 
     let shutdown = CancellationToken::new();
-    let api = Api::new(mirror.clone());
-    let serving = server::run(clients, settings, clients_service(api), shutdown.clone());
+    let clients = Clients::new(config);
+    let api = Api::new(mirror.clone(), clients.clone());
+    let service = clients_service(api);
+    let serving = server::run(listeners, settings, clients, service, shutdown.clone());
     // Detached, but for the handle: it ends when told to.
     let mut serving = tokio::spawn(serving);
     tokio::select! {
@@ -270,7 +272,8 @@ impl Operators {
                     ..clients
                 };
                 let service = admin_service(admin.clone());
-                let run = server::run(vec![listener], settings, service, shutdown.clone());
+                let clients = Clients::unlimited();
+                let run = server::run(vec![listener], settings, clients, service, shutdown.clone());
                 // Tied to the process; `stop` ends it.
                 Some(tokio::spawn(run))
             }

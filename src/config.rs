@@ -14,6 +14,7 @@ mod ecr;
 mod env;
 mod error;
 mod globs;
+mod limits;
 mod load;
 mod merge;
 mod pattern;
@@ -45,6 +46,7 @@ pub use routes::Routes;
 pub use secret::Secret;
 pub use tree::{Origin, Source};
 pub use types::{
-    Acr, Admin, Cache, ClientCertificate, Config, Credentials, DockerConfig, Ecr, Fetch, Gcp,
-    Limits, Log, LogFormat, LogLevel, Server, TagPolicy, Timeouts, Upstream,
+    Acr, Admin, ByteRate, Cache, ClientCertificate, Config, Credentials, DockerConfig, Ecr, Fetch,
+    ForwardedHeader, Gcp, Limits, Log, LogFormat, LogLevel, Proxies, Rate, Server, TagPolicy,
+    Timeouts, Upstream,
 };

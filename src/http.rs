@@ -1,17 +1,18 @@
 //! One request of a registry client, from its head to its response's last byte.
 //!
-//! `vet` refuses messages that no client sends in earnest; `route` turns the rest into typed values;
-//! the mirror answers; `respond` and `errors` turn its answer into a response whose headers come from
+//! `vet` refuses messages that no client sends in earnest; `route` turns the rest into typed values; `client` tells who
+//! asks, and `limit` lets it in, holds it or refuses it; the mirror answers; `respond` and `errors` turn its answer into a response whose headers come from
 //! typed values only; `body` carries the bytes, and with them the record that becomes the
 //! request's one line in the log.
 //!
-//! Owns no state of its own.
+//! Owns no state of its own, but for what `limit` knows of clients.
 
 mod address;
 mod api;
 mod body;
 mod client;
 mod errors;
+mod limit;
 mod listing;
 mod query;
 mod range;
@@ -22,4 +23,5 @@ mod vet;
 
 pub use api::Api;
 pub use body::{Aborted, ResponseBody};
-pub use client::ClientAddr;
+pub use client::{Caller, ClientAddr, ClientKey};
+pub use limit::{Clients, Connected, Surplus};

@@ -13,9 +13,9 @@
 //! | [`store`] | the disk: blobs, the index, links, tag records, the limit, recovery | `oci`, `metrics`, `sync` |
 //! | [`upstream`] | one upstream: requests, logins, redirects, retries, the address policy | `oci`, `metrics`, `sync`, `config` |
 //! | [`mirror`] | the product: manifest, blob and tag flows, the fill, rights, freshness | all above |
-//! | [`http`] | one request: its route, range, response, body, errors | `mirror` and what it speaks in |
+//! | [`http`] | one request: its route, client, limits, range, response, body, errors | `sync`, `mirror` and what it speaks in |
 //! | [`admin`] | the operators' listener: health and metrics | `mirror` |
-//! | [`server`] | accept loops, timeouts, the connection cap, the drain | `http`, `admin` |
+//! | [`server`] | accept loops, PROXY headers, timeouts, the connection caps, the drain | `http`, `admin` |
 //! | [`app`] | the one place that knows all concrete types | all above |
 //! | [`client`] | what clients are told so that they pull through the mirror: files, merging, undoing | `oci`, `config` |
 //! | [`cli`] | one file a command | `app`, `config`, `client`, and of `upstream` and `oci` what `check --online` tells |
@@ -34,14 +34,16 @@
 //!
 //! 1. `server` accepts the connection and hands each request to `http`.
 //! 2. `http::route` turns method, path, query and host into a route. Bad input ends here, with the spec's error body.
-//! 3. `Mirror::blob` looks for the right and the bytes: memory, then the index. Both there: the file is opened.
-//! 4. Otherwise it joins the running fill of that digest, or starts one, and adds its own repository to the sources.
-//! 5. The fill's driver is a task of its own. It asks the current source, writes and hashes in batches off the async
+//! 3. `http::client` tells who asks, and `http::limit` lets it in, holds it for its turn, or refuses it. What it takes of its
+//!    client's limits rides in the body.
+//! 4. `Mirror::blob` looks for the right and the bytes: memory, then the index. Both there: the file is opened.
+//! 5. Otherwise it joins the running fill of that digest, or starts one, and adds its own repository to the sources.
+//! 6. The fill's driver is a task of its own. It asks the current source, writes and hashes in batches off the async
 //!    threads, and publishes its frontier. The first answer proves the source's right. On the last byte it finishes the
 //!    verifier, publishes `Verified`, commits the file, and writes down index row and links.
-//! 6. A `FillReader` follows the frontier by reading the growing file. The response head waits for the first hashed byte,
+//! 7. A `FillReader` follows the frontier by reading the growing file. The response head waits for the first hashed byte,
 //!    or, for a body of at most 64 KiB, for the digest, so that an early failure is still an honest status.
-//! 7. `http` turns the `Served` value into a response; its guards ride in the body to the last byte.
+//! 8. `http` turns the `Served` value into a response; its guards ride in the body to the last byte.
 //!
 //! # What clients see
 //!
@@ -99,7 +101,9 @@
 //! 10. **The cache is disposable.** A store fault costs its help, never the pull. Kept by `src/mirror/fill/settle.rs`,
 //!     `src/mirror/fill/solo.rs`, `src/mirror/body.rs`; tested by `tests/it/disk.rs`, `tests/it/restart.rs`.
 //! 11. **Everything is bounded**: disk, memory a connection, fills, connections, queues, maps, waits, retries. The bounds
-//!     that can be set are in `config/default.toml`; tested by `tests/it/limit.rs`, `src/store/tests/limit.rs`.
+//!     that can be set are in `config/default.toml`; tested by `tests/it/limit.rs`, `src/store/tests/limit.rs`. What one
+//!     client may take is bounded where an operator says so, and costs no other client and no fill anything: kept by
+//!     `src/http/limit.rs`, tested by `src/http/limit/tests.rs`, `tests/it/limits.rs`.
 //! 12. **Eviction only unlinks.** Open readers finish, a running fill is never evicted. What a manifest served within the
 //!     hour refers to is evicted after all else, as far as four fifths of the cache allow; the limit and `min_free` win.
 //!     Kept by `src/store/evict.rs`, `src/store/guard.rs`; tested by `src/store/tests/eviction.rs`,

@@ -16,8 +16,8 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, counter, gauge, histogram};
 
 pub use label::{
-    Abort, Cache, Closed, FillOutcome, Listener, ReadPath, RequestKind, RightsOutcome, StaleReason,
-    StoreOp, Swept, TagOutcome, UpstreamKind, UpstreamName, UpstreamOutcome,
+    Abort, Cache, ClientLimit, Closed, FillOutcome, Listener, ReadPath, RequestKind, RightsOutcome,
+    StaleReason, StoreOp, Swept, TagOutcome, UpstreamKind, UpstreamName, UpstreamOutcome,
 };
 pub use recorder::{InstallError, Recorder};
 
@@ -81,6 +81,31 @@ pub fn response_aborted(kind: RequestKind, why: Abort) {
 /// A request from its head to its last byte.
 pub fn request_running() -> Up {
     Up::raise(gauge!("forebay_requests_running"))
+}
+
+/// A request, or a body, was held for its client's limit.
+pub fn client_delayed(limit: ClientLimit) {
+    counter!("forebay_client_delays_total", "limit" => limit.as_str()).increment(1);
+}
+
+/// A request or a connection was refused for its client's limit.
+pub fn client_refused(limit: ClientLimit) {
+    counter!("forebay_client_refusals_total", "limit" => limit.as_str()).increment(1);
+}
+
+/// A request that is held for its client's limits.
+pub fn request_held() -> Up {
+    Up::raise(gauge!("forebay_requests_held"))
+}
+
+/// How many clients are remembered for their limits.
+pub fn limited_clients(clients: usize) {
+    gauge!("forebay_clients_limited").set(lossy(clients as u64));
+}
+
+/// A trusted proxy asked and named no client.
+pub fn client_unnamed() {
+    counter!("forebay_clients_unnamed_total").increment(1);
 }
 
 /// An accepted connection.

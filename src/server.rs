@@ -12,6 +12,7 @@ mod connection;
 pub mod descriptors;
 pub mod listen;
 mod pace;
+mod proxy;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,7 +26,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::http::ResponseBody;
+use crate::http::{Clients, ResponseBody};
 use crate::metrics;
 
 /// After a cut, connection tasks need only notice it; a task that does not is left behind.
@@ -49,6 +50,9 @@ pub struct Settings {
     pub max_connections: usize,
 }
 
+/// Connections beyond their clients' caps that are told so at the same time; more are closed without a word.
+const TOLD_AT_ONCE: usize = 64;
+
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
@@ -59,8 +63,12 @@ pub struct Drained {
 /// What the tasks of one server share.
 struct Shared {
     settings: Settings,
+    /// Which connections are let in, and whose word on an address is taken.
+    clients: Clients,
     /// One permit a connection.
     capacity: Arc<Semaphore>,
+    /// One permit a connection that its client's cap forbids, while it is told so. These take no place of others.
+    telling: Arc<Semaphore>,
     /// Stop accepting, and close each connection after its present response.
     shutdown: CancellationToken,
     /// Close every connection now.
@@ -70,28 +78,38 @@ struct Shared {
 
 /// A function that answers requests; it never fails, errors are responses.
 ///
-/// The request's extensions hold the [`ClientAddr`](crate::http::ClientAddr). A body that fails ends
+/// The request's extensions hold the [`ClientAddr`](crate::http::ClientAddr) of the connection's other end, and
+/// [`Surplus`](crate::http::Surplus) where its client has too many connections. A body that fails ends
 /// its connection short of its length: with RST where it was proven wrong, with FIN otherwise.
 pub type Service = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
 
 /// A response on its way.
 pub type Answering = Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>;
 
+impl Shared {
+    fn new(settings: Settings, clients: Clients, shutdown: CancellationToken) -> Self {
+        Self {
+            settings,
+            clients,
+            capacity: Arc::new(Semaphore::new(settings.max_connections)),
+            telling: Arc::new(Semaphore::new(TOLD_AT_ONCE)),
+            shutdown,
+            cut: CancellationToken::new(),
+            connections: TaskTracker::new(),
+        }
+    }
+}
+
 /// Serves `listeners` until `shutdown` is cancelled, then drains: the listeners close at once, idle
 /// connections too, and running responses get [`Settings::drain`] to finish.
 pub async fn run(
     listeners: Vec<TcpListener>,
     settings: Settings,
+    clients: Clients,
     service: Service,
     shutdown: CancellationToken,
 ) -> Drained {
-    let shared = Arc::new(Shared {
-        settings,
-        capacity: Arc::new(Semaphore::new(settings.max_connections)),
-        shutdown: shutdown.clone(),
-        cut: CancellationToken::new(),
-        connections: TaskTracker::new(),
-    });
+    let shared = Arc::new(Shared::new(settings, clients, shutdown.clone()));
     let accepting = TaskTracker::new();
     for listener in listeners {
         accepting.spawn(accept::run(

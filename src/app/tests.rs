@@ -28,7 +28,8 @@ async fn start() -> Running {
     let admin = Admin::new(Recorder::install().unwrap());
     let (mirror, _) = open(&config).await.unwrap();
     admin.serving(mirror.clone());
-    let clients = serve_on(&config, clients_service(Api::new(mirror)));
+    let api = Api::new(mirror, Clients::new(&config));
+    let clients = serve_on(&config, clients_service(api));
     let operators = serve_on(&config, admin_service(admin.clone()));
     Running {
         clients,
@@ -46,6 +47,7 @@ fn serve_on(config: &Config, service: server::Service) -> SocketAddr {
     tokio::spawn(server::run(
         vec![listener],
         settings(config, 20_000),
+        Clients::new(config),
         service,
         never,
     ));

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::limits;
 use super::section::{Reported, Section};
 use super::tree::Node;
-use super::types::{Admin, Cache, Config, Fetch, Limits, Log, Server, TagPolicy, Timeouts};
+use super::types::{Admin, Cache, Config, Fetch, Log, Server, TagPolicy, Timeouts};
 use super::upstreams;
 use super::values::{
     address, address_or_off, boolean, count, duration, log_format, log_level, path, registry, size,
@@ -30,7 +31,7 @@ pub(super) fn config(
     let tags = tag_policy(&root.table("tags"), None);
     let fetch = fetch(&root.table("fetch"));
     let timeouts = timeouts(&root.table("timeouts"), None);
-    let limits = limits(&root.table("limits"));
+    let limits = limits::limits(&root.table("limits"));
     let log = log(&root.table("log"));
     let inherited = upstreams::Inherited {
         registries: &[],
@@ -79,6 +80,7 @@ fn server(section: &Section<'_>) -> Result<Server, Reported> {
     let write_idle_timeout = section.required("write_idle_timeout", timeout);
     let drain = section.required("drain", duration);
     let catalog = section.required("catalog", boolean);
+    let proxies = limits::proxies(section);
     section.finish();
     Ok(Server {
         listen: listen?,
@@ -87,6 +89,7 @@ fn server(section: &Section<'_>) -> Result<Server, Reported> {
         write_idle_timeout: write_idle_timeout?,
         drain: drain?,
         catalog: catalog?,
+        proxies: proxies?,
     })
 }
 
@@ -220,14 +223,6 @@ fn fetch(section: &Section<'_>) -> Result<Fetch, Reported> {
         connections_total: connections_total?,
         max_fills: max_fills?,
         wait: wait?,
-    })
-}
-
-fn limits(section: &Section<'_>) -> Result<Limits, Reported> {
-    let max_connections = section.optional("max_connections", count(1..=10_000_000));
-    section.finish();
-    Ok(Limits {
-        max_connections: max_connections?,
     })
 }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::merge::join;
 use super::proxy::{DIRECT, Proxy};
 use super::secret::Secret;
-use super::types::{Config, Credentials, TagPolicy, Timeouts, Upstream};
+use super::types::{Config, Credentials, Limits, TagPolicy, Timeouts, Upstream};
 use super::units::{print_duration, print_size};
-use super::values::{LOG_FORMATS, LOG_LEVELS};
+use super::values::{FORWARDED_HEADERS, LOG_FORMATS, LOG_LEVELS};
 
 /// The whole configuration.
 pub fn render(config: &Config) -> String {
@@ -18,11 +18,7 @@ pub fn render(config: &Config) -> String {
     server(&mut out, config);
     cache(&mut out, config);
     fetch(&mut out, config);
-    out.table("limits");
-    match config.limits.max_connections {
-        Some(max) => out.value("max_connections", max),
-        None => out.comment("max_connections: as many as the descriptor limit allows"),
-    }
+    limits(&mut out, &config.limits);
     out.table("log");
     out.text("level", word(&LOG_LEVELS, config.log.level));
     out.text("format", word(&LOG_FORMATS, config.log.format));
@@ -41,6 +37,10 @@ fn server(out: &mut Toml, config: &Config) {
     out.duration("write_idle_timeout", server.write_idle_timeout);
     out.duration("drain", server.drain);
     out.value("catalog", server.catalog);
+    let proxies = &server.proxies;
+    out.list("trusted_proxies", &proxies.trusted);
+    out.value("proxy_protocol", proxies.proxy_protocol);
+    out.text("forwarded_header", word(&FORWARDED_HEADERS, proxies.header));
     out.table("admin");
     match config.admin.listen {
         Some(listen) => out.text("listen", listen),
@@ -73,6 +73,28 @@ fn fetch(out: &mut Toml, config: &Config) {
     out.duration("wait", fetch.wait);
     out.table("timeouts");
     timeouts(out, &config.timeouts);
+}
+
+fn limits(out: &mut Toml, limits: &Limits) {
+    out.table("limits");
+    match limits.max_connections {
+        Some(max) => out.value("max_connections", max),
+        None => out.comment("max_connections: as many as the descriptor limit allows"),
+    }
+    if let Some(rate) = limits.per_client_requests {
+        out.text("per_client_requests", rate);
+    }
+    if let Some(most) = limits.per_client_in_flight {
+        out.value("per_client_in_flight", most);
+    }
+    if let Some(rate) = limits.per_client_bytes {
+        out.text("per_client_bytes", rate);
+    }
+    if let Some(most) = limits.per_client_connections {
+        out.value("per_client_connections", most);
+    }
+    out.duration("max_delay", limits.max_delay);
+    out.list("exempt", &limits.exempt);
 }
 
 fn tags(out: &mut Toml, tags: &TagPolicy) {

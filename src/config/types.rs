@@ -2,9 +2,11 @@
 //! default is in `config/default.toml`, none here.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use url::Url;
 
 use super::globs::{Globs, Pulls};
@@ -53,6 +55,28 @@ pub struct Server {
     pub drain: Duration,
     /// Whether clients may ask what is cached.
     pub catalog: bool,
+    /// Whose word on a client's address is taken.
+    pub proxies: Proxies,
+}
+
+/// The proxies before the clients' listener: keys of `[server]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxies {
+    /// Their addresses, in canonical form: no IPv4 address is written as IPv6.
+    pub trusted: Vec<IpNet>,
+    /// Whether each of their connections begins with a PROXY protocol header.
+    pub proxy_protocol: bool,
+    /// The header in which they name a request's client.
+    pub header: ForwardedHeader,
+}
+
+/// `server.forwarded_header`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, as nearly all do.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// `[admin]`
@@ -122,11 +146,41 @@ pub struct Timeouts {
     pub body_idle: Duration,
 }
 
-/// `[limits]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `[limits]`; what is `None` is not limited.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most client connections at once; `None` leaves it to the descriptor limit.
     pub max_connections: Option<usize>,
+    /// Requests of one client.
+    pub per_client_requests: Option<Rate>,
+    /// Most requests of one client that are answered at once, to the last byte.
+    pub per_client_in_flight: Option<usize>,
+    /// Body bytes that are sent to one client.
+    pub per_client_bytes: Option<ByteRate>,
+    /// Most connections of one client.
+    pub per_client_connections: Option<usize>,
+    /// How long a request is held before it is refused.
+    pub max_delay: Duration,
+    /// Addresses that none of these limits applies to, in canonical form.
+    pub exempt: Vec<IpNet>,
+}
+
+/// So many in so long, all of which may come at once: `100/s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: NonZeroU32,
+    /// In how long; never zero.
+    pub per: Duration,
+}
+
+/// So many bytes in so long, all of which may go at once: `50MiB/s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteRate {
+    /// How many; at least 64 KiB, and in a second too.
+    pub bytes: u64,
+    /// In how long; never zero.
+    pub per: Duration,
 }
 
 /// `[log]`

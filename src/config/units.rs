@@ -125,6 +125,36 @@ pub(super) fn print_duration(duration: Duration) -> String {
     text
 }
 
+/// So much in so long, with how much still to be read: `100/s`, `5000/10m`. A unit alone is one of it.
+pub(super) fn parse_rate(text: &str) -> Result<(&str, Duration), String> {
+    let refused = || {
+        format!(
+            "`{}` is not a rate: write how much, a slash and a duration, such as \"100/s\" or \"5000/10m\"",
+            text.escape_debug()
+        )
+    };
+    let (amount, per) = text.split_once('/').ok_or_else(refused)?;
+    let bare = DURATIONS.iter().any(|(unit, _)| *unit == per);
+    let per = if bare {
+        parse_duration(&format!("1{per}"))
+    } else {
+        parse_duration(per)
+    };
+    match per {
+        Ok(per) if !per.is_zero() => Ok((amount, per)),
+        _ => Err(refused()),
+    }
+}
+
+/// A rate as [`parse_rate`] reads it.
+pub(super) fn print_rate(amount: &str, per: Duration) -> String {
+    let per = print_duration(per);
+    let one = per
+        .strip_prefix('1')
+        .filter(|unit| DURATIONS.iter().any(|(known, _)| known == unit));
+    format!("{amount}/{}", one.unwrap_or(&per))
+}
+
 fn split_number(text: &str) -> (&str, &str) {
     text.split_at(
         text.find(|c: char| !c.is_ascii_digit())
@@ -197,6 +227,27 @@ mod tests {
         }
         assert!(parse_duration("3651d").unwrap_err().contains("3650d"));
         assert!(parse_duration("99999999999999999d").is_err());
+    }
+
+    #[test]
+    fn rates_are_read_as_people_write_them() {
+        for (text, amount, seconds, printed) in [
+            ("100/s", "100", 1, "100/s"),
+            ("100/1s", "100", 1, "100/s"),
+            ("100/6h", "100", 21_600, "100/6h"),
+            ("5000/90s", "5000", 90, "5000/1m30s"),
+            ("50MiB/s", "50MiB", 1, "50MiB/s"),
+            ("1/d", "1", 86_400, "1/d"),
+        ] {
+            let per = Duration::from_secs(seconds);
+            assert_eq!(parse_rate(text), Ok((amount, per)), "{text}");
+            assert_eq!(print_rate(amount, per), printed);
+        }
+        for text in [
+            "", "100", "100/", "/0s", "100/0s", "100/10", "100/S", "1/s/s",
+        ] {
+            assert!(parse_rate(text).unwrap_err().contains("such as"), "{text}");
+        }
     }
 
     proptest! {

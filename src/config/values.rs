@@ -10,7 +10,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::tree::{Node, Source, Value};
-use super::types::{LogFormat, LogLevel};
+use super::types::{ForwardedHeader, LogFormat, LogLevel};
 use super::units;
 use crate::oci::Registry;
 
@@ -263,6 +263,16 @@ pub(super) const LOG_FORMATS: [(&str, LogFormat); 3] = [
     ("text", LogFormat::Text),
     ("json", LogFormat::Json),
 ];
+
+/// `server.forwarded_header`, each with its one spelling.
+pub(super) const FORWARDED_HEADERS: [(&str, ForwardedHeader); 2] = [
+    ("x-forwarded-for", ForwardedHeader::XForwardedFor),
+    ("forwarded", ForwardedHeader::Forwarded),
+];
+
+pub(super) fn forwarded_header(node: &Node) -> Result<ForwardedHeader, String> {
+    word(&FORWARDED_HEADERS, node)
+}
 
 pub(super) fn log_level(node: &Node) -> Result<LogLevel, String> {
     word(&LOG_LEVELS, node)

@@ -5,37 +5,47 @@ use std::time::Duration;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response};
+use tokio::time::Instant;
 
 use super::body::ResponseBody;
+use super::client::{Caller, ClientAddr};
+use super::limit::{Admitted, Refusal};
 use super::record::Record;
 use super::respond::{self, Answer};
 use super::route::{self, Action, Route, Target};
-use super::{errors, range, vet};
+use super::{Clients, Surplus, errors, range, vet};
 use crate::mirror::{Mirror, MirrorError, RangeSpec, Wanted};
 use crate::oci::Digest;
 
 /// Clients give up on a response's head after 30 s (containerd 2.3). The mirror's own bounds end
-/// sooner; this one ends what they miss.
+/// sooner; this one ends what they miss. It includes the time for which a request is held.
 const HEAD_WITHIN: Duration = Duration::from_secs(24);
 
 /// Answers the requests of registry clients.
 #[derive(Clone)]
 pub struct Api {
     mirror: Mirror,
+    clients: Clients,
 }
 
 impl Api {
-    /// An API in front of `mirror`.
-    pub fn new(mirror: Mirror) -> Self {
-        Self { mirror }
+    /// An API in front of `mirror`, which lets in what `clients` allows.
+    pub fn new(mirror: Mirror, clients: Clients) -> Self {
+        Self { mirror, clients }
     }
 
     /// Answers one request. Its body is not read: none of this API's requests has one.
+    ///
+    /// Its extensions hold the [`ClientAddr`] of the connection's other end, and [`Surplus`] where the connection is one too
+    /// many of its client.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<ResponseBody> {
-        let (head, _) = request.into_parts();
+        let deadline = Instant::now() + HEAD_WITHIN;
+        let (mut head, _) = request.into_parts();
+        let caller = self.caller(&mut head);
         let mut record = Record::new(&head);
-        let answer = self.decide(&head, &mut record).await;
+        let (answer, admitted) = self.decide(&head, caller, deadline, &mut record).await;
         let mut response = answer.into_response(&head.method, record);
+        response.body_mut().admitted(admitted);
         if vet::must_close(&head) {
             response
                 .headers_mut()
@@ -44,36 +54,69 @@ impl Api {
         response
     }
 
-    async fn decide(&self, head: &Parts, record: &mut Record) -> Answer {
+    /// Who asks, from here on also in the request's extensions.
+    fn caller(&self, head: &mut Parts) -> Option<Caller> {
+        let peer = *head.extensions.get::<ClientAddr>()?;
+        let caller = self.clients.caller(peer, &head.headers);
+        head.extensions.insert(caller.address);
+        Some(caller)
+    }
+
+    async fn decide(
+        &self,
+        head: &Parts,
+        caller: Option<Caller>,
+        deadline: Instant,
+        record: &mut Record,
+    ) -> (Answer, Admitted) {
+        let refused = |answer| (answer, Admitted::default());
         if let Err(error) = vet::vet(head) {
-            return errors::of_form(error);
+            return refused(errors::of_form(error));
         }
         let routes = self.mirror.routes();
-        let route = match route::route(routes, &head.method, &head.uri, &head.headers) {
-            Ok(route) => route,
-            Err(error) => return errors::of_route(error, routes),
+        let route = route::route(routes, &head.method, &head.uri, &head.headers);
+        match &route {
+            Ok(Route::Ping) => record.ping(),
+            Ok(Route::Catalog(_)) => record.catalog(),
+            Ok(Route::Of(target)) => record.target(target),
+            Err(_) => {}
+        }
+        // What has no route counts as well: to be told so costs as much as a hit.
+        let admitted = match self.admit(head, caller).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return refused(errors::of_limit(refusal)),
         };
-        let registry = match &route {
-            Route::Ping => {
-                record.ping();
-                return Answer::ping();
-            }
-            Route::Catalog(catalog) => {
-                record.catalog();
-                catalog.registry.clone()
-            }
-            Route::Of(target) => {
-                record.target(target);
-                Some(target.repository.registry.clone())
-            }
+        let answer = match route {
+            Ok(Route::Ping) => Answer::ping(),
+            Ok(route) => self.ask_in_time(&route, head, deadline).await,
+            Err(error) => errors::of_route(error, routes),
         };
-        let answer = tokio::time::timeout(HEAD_WITHIN, self.ask(&route, head)).await;
+        (answer, admitted)
+    }
+
+    async fn admit(&self, head: &Parts, caller: Option<Caller>) -> Result<Admitted, Refusal> {
+        if let Some(&surplus) = head.extensions.get::<Surplus>() {
+            return Err(surplus.into());
+        }
+        match caller {
+            Some(caller) => self.clients.admit(&caller).await,
+            None => Ok(Admitted::default()),
+        }
+    }
+
+    async fn ask_in_time(&self, route: &Route, head: &Parts, deadline: Instant) -> Answer {
+        let registry = match route {
+            Route::Ping => None,
+            Route::Catalog(catalog) => catalog.registry.as_ref(),
+            Route::Of(target) => Some(&target.repository.registry),
+        };
+        let answer = tokio::time::timeout_at(deadline, self.ask(route, head)).await;
         let mut refusal = match answer {
             Ok(Ok(answer)) => return answer,
-            Ok(Err(error)) => errors::of_mirror(error, registry.as_ref(), routes),
-            Err(_) => errors::too_late(registry.as_ref()),
+            Ok(Err(error)) => errors::of_mirror(error, registry, self.mirror.routes()),
+            Err(_) => errors::too_late(registry),
         };
-        if let Some(registry) = &registry {
+        if let Some(registry) = registry {
             refusal.of_registry(registry);
         }
         refusal

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,11 +14,14 @@ use futures_util::Stream;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::limit::{Admitted, Pace};
 use super::record::Record;
 
 /// Bytes after which a body lets others run. hyper asks a second time in the same turn, so that this is
 /// half of what one turn of a fast reader takes.
 const TURN: u64 = 128 << 10;
+/// What a paced body gives away at once: a client of the least rate is not long without a byte.
+const PACED: usize = 32 << 10;
 /// A source that gives nothing for this long is given up, so that its client can try elsewhere.
 const STALL: Duration = Duration::from_mins(1);
 
@@ -50,6 +53,10 @@ pub struct ResponseBody {
     /// Bytes since others had their turn.
     since_turn: u64,
     stall: Stall,
+    /// A chunk that is not paid for yet.
+    unpaid: Option<Bytes>,
+    /// What its client has taken for it, and the pace that it is given away at.
+    admitted: Admitted,
     record: Option<Record>,
 }
 
@@ -85,6 +92,8 @@ impl ResponseBody {
             left,
             since_turn: 0,
             stall: Stall::default(),
+            unpaid: None,
+            admitted: Admitted::default(),
             record: None,
         }
     }
@@ -98,6 +107,15 @@ impl ResponseBody {
     pub(super) fn carry(&mut self, mut record: Record) {
         record.expect(self.left);
         self.record = Some(record);
+    }
+
+    /// Keeps what the client has taken for this, to the last byte.
+    pub(super) fn admitted(&mut self, admitted: Admitted) {
+        self.admitted = admitted;
+    }
+
+    fn pace(&mut self) -> Option<&mut Pace> {
+        self.admitted.pace.as_mut()
     }
 
     fn sent(&mut self, chunk: &Bytes) {
@@ -120,6 +138,30 @@ impl ResponseBody {
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Aborted>>> {
+        let chunk = match self.unpaid.take() {
+            Some(chunk) => chunk,
+            None => match ready!(self.poll_source(cx)) {
+                Some(Ok(chunk)) => {
+                    if let Some(pace) = self.pace() {
+                        pace.owe(chunk.len());
+                    }
+                    chunk
+                }
+                end => return Poll::Ready(end),
+            },
+        };
+        if let Some(pace) = self.pace()
+            && pace.poll_paid(cx).is_pending()
+        {
+            self.unpaid = Some(chunk);
+            return Poll::Pending;
+        }
+        self.sent(&chunk);
+        Poll::Ready(Some(Ok(chunk)))
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Aborted>>> {
+        let most = self.pace().map_or(usize::MAX, |_| PACED);
         let next = match &mut self.source {
             Source::Failed(why) => return Poll::Ready(Some(Err(*why))),
             _ if self.left == 0 => return Poll::Ready(None),
@@ -128,7 +170,7 @@ impl ResponseBody {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            Source::Bytes(bytes) => Some(Ok(std::mem::take(bytes))),
+            Source::Bytes(bytes) => Some(Ok(bytes.split_to(bytes.len().min(most)))),
             Source::Chunks(chunks) => match chunks.as_mut().poll_next(cx) {
                 Poll::Ready(next) => {
                     self.stall.over();
@@ -139,10 +181,7 @@ impl ResponseBody {
             },
         };
         match next {
-            Some(Ok(chunk)) if chunk.len() as u64 <= self.left => {
-                self.sent(&chunk);
-                Poll::Ready(Some(Ok(chunk)))
-            }
+            Some(Ok(chunk)) if chunk.len() as u64 <= self.left => Poll::Ready(Some(Ok(chunk))),
             Some(Ok(_)) => {
                 tracing::error!("a body is longer than its length; this is a bug");
                 self.fail(Aborted::Cut, cx)
@@ -198,7 +237,7 @@ impl Stall {
         let end = *self.since.get_or_insert_with(Instant::now) + STALL;
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(end)));
         loop {
-            std::task::ready!(alarm.as_mut().poll(cx));
+            ready!(alarm.as_mut().poll(cx));
             if Instant::now() >= end {
                 return Poll::Ready(());
             }

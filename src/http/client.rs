@@ -1,21 +1,118 @@
-//! Who asks.
+//! Who asks: the address of a request's client, which is the peer of its connection or, behind trusted proxies, the
+//! address that they vouch for; and the key that it is limited by.
+//!
+//! A name that a client has proven (there is no authentication yet) would be decided here as well, and would be one more
+//! kind of [`ClientKey`].
+
+mod forwarded;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// The address that a request came from: the peer of its connection.
+use http::HeaderMap;
+use ipnet::IpNet;
+
+use crate::config::{ForwardedHeader, Proxies};
+
+/// The address that a request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClientAddr(SocketAddr);
+pub struct ClientAddr {
+    ip: IpAddr,
+    /// Proxies mostly leave it out.
+    port: Option<u16>,
+}
+
+impl ClientAddr {
+    /// An IPv4 address is one, however it is written.
+    fn new(ip: IpAddr, port: Option<u16>) -> Self {
+        Self {
+            ip: ip.to_canonical(),
+            port,
+        }
+    }
+
+    /// The address without a port.
+    pub fn ip(&self) -> IpAddr {
+        self.ip
+    }
+
+    /// Whether one of `ranges` has it.
+    pub(super) fn is_in(&self, ranges: &[IpNet]) -> bool {
+        ranges.iter().any(|range| range.contains(&self.ip))
+    }
+}
 
 impl From<SocketAddr> for ClientAddr {
     /// An IPv4 client of a dual-stack listener is that IPv4 address.
     fn from(peer: SocketAddr) -> Self {
-        Self(SocketAddr::new(peer.ip().to_canonical(), peer.port()))
+        Self::new(peer.ip(), Some(peer.port()))
     }
 }
 
 impl fmt::Display for ClientAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match self.port {
+            Some(port) => SocketAddr::new(self.ip, port).fmt(f),
+            None => self.ip.fmt(f),
+        }
     }
 }
+
+/// What one client is told from another by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClientKey {
+    /// One address.
+    V4(Ipv4Addr),
+    /// The first half of an address: the rest is the client's to choose, and changes while it runs.
+    V6([u16; 4]),
+}
+
+impl From<ClientAddr> for ClientKey {
+    fn from(address: ClientAddr) -> Self {
+        match address.ip {
+            IpAddr::V4(v4) => Self::V4(v4),
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, ..] = v6.segments();
+                Self::V6([a, b, c, d])
+            }
+        }
+    }
+}
+
+/// Who asks, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Where the request came from.
+    pub address: ClientAddr,
+    /// `None` where a trusted proxy asks and names nobody: its own address stands for all of its clients and is no key.
+    pub key: Option<ClientKey>,
+}
+
+impl Caller {
+    /// Behind `peer`, the other end of a connection, as its proxies tell in `headers`.
+    ///
+    /// The list is read from its end, since each proxy adds to it: what a trusted one has added holds, and it goes on while
+    /// that is a trusted proxy itself. Where an entry is no address, or there is none left, the walk ends at the last address
+    /// that was vouched for; whatever stands before it may be the client's own invention.
+    pub(super) fn find(peer: ClientAddr, headers: &HeaderMap, proxies: &Proxies) -> Self {
+        let mut address = peer;
+        if peer.is_in(&proxies.trusted) {
+            let named = match proxies.header {
+                ForwardedHeader::XForwardedFor => forwarded::x_forwarded_for,
+                ForwardedHeader::Forwarded => forwarded::forwarded,
+            };
+            for named in named(headers) {
+                let Some(named) = named else { break };
+                address = named;
+                if !address.is_in(&proxies.trusted) {
+                    break;
+                }
+            }
+        }
+        let key = (!address.is_in(&proxies.trusted)).then(|| address.into());
+        Self { address, key }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use http::StatusCode;
 use http::header::{ALLOW, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
 
 use super::body::ResponseBody;
+use super::limit::{Refusal, Refused};
 use super::respond::Answer;
 use super::route::RouteError;
 use super::vet::FormError;
@@ -68,6 +69,37 @@ pub(super) fn of_route(error: RouteError, routes: &Routes) -> Answer {
             Some("write a registry's host there, or give a table in [upstreams] of the mirror's configuration this `alias`".into()),
         ),
     }
+}
+
+/// A request, or its connection, beyond its client's limits. It is cheap: some clients repeat it five times at once.
+pub(super) fn of_limit(refusal: Refusal) -> Answer {
+    let (message, key, value) = match refusal.limit {
+        Refused::Requests(rate) => (
+            "this client asks too often",
+            "per_client_requests",
+            rate.to_string(),
+        ),
+        Refused::InFlight(most) => (
+            "this client asks for too much at once",
+            "per_client_in_flight",
+            most.to_string(),
+        ),
+        Refused::Connections(most) => (
+            "this client has too many connections",
+            "per_client_connections",
+            most.to_string(),
+        ),
+    };
+    let detail = format!(
+        "`{key}` under [limits] of the mirror's configuration is {value}; raise it, or add this client's address to `exempt`"
+    );
+    let answer = refuse(
+        StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::TooManyRequests,
+        message.to_owned(),
+        Some(detail),
+    );
+    retry(answer, refusal.retry_after)
 }
 
 /// A request that the mirror could not answer.

@@ -97,6 +97,24 @@ label! {
         Cap = "cap",
         /// The drain's time was over.
         Drain = "drain",
+        /// A proxy's connection did not begin with a PROXY protocol header.
+        ProxyHeader = "proxy_header",
+        /// Its client had as many connections as it may have, and there was no time to tell it.
+        ClientCap = "client_cap",
+    }
+}
+
+label! {
+    /// What one client may take.
+    ClientLimit {
+        /// Requests a second.
+        Requests = "requests",
+        /// Requests at once.
+        InFlight = "in_flight",
+        /// Bytes a second.
+        Bytes = "bytes",
+        /// Connections.
+        Connections = "connections",
     }
 }
 

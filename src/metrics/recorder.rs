@@ -19,6 +19,22 @@ const HELP: &[(&str, &str)] = &[
     ),
     ("forebay_build_info", "The version that runs"),
     ("forebay_client_bytes_total", "Body bytes sent to clients"),
+    (
+        "forebay_client_delays_total",
+        "Requests, and for bytes bodies, that were held for their client's limit",
+    ),
+    (
+        "forebay_client_refusals_total",
+        "Requests and connections that were refused for their client's limit",
+    ),
+    (
+        "forebay_clients_limited",
+        "Clients that are remembered for their limits",
+    ),
+    (
+        "forebay_clients_unnamed_total",
+        "Requests of trusted proxies that named no client, and were not limited",
+    ),
     ("forebay_connections", "Open connections"),
     (
         "forebay_connections_closed_total",
@@ -41,6 +57,10 @@ const HELP: &[(&str, &str)] = &[
     (
         "forebay_guarded_evictions_total",
         "Evicted blobs that manifests served within the hour refer to: the cache is too small",
+    ),
+    (
+        "forebay_requests_held",
+        "Requests that are held for their client's limits",
     ),
     (
         "forebay_requests_running",

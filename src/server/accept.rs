@@ -2,7 +2,7 @@
 //!
 //! A place is asked for only once there is a connection to fill it: a listener that held one in
 //! reserve would take it from the others. So at the cap each listener holds one accepted connection,
-//! and the rest wait in the kernel's backlog.
+//! and the rest wait in the kernel's backlog. What its client's own cap forbids is seen before that, and takes no place.
 
 use std::future::Future;
 use std::io;
@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Service, Shared, connection};
+use crate::http::{ClientAddr, Clients, Connected, Surplus};
 use crate::metrics;
 
 /// The pause after a failed `accept`, doubled up to the second value: a lack of descriptors ends
@@ -22,19 +23,48 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::fro
 /// A condition that lasts is logged once in this time.
 const LOG_EVERY: Duration = Duration::from_mins(1);
 
+/// A connection that is to be served.
+pub(super) struct Arrival {
+    pub(super) stream: TcpStream,
+    pub(super) peer: ClientAddr,
+    pub(super) standing: Standing,
+    /// Given back when the connection is over.
+    pub(super) place: OwnedSemaphorePermit,
+}
+
+/// What is known of a connection's client.
+pub(super) enum Standing {
+    /// It may have this connection.
+    Welcome {
+        /// Where its connections are counted.
+        _connected: Option<Connected>,
+    },
+    /// It has as many as it may have.
+    Surplus(Surplus),
+    /// A proxy is about to say who it is.
+    Proxied,
+}
+
+impl Standing {
+    pub(super) fn of(client: ClientAddr, clients: &Clients) -> Self {
+        match clients.connect(client) {
+            Ok(connected) => Self::Welcome {
+                _connected: connected,
+            },
+            Err(surplus) => Self::Surplus(surplus),
+        }
+    }
+}
+
 /// Accepts from `listener` until shutdown; the listener closes on return.
 pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>, service: Service) {
     accept_from(
         || listener.accept(),
         &shared,
-        |stream, peer, permit| {
-            let connection =
-                connection::serve(stream, peer, Arc::clone(&shared), Arc::clone(&service));
+        |arrival| {
+            let connection = connection::serve(arrival, Arc::clone(&shared), Arc::clone(&service));
             // Tied to its client, and ended by the drain at the latest.
-            shared.connections.spawn(async move {
-                connection.await;
-                drop(permit);
-            });
+            shared.connections.spawn(connection);
         },
     )
     .await;
@@ -44,7 +74,7 @@ pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>, service: Ser
 async fn accept_from<F: Future<Output = io::Result<(TcpStream, SocketAddr)>>>(
     mut accept: impl FnMut() -> F,
     shared: &Shared,
-    mut spawn: impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit),
+    mut spawn: impl FnMut(Arrival),
 ) {
     let mut pause = BACK_OFF.0;
     let mut failing = Seldom::default();
@@ -58,10 +88,28 @@ async fn accept_from<F: Future<Output = io::Result<(TcpStream, SocketAddr)>>>(
         match accepted {
             Ok((stream, peer)) => {
                 pause = BACK_OFF.0;
-                let Some(permit) = capacity(shared, &mut full).await else {
-                    return;
+                let peer = ClientAddr::from(peer);
+                let standing = if shared.clients.sends_proxy_header(peer) {
+                    Standing::Proxied
+                } else {
+                    Standing::of(peer, &shared.clients)
                 };
-                spawn(stream, peer, permit);
+                let place = match standing {
+                    Standing::Surplus(_) => match telling(shared) {
+                        Some(place) => place,
+                        None => continue,
+                    },
+                    _ => match capacity(shared, &mut full).await {
+                        Some(place) => place,
+                        None => return,
+                    },
+                };
+                spawn(Arrival {
+                    stream,
+                    peer,
+                    standing,
+                    place,
+                });
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -96,6 +144,16 @@ async fn capacity(shared: &Shared, full: &mut Seldom) -> Option<OwnedSemaphorePe
     }
 }
 
+/// A place to tell a connection in that it is one too many, if there is one left.
+fn telling(shared: &Shared) -> Option<OwnedSemaphorePermit> {
+    let place = Arc::clone(&shared.telling).try_acquire_owned().ok();
+    if place.is_none() {
+        metrics::client_refused(metrics::ClientLimit::Connections);
+        metrics::connection_closed(metrics::Closed::ClientCap);
+    }
+    place
+}
+
 /// Errors that belong to the connection that was to be accepted, and say nothing about the next.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
@@ -126,27 +184,20 @@ impl Seldom {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::Semaphore;
     use tokio_util::sync::CancellationToken;
-    use tokio_util::task::TaskTracker;
 
     use super::*;
 
     fn shared() -> Shared {
-        Shared {
-            settings: super::super::Settings {
-                listener: metrics::Listener::Clients,
-                header_timeout: Duration::ZERO,
-                idle_timeout: Duration::ZERO,
-                write_idle_timeout: Duration::ZERO,
-                drain: Duration::ZERO,
-                max_connections: 1,
-            },
-            capacity: Arc::new(Semaphore::new(1)),
-            shutdown: CancellationToken::new(),
-            cut: CancellationToken::new(),
-            connections: TaskTracker::new(),
-        }
+        let settings = super::super::Settings {
+            listener: metrics::Listener::Clients,
+            header_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            write_idle_timeout: Duration::ZERO,
+            drain: Duration::ZERO,
+            max_connections: 1,
+        };
+        Shared::new(settings, Clients::unlimited(), CancellationToken::new())
     }
 
     #[tokio::test]
@@ -170,7 +221,7 @@ mod tests {
             }
         };
         let mut accepted = 0;
-        accept_from(accept, &shared, |_, _, _| {
+        accept_from(accept, &shared, |_| {
             accepted += 1;
             shared.shutdown.cancel();
         })

@@ -1,9 +1,8 @@
-//! One connection: hyper over a paced socket, and how it ends.
+//! One connection: whose it is, hyper over a paced socket, and how it ends.
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,11 +14,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
+use super::accept::{Arrival, Standing};
 use super::pace::{Paced, Turn};
+use super::proxy::{self, ProxyError, Source};
 use super::{Service, Shared};
-use crate::http::{Aborted, ClientAddr, ResponseBody};
+use crate::http::{Aborted, ResponseBody};
 use crate::metrics;
 
 /// Bounds what hyper holds of a response before it writes: two chunks of a body. Its own is 400 KiB.
@@ -28,28 +28,42 @@ const BUFFER: usize = 64 << 10;
 const HEAD: usize = 32 << 10;
 
 /// Serves one client until it leaves, a limit ends the connection, or the server is shut down.
-pub(super) async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    shared: Arc<Shared>,
-    service: Service,
-) {
+pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Service) {
     let _open = metrics::connection(shared.settings.listener);
+    let Some(Arrival {
+        stream,
+        peer,
+        standing,
+        place: _place,
+    }) = introduced(arrival, &shared).await
+    else {
+        return;
+    };
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    let surplus = match &standing {
+        Standing::Surplus(surplus) => Some(*surplus),
+        _ => None,
+    };
     let turn = Arc::new(Turn::default());
     let socket = TokioIo::new(Paced::new(stream, Arc::clone(&turn), &shared.settings));
     let answer = service_fn(|mut request| {
         turn.pass();
-        request.extensions_mut().insert(ClientAddr::from(peer));
+        request.extensions_mut().insert(peer);
+        if let Some(surplus) = surplus {
+            request.extensions_mut().insert(surplus);
+        }
         let response = service(request);
         let (turn, shared) = (Arc::clone(&turn), &shared);
         async move {
             let mut response = response.await;
-            if shared.capacity.available_permits() == 0 {
-                // Others may wait for this place.
+            // Others may wait for this place.
+            let is_full = shared.capacity.available_permits() == 0;
+            if is_full {
                 metrics::connection_closed(metrics::Closed::Cap);
+            }
+            if is_full || surplus.is_some() {
                 response
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -72,6 +86,38 @@ pub(super) async fn serve(
         }
         Ok(()) => socket.close().await,
     }
+}
+
+/// Waits for the word of a proxy where one is to come: from then on, its client is the connection's other end. `None` where it
+/// does not come.
+async fn introduced(mut arrival: Arrival, shared: &Shared) -> Option<Arrival> {
+    if !matches!(arrival.standing, Standing::Proxied) {
+        return Some(arrival);
+    }
+    let header = proxy::read(&mut arrival.stream);
+    let header = tokio::select! {
+        header = tokio::time::timeout(shared.settings.header_timeout, header) => header,
+        () = shared.shutdown.cancelled() => return None,
+    };
+    match header {
+        Ok(Ok(source)) => {
+            if let Source::Client(address) = source {
+                arrival.peer = address.into();
+            }
+            arrival.standing = Standing::of(arrival.peer, &shared.clients);
+            return Some(arrival);
+        }
+        // As a proxy's test does whether the port is open.
+        Ok(Err(error @ ProxyError::Ended(_))) => {
+            tracing::debug!(%error, proxy = %arrival.peer, "connection closed");
+        }
+        Ok(Err(error @ ProxyError::Malformed)) => {
+            metrics::connection_closed(metrics::Closed::ProxyHeader);
+            tracing::warn!(%error, proxy = %arrival.peer, "connection closed");
+        }
+        Err(_) => metrics::connection_closed(metrics::Closed::HeaderTimeout),
+    }
+    None
 }
 
 fn builder() -> http1::Builder {

@@ -65,7 +65,13 @@ impl Server {
             let response = respond(&request);
             Box::pin(async move { response })
         });
-        let run = tokio::spawn(run(vec![listener], settings, service, shutdown.clone()));
+        let run = tokio::spawn(run(
+            vec![listener],
+            settings,
+            Clients::unlimited(),
+            service,
+            shutdown.clone(),
+        ));
         Self {
             address,
             shutdown,

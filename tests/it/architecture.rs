@@ -16,7 +16,7 @@ const EDGES: [(&str, &[&str]); 13] = [
         "mirror",
         &["oci", "sync", "metrics", "config", "store", "upstream"],
     ),
-    ("http", &["oci", "metrics", "config", "mirror"]),
+    ("http", &["oci", "sync", "metrics", "config", "mirror"]),
     ("admin", &["oci", "sync", "metrics", "config", "mirror"]),
     ("server", &["metrics", "config", "http", "admin"]),
     (

@@ -19,6 +19,7 @@ mod hostile;
 mod inputs;
 mod lifetime;
 mod limit;
+mod limits;
 mod lists;
 mod metrics;
 mod online;

@@ -53,7 +53,13 @@ async fn a_quiet_listener_takes_no_place_from_another() {
     let service: Service =
         Arc::new(|_| Box::pin(async { Response::new(ResponseBody::whole("hello")) }));
     // Tied to the test's runtime.
-    tokio::spawn(run(listeners, settings, service, CancellationToken::new()));
+    tokio::spawn(run(
+        listeners,
+        settings,
+        Clients::unlimited(),
+        service,
+        CancellationToken::new(),
+    ));
     for address in addresses {
         let mut client = Client {
             stream: TcpStream::connect(address).await.unwrap(),
@@ -110,7 +116,13 @@ async fn a_response_that_begins_while_draining_says_close() {
         })
     });
     let shutdown = CancellationToken::new();
-    let run = tokio::spawn(run(vec![listener], patient(), service, shutdown.clone()));
+    let run = tokio::spawn(run(
+        vec![listener],
+        patient(),
+        Clients::unlimited(),
+        service,
+        shutdown.clone(),
+    ));
     let mut client = Client {
         stream: TcpStream::connect(address).await.unwrap(),
         unread: Vec::new(),

@@ -85,6 +85,7 @@ async fn provoked() -> Vec<String> {
     origin.stop().await;
     told.extend(said(&client.get("/v2/library/app/manifests/v3").await));
     told.push(refused_start(&forebay, Setup::new(&origin), true).await);
+    told.extend(refused_for_its_limit(&origin).await);
     let same_cache = Setup::new(&origin).in_cache_of(&forebay);
     told.push(refused_start(&forebay, same_cache, false).await);
     told.extend(unreached().await);
@@ -120,6 +121,14 @@ async fn unreached() -> Vec<String> {
         ));
     }
     told
+}
+
+/// What it says to a client that has asked once too often.
+async fn refused_for_its_limit(origin: &Origin) -> [String; 2] {
+    let limits = "[limits]\nper_client_requests = \"1/h\"\nmax_delay = \"0s\"";
+    let forebay = Setup::new(origin).config(limits).start().await;
+    forebay.client().get("/v2/").await;
+    said(&forebay.client().get("/v2/").await)
 }
 
 /// What it says to who takes it for a proxy.

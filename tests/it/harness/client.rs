@@ -1,6 +1,6 @@
 //! A client of the mirror: one connection a request, whole answers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,7 +28,13 @@ pub(crate) struct Answer {
 
 impl Client {
     pub(crate) fn new(address: SocketAddr) -> Self {
+        Self::at(None, address)
+    }
+
+    /// A client whose own address is `local`: all of 127.0.0.0/8 is this machine.
+    pub(crate) fn at(local: impl Into<Option<IpAddr>>, address: SocketAddr) -> Self {
         let http = reqwest::Client::builder()
+            .local_address(local)
             .pool_max_idle_per_host(0)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::Arc;
@@ -247,6 +247,11 @@ impl Forebay {
     /// A client of it.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.address)
+    }
+
+    /// A client of it at an address of its own, 127.0.`third`.`fourth`.
+    pub(crate) fn client_at(&self, third: u8, fourth: u8) -> Client {
+        Client::at(IpAddr::from([127, 0, third, fourth]), self.address)
     }
 
     /// A client of its admin listener.

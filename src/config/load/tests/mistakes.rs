@@ -36,6 +36,51 @@ username = "me"
     );
 }
 
+/// What limits and proxies can't be, each told with what to write.
+#[test]
+fn limits_that_cannot_be_meant_are_told() {
+    for (line, told) in [
+        ("per_client_requests = '100'", "is not a rate"),
+        ("per_client_requests = 100", "expected a string"),
+        (
+            "per_client_requests = '0/s'",
+            "a whole number from 1 to 1000000",
+        ),
+        (
+            "per_client_requests = '1000001/s'",
+            "a whole number from 1 to 1000000",
+        ),
+        ("per_client_requests = '5/2d'", "over at most \"1d\""),
+        ("per_client_in_flight = 0", "from 1 to 1000000"),
+        ("per_client_connections = 0", "from 1 to 1000000"),
+        ("per_client_bytes = '50/s'", "write at least \"64KiB/s\""),
+        ("per_client_bytes = '1MiB/m'", "write at least \"64KiB/s\""),
+        ("per_client_bytes = '1MiB/h'", "write at least \"64KiB/s\""),
+        ("per_client_bytes = '50Mbit/s'", "is not a size"),
+        ("per_client_bytes = '2TiB/s'", "leave it out"),
+        ("max_delay = '21s'", "write at most \"20s\""),
+        ("exempt = ['localhost']", "neither an address nor a range"),
+        ("exempt = ['10.0.0.1/8']", "write \"10.0.0.0/8\""),
+        ("exempt = ['::ffff:10.0.0.0/104']", "write \"10.0.0.0/8\""),
+        ("exempt = ['::ffff:192.0.2.1']", "write \"192.0.2.1/32\""),
+        ("exempt = ['10.0.0.0/33']", "neither an address nor a range"),
+    ] {
+        let errors = errors(load_text(&format!("[limits]\n{line}\n")));
+        assert_eq!(errors.len(), 1, "{line}: {errors:?}");
+        assert!(errors[0].starts_with("f.toml:2: limits."), "{}", errors[0]);
+        assert!(errors[0].contains(told), "{line}: {}", errors[0]);
+    }
+    let proxies = "[server]\nproxy_protocol = true\nforwarded_header = 'via'\n";
+    let told = errors(load_text(proxies));
+    assert!(
+        told.iter()
+            .any(|error| error.contains("one of \"x-forwarded-for\", \"forwarded\"")),
+        "{told:?}"
+    );
+    let told = errors(load_text("[server]\nproxy_protocol = true\n"));
+    assert!(told[0].contains("list there who sends it"), "{told:?}");
+}
+
 #[test]
 fn mistakes_of_every_source_are_told_together() {
     let environment = [

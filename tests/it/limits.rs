@@ -1,0 +1,10 @@
+//! What one client may take, with the real process, real sockets, and clients at addresses of their own.
+//!
+//! Nothing here depends on how fast anything is: rates are so low, or waits so long, that a test is over before they count.
+
+mod bytes;
+mod connections;
+mod fleet;
+mod proxies;
+mod requests;
+mod socket;
