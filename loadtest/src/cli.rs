@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod greedy;
 mod origin;
 mod units;
 
@@ -17,13 +18,15 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Origin(origin::Args),
+    Greedy(greedy::Args),
+    Origin(Box<origin::Args>),
 }
 
 impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         let runtime = tokio::runtime::Runtime::new();
         let result = runtime.and_then(|runtime| match self.command {
+            Command::Greedy(args) => runtime.block_on(args.run()),
             Command::Origin(args) => runtime.block_on(args.run()),
         });
         match result {
