@@ -156,7 +156,9 @@ async fn open(config: &Config) -> Result<(Mirror, Store), RunError> {
         ..store::Settings::new(&config.cache.dir, config.cache.max_size)
     })
     .await?;
-    Ok((Mirror::new(config, store.clone(), upstreams), store))
+    let mirror = Mirror::new(config, store.clone(), upstreams);
+    mirror.keep_quotas().await;
+    Ok((mirror, store))
 }
 
 /// No listener is left, so there is no signal to wait for: whoever runs the process starts it again.

@@ -47,6 +47,6 @@ pub use secret::Secret;
 pub use tree::{Origin, Source};
 pub use types::{
     Acr, Admin, ByteRate, Cache, ClientCertificate, Config, Credentials, DockerConfig, Ecr, Fetch,
-    ForwardedHeader, Gcp, Limits, Log, LogFormat, LogLevel, Proxies, Rate, Server, TagPolicy,
-    Timeouts, Upstream,
+    ForwardedHeader, Gcp, Limits, Log, LogFormat, LogLevel, Proxies, Quota, Rate, Server,
+    TagPolicy, Timeouts, Upstream,
 };

@@ -11,13 +11,14 @@
 mod label;
 mod recorder;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, counter, gauge, histogram};
 
 pub use label::{
-    Abort, Cache, ClientLimit, Closed, FillOutcome, Listener, ReadPath, RequestKind, RightsOutcome,
-    StaleReason, StoreOp, Swept, TagOutcome, UpstreamKind, UpstreamName, UpstreamOutcome,
+    Abort, Cache, ClientLimit, Closed, FillOutcome, Listener, QuotaLimit, ReadPath, RequestKind,
+    RightsOutcome, StaleReason, StoreOp, Swept, TagOutcome, UpstreamKind, UpstreamName,
+    UpstreamOutcome, WaitOutcome,
 };
 pub use recorder::{InstallError, Recorder};
 
@@ -178,6 +179,63 @@ pub fn token_fetch(upstream: &UpstreamName, outcome: UpstreamOutcome) {
 /// An upstream sent bytes that do not hash to the digest asked for.
 pub fn upstream_mismatch(upstream: &UpstreamName) {
     counter!("forebay_upstream_mismatches_total", "upstream" => upstream.label()).increment(1);
+}
+
+// Quotas.
+
+/// How a quota stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Pulls in a window, and how many of them are left; `None` where no limit is known.
+    pub limit: Option<(u64, i64)>,
+    /// When there is a pull again at the latest.
+    pub renews_within: Option<Duration>,
+}
+
+/// An upstream's quota as it stands now. Members of a family, and accounts of one upstream, share the series; the last
+/// word counts.
+pub fn quota(upstream: &UpstreamName, quota: &Quota) {
+    if let Some((limit, left)) = quota.limit {
+        gauge!("forebay_quota_limit", "upstream" => upstream.label()).set(lossy(limit));
+        let left = u64::try_from(left).unwrap_or(0);
+        gauge!("forebay_quota_left", "upstream" => upstream.label()).set(lossy(left));
+        let renews = quota.renews_within.unwrap_or_default();
+        gauge!("forebay_quota_renews_seconds", "upstream" => upstream.label())
+            .set(renews.as_secs_f64());
+    }
+}
+
+/// A request that waits for a pull that a quota does not have now.
+#[derive(Debug)]
+pub struct QuotaWait {
+    upstream: UpstreamName,
+    since: Instant,
+    _waiting: Up,
+}
+
+/// A request begins to wait for a quota.
+pub fn quota_wait(upstream: &UpstreamName) -> QuotaWait {
+    QuotaWait {
+        upstream: upstream.clone(),
+        since: Instant::now(),
+        _waiting: Up::raise(gauge!("forebay_quota_waiting", "upstream" => upstream.label())),
+    }
+}
+
+impl QuotaWait {
+    /// It has waited.
+    pub fn end(self, outcome: WaitOutcome) {
+        histogram!("forebay_quota_wait_seconds",
+            "upstream" => self.upstream.label(), "outcome" => outcome.as_str())
+        .record(self.since.elapsed());
+    }
+}
+
+/// A pull was not made, since there was none left.
+pub fn quota_refusal(upstream: &UpstreamName, limit: QuotaLimit) {
+    counter!("forebay_quota_refusals_total",
+        "upstream" => upstream.label(), "limit" => limit.as_str())
+    .increment(1);
 }
 
 // The mirror.

@@ -10,6 +10,7 @@
 //! - [`keeping`]: manifests and tag records on their way to disk.
 //! - [`flight`]: one question at a time.
 //! - [`tasks`]: background work that a stop waits for.
+//! - `quotas`: what is known of the upstreams' quotas, over restarts.
 //! - [`served`], [`error`], [`range`]: what goes up to `http`.
 
 pub mod blobs;
@@ -23,6 +24,7 @@ pub mod keeping;
 pub mod listing;
 pub mod manifests;
 pub mod memory;
+mod quotas;
 pub mod range;
 pub mod rights;
 pub mod served;
@@ -39,6 +41,8 @@ use crate::config::{Config, Routes};
 use crate::oci::{Reference, Repository, Tag};
 use crate::store::{Store, StoreError};
 use crate::upstream::{Upstream, Upstreams};
+
+pub use crate::upstream::{ClientKey, Spent, SpentBy};
 
 pub use blobs::Wanted;
 pub use body::BlobBody;

@@ -297,6 +297,16 @@ impl Store {
         .await
     }
 
+    /// What was last known of upstreams' quotas: rows by key, which mean something to their writer.
+    pub async fn quotas(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.0.blocking(|inner| Ok(inner.index.quotas()?)).await
+    }
+
+    /// Writes such rows over those with their keys.
+    pub async fn put_quotas(&self, rows: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
+        self.change(Change::PutQuotas { rows }).await
+    }
+
     /// What is used, and what happened.
     pub fn usage(&self) -> Usage {
         self.0.usage()

@@ -2,7 +2,7 @@
 //!
 //! A question goes down through these, each with one concern:
 //! [`Upstreams`] finds or makes the upstream of a registry; [`Upstream`] knows the registry API's
-//! endpoints and tries again where that helps (`retry`); `exchange` logs in (`auth`, `challenge`,
+//! endpoints, pays for what costs (`metered`, `quota`) and tries again where that helps (`retry`); `exchange` logs in (`auth`, `challenge`,
 //! `token`, with who `credentials` says that forebay is) and follows redirects (`redirect`); `transport` sends one request, under the address
 //! policy (`address`, `resolver`) and the timeouts.
 //!
@@ -14,6 +14,7 @@
 //! - No host is dialled that the address policy refuses, on any hop.
 //! - Every wait has an end: connecting, the first byte, each piece of a body, small bodies as a whole.
 //!   Only a blob that keeps flowing may take as long as it likes.
+//! - No pull is sent that a quota has no room for.
 //! - 429, 5xx and failed logins are never reported as absence.
 
 mod address;
@@ -31,6 +32,7 @@ mod error;
 mod exchange;
 mod link;
 mod manifest;
+mod metered;
 mod probe;
 mod proxy;
 mod quota;
@@ -56,7 +58,7 @@ pub use credentials::Access;
 pub use error::{ErrorKind, Fault, Trouble, UpstreamError};
 pub use manifest::{FetchedManifest, ManifestHead};
 pub use probe::{Finding, Image, Report, Step, Target, Verdict, probe};
-pub use quota::{Allowance, QuotaReport};
+pub use quota::{Caller, ClientKey, Priority, Spent, SpentBy, Standing};
 pub use range::ByteRange;
 pub use referrers::Referrers;
 pub use registry::{SetupError, Upstreams};

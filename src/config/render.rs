@@ -8,7 +8,7 @@ use super::merge::join;
 use super::proxy::{DIRECT, Proxy};
 use super::secret::Secret;
 use super::types::{Config, Credentials, Limits, TagPolicy, Timeouts, Upstream};
-use super::units::{print_duration, print_size};
+use super::units::{print_duration, print_quota, print_size};
 use super::values::{FORWARDED_HEADERS, LOG_FORMATS, LOG_LEVELS};
 
 /// The whole configuration.
@@ -183,6 +183,10 @@ fn upstream(out: &mut Toml, upstream: &Upstream, config: &Config) {
         Proxy::Direct => out.text("http_proxy", DIRECT),
         Proxy::Server(server) => out.text("http_proxy", server.redacted()),
     }
+    if let Some(quota) = upstream.quota {
+        out.text("quota", print_quota(quota.pulls, quota.window));
+    }
+    out.value("read_quota", upstream.read_quota);
     out.value("max_connections", upstream.max_connections);
     if upstream.timeouts != config.timeouts {
         out.table(&format!("{table}.timeouts"));

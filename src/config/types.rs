@@ -250,6 +250,19 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// How long its tags are trusted.
     pub tags: TagPolicy,
+    /// What may be pulled from it, beside what it reports itself.
+    pub quota: Option<Quota>,
+    /// Whether it is asked at the start how much of its quota is left.
+    pub read_quota: bool,
+}
+
+/// A quota: so many pulls in any window of such a length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// GETs of manifests.
+    pub pulls: u64,
+    /// The window.
+    pub window: Duration,
 }
 
 /// A certificate for TLS in which the server asks who calls.

@@ -30,6 +30,9 @@ const DURATIONS: [(&str, u64); 5] = [
 /// Longest duration: what may be added to any clock.
 const MAX_DURATION: Duration = Duration::from_hours(3650 * 24);
 
+/// Shortest window of a quota.
+const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
+
 /// Largest size, which is what a file may have.
 const MAX_SIZE: u64 = i64::MAX as u64;
 
@@ -155,6 +158,33 @@ pub(super) fn print_rate(amount: &str, per: Duration) -> String {
     format!("{amount}/{}", one.unwrap_or(&per))
 }
 
+/// So many in a duration: `100/6h`.
+pub(super) fn parse_quota(text: &str) -> Result<(u64, Duration), String> {
+    let refused = || {
+        format!(
+            "`{}` is not a quota: write a whole number of pulls and in what time, such as \"100/6h\"",
+            text.escape_debug()
+        )
+    };
+    let (pulls, window) = parse_rate(text).map_err(|_| refused())?;
+    let pulls = match split_number(pulls) {
+        (digits, "") => digits.parse().map_err(|_| refused())?,
+        _ => return Err(refused()),
+    };
+    if pulls == 0 || window < SHORTEST_WINDOW {
+        return Err(format!(
+            "`{text}` lets nothing through: write at least one pull in \"{}\" or more, or leave it out for no limit",
+            print_duration(SHORTEST_WINDOW)
+        ));
+    }
+    Ok((pulls, window))
+}
+
+/// A quota as [`parse_quota`] reads it.
+pub(super) fn print_quota(pulls: u64, window: Duration) -> String {
+    print_rate(&pulls.to_string(), window)
+}
+
 fn split_number(text: &str) -> (&str, &str) {
     text.split_at(
         text.find(|c: char| !c.is_ascii_digit())
@@ -247,6 +277,30 @@ mod tests {
             "", "100", "100/", "/0s", "100/0s", "100/10", "100/S", "1/s/s",
         ] {
             assert!(parse_rate(text).unwrap_err().contains("such as"), "{text}");
+        }
+    }
+
+    #[test]
+    fn quotas_are_read_as_people_write_them() {
+        let hours = Duration::from_hours;
+        for (text, quota) in [
+            ("100/6h", (100, hours(6))),
+            ("1/s", (1, Duration::from_secs(1))),
+            ("5000/1d12h", (5000, hours(36))),
+        ] {
+            assert_eq!(parse_quota(text), Ok(quota), "{text}");
+            assert_eq!(print_quota(quota.0, quota.1), text);
+        }
+        for text in [
+            "", "100", "/6h", "100/", "-1/6h", "1e2/6h", "100 / 6h", "100/6", "6h/100", "1/0s",
+        ] {
+            assert!(parse_quota(text).unwrap_err().contains("such as"), "{text}");
+        }
+        for text in ["0/6h", "1/999ms"] {
+            assert!(
+                parse_quota(text).unwrap_err().contains("at least"),
+                "{text}"
+            );
         }
     }
 

@@ -14,7 +14,7 @@ use super::proxy;
 use super::read::{tag_policy, timeouts};
 use super::section::{Reported, Section};
 use super::types::{TagPolicy, Timeouts, Upstream};
-use super::values::{alias, boolean, count, endpoint, host, host_and_port, text};
+use super::values::{alias, boolean, count, endpoint, host, host_and_port, quota, text};
 
 /// What an upstream takes from the tables for all, where it says nothing.
 #[derive(Clone, Copy)]
@@ -144,6 +144,8 @@ fn upstream<'a>(
     let max_connections = table.optional("max_connections", count(1..=10_000));
     let timeouts = timeouts(&table.table("timeouts"), Some(inherited.timeouts));
     let tags = tag_policy(&table.table("tags"), Some(inherited.tags));
+    let quota = table.optional("quota", quota);
+    let read_quota = table.optional("read_quota", boolean);
     let claim = |word, name: &String, folded| Claim {
         table,
         key,
@@ -179,6 +181,8 @@ fn upstream<'a>(
         max_connections: max_connections?.map_or(inherited.max_connections, Ok)?,
         timeouts: timeouts?,
         tags: tags?,
+        quota: quota?,
+        read_quota: read_quota?.unwrap_or(true),
     })
 }
 

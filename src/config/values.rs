@@ -10,7 +10,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::tree::{Node, Source, Value};
-use super::types::{ForwardedHeader, LogFormat, LogLevel};
+use super::types::{ForwardedHeader, LogFormat, LogLevel, Quota};
 use super::units;
 use crate::oci::Registry;
 
@@ -91,6 +91,13 @@ pub(super) fn duration(node: &Node) -> Result<Duration, String> {
         )),
         _ => Err(expected("a duration such as \"90s\"", node)),
     }
+}
+
+/// A quota.
+pub(super) fn quota(node: &Node) -> Result<Quota, String> {
+    let text = text(node).map_err(|_| expected("a quota such as \"100/6h\"", node))?;
+    let (pulls, window) = units::parse_quota(text)?;
+    Ok(Quota { pulls, window })
 }
 
 /// A duration in which something has to happen.

@@ -59,6 +59,7 @@ impl Api {
         let peer = *head.extensions.get::<ClientAddr>()?;
         let caller = self.clients.caller(peer, &head.headers);
         head.extensions.insert(caller.address);
+        head.extensions.insert(caller);
         Some(caller)
     }
 
@@ -144,7 +145,9 @@ impl Api {
                 } else {
                     Wanted::Head
                 };
-                mirror.manifest(repository, reference, wanted).await
+                let client = head.extensions.get::<Caller>();
+                let client = client.and_then(|caller| caller.key);
+                mirror.manifest(repository, reference, wanted, client).await
             }
             Action::Blob(digest) => {
                 let (range, wanted) = part_wanted(digest, head);

@@ -7,12 +7,13 @@
 mod forwarded;
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
 use ipnet::IpNet;
 
 use crate::config::{ForwardedHeader, Proxies};
+pub use crate::mirror::ClientKey;
 
 /// The address that a request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,24 +59,9 @@ impl fmt::Display for ClientAddr {
     }
 }
 
-/// What one client is told from another by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ClientKey {
-    /// One address.
-    V4(Ipv4Addr),
-    /// The first half of an address: the rest is the client's to choose, and changes while it runs.
-    V6([u16; 4]),
-}
-
 impl From<ClientAddr> for ClientKey {
     fn from(address: ClientAddr) -> Self {
-        match address.ip {
-            IpAddr::V4(v4) => Self::V4(v4),
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                Self::V6([a, b, c, d])
-            }
-        }
+        Self::from(address.ip)
     }
 }
 

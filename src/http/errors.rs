@@ -10,17 +10,19 @@ use http::header::{ALLOW, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
 
 use super::body::ResponseBody;
 use super::limit::{Refusal, Refused};
-use super::respond::Answer;
+use super::respond::{Answer, CACHE_STATUS, NO_PULL};
 use super::route::RouteError;
 use super::vet::FormError;
 use crate::config::Routes;
-use crate::mirror::MirrorError;
+use crate::mirror::{MirrorError, Spent, SpentBy};
 use crate::oci::{ErrorCode, Registry, WireError, WireErrors};
 
 /// When to come back to a mirror that is busy or stopping, or whose upstream is down.
 const SOON: Duration = Duration::from_secs(5);
 /// When to come back to an upstream that has not said when its quota renews.
 const LATER: Duration = Duration::from_mins(1);
+/// The longest that clients are kept apart from each other beyond that.
+const MOST_APART: Duration = Duration::from_secs(30);
 
 /// A request whose form is refused. Its connection closes.
 pub(super) fn of_form(error: FormError) -> Answer {
@@ -132,14 +134,17 @@ pub(super) fn of_mirror(
             answer.set(CONTENT_RANGE, format_args!("bytes */{size}"));
             answer
         }
-        MirrorError::TooManyRequests { retry_after, .. } => {
-            let answer = refuse(
+        MirrorError::TooManyRequests {
+            retry_after, quota, ..
+        } => {
+            let mut answer = refuse(
                 StatusCode::TOO_MANY_REQUESTS,
                 ErrorCode::TooManyRequests,
                 message,
-                registry.map(|registry| spent(registry, routes)),
+                registry.map(|registry| spent(registry, routes, quota.as_deref())),
             );
-            retry(answer, retry_after.unwrap_or(LATER))
+            answer.set(CACHE_STATUS, NO_PULL);
+            retry(answer, apart(retry_after.unwrap_or(LATER), rand::random()))
         }
         MirrorError::BadUpstream { detail, .. } => {
             refuse(StatusCode::BAD_GATEWAY, ErrorCode::Unknown, message, detail)
@@ -174,11 +179,67 @@ pub(super) fn of_mirror(
     }
 }
 
+/// Later than `wait` by up to a tenth of it, so that not all who are refused come back at once. `roll` is uniform in
+/// `0.0..1.0`.
+fn apart(wait: Duration, roll: f64) -> Duration {
+    wait + (wait / 10).min(MOST_APART).mul_f64(roll)
+}
+
+/// Which quota is spent, when it renews, and what to do about it.
+fn spent(registry: &Registry, routes: &Routes, quota: Option<&Spent>) -> String {
+    let advice = advice(registry, routes, quota.map(|quota| quota.by));
+    match quota {
+        Some(quota) => format!("{}; {advice}", which(registry, quota)),
+        None => advice,
+    }
+}
+
+fn which(registry: &Registry, quota: &Spent) -> String {
+    let again = format!("within {}", brief(quota.wait));
+    let allowed = match (quota.limit, quota.window) {
+        (Some(limit), Some(window)) => format!("{limit} pulls in {}", brief(window)),
+        (Some(limit), None) => format!("{limit} pulls"),
+        _ => "no more pulls".to_owned(),
+    };
+    match quota.by {
+        SpentBy::Configured => {
+            format!("the mirror is configured for {allowed}, and has another one {again}")
+        }
+        SpentBy::Closed => {
+            format!("{registry} has asked to be left alone, and is asked again {again}")
+        }
+        SpentBy::Reported => {
+            let whom = quota.source.as_deref();
+            let whom = whom.map_or_else(
+                || "the mirror".to_owned(),
+                |source| source.escape_debug().to_string(),
+            );
+            format!("{registry} allows {whom} {allowed}, and renews them {again}")
+        }
+    }
+}
+
+/// A duration in at most two units, rounded up.
+fn brief(duration: Duration) -> String {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    let minutes = seconds.div_ceil(60);
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{minutes} min"),
+        _ => format!("{} h {} min", minutes / 60, minutes % 60),
+    }
+}
+
 /// What to do about a quota that is spent.
-fn spent(registry: &Registry, routes: &Routes) -> String {
+fn advice(registry: &Registry, routes: &Routes, by: Option<SpentBy>) -> String {
     let (table, login) = routes
         .login(registry)
         .unwrap_or_else(|| (registry.to_string(), None));
+    if by == Some(SpentBy::Configured) {
+        return format!(
+            "raise `quota` under [upstreams.\"{table}\"] of the mirror's configuration, or wait"
+        );
+    }
     match login {
         None => format!(
             "nobody is logged in there; set `username` and `password_file` under [upstreams.\"{table}\"] of the mirror's configuration, or wait"

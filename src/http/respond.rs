@@ -23,6 +23,9 @@ const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied
 const NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
+/// Of a 429: it would have taken a pull.
+pub(super) const NO_PULL: &str = "forebay; fwd=miss; detail=upstream-quota";
+
 /// A response in the making, and what its record is to say.
 pub(super) struct Answer {
     pub(super) status: StatusCode,

@@ -165,6 +165,28 @@ label! {
 }
 
 label! {
+    /// What keeps a pull from being made.
+    QuotaLimit {
+        /// The quota that the upstream reports.
+        Reported = "reported",
+        /// The one that is configured.
+        Configured = "configured",
+        /// The upstream has asked to be left alone.
+        Closed = "closed",
+    }
+}
+
+label! {
+    /// How waiting for a quota ended.
+    WaitOutcome {
+        /// With a pull.
+        Admitted = "admitted",
+        /// Without one.
+        Refused = "refused",
+    }
+}
+
+label! {
     /// How a fill ended.
     FillOutcome {
         /// Verified and committed.

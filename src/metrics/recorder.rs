@@ -59,6 +59,30 @@ const HELP: &[(&str, &str)] = &[
         "Evicted blobs that manifests served within the hour refer to: the cache is too small",
     ),
     (
+        "forebay_quota_left",
+        "Pulls that an upstream's quota has left",
+    ),
+    (
+        "forebay_quota_limit",
+        "Pulls that an upstream's quota allows in a window",
+    ),
+    (
+        "forebay_quota_refusals_total",
+        "Pulls that were not made, since an upstream's quota had none left",
+    ),
+    (
+        "forebay_quota_renews_seconds",
+        "Time until an upstream's quota has a pull again at the latest, as of its last change",
+    ),
+    (
+        "forebay_quota_wait_seconds",
+        "Time that requests waited for an upstream's quota",
+    ),
+    (
+        "forebay_quota_waiting",
+        "Requests that wait for an upstream's quota",
+    ),
+    (
         "forebay_requests_held",
         "Requests that are held for their client's limits",
     ),

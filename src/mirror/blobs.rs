@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::oci::{Digest, Repository, Verifier, media_type};
 use crate::store::{BlobFile, StoreError};
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::{Caller, Priority, Upstream, UpstreamError};
 
 use super::Mirror;
 use super::body::{BlobBody, StoredBody};
@@ -174,8 +174,10 @@ impl Mirror {
     async fn prove(&self, ask: &Ask) -> Result<(Granted, Option<u64>), MirrorError> {
         let rights = &self.inner.rights;
         let name = &ask.repository.name;
+        // No blob costs a pull.
+        let caller = Caller::impatient(Priority::Client);
         rights
-            .prove(&ask.upstream, name, Kind::Blob, &ask.digest)
+            .prove(&ask.upstream, name, Kind::Blob, &ask.digest, &caller)
             .await
     }
 

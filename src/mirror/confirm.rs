@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use crate::oci::{Descriptor, Digest, Manifest, ManifestKind, Reference, Repository, Tag};
 use crate::store::TagRecord;
-use crate::upstream::Upstream;
+use crate::upstream::{Caller, Priority, Upstream};
 
 use super::Mirror;
 use super::error::MirrorError;
@@ -58,9 +58,10 @@ impl Mirror {
         upstream: &Arc<Upstream>,
         repository: &Repository,
         tag: &Tag,
+        caller: &Caller,
     ) -> (Answer, bool) {
         let key = (repository.clone(), tag.clone());
-        let work = self.confirmation(upstream, repository, tag);
+        let work = self.confirmation(upstream, repository, tag, *caller);
         match self.inner.confirmations.run(key, || work).await {
             Ok((confirmed, joined)) => (confirmed, joined),
             Err(abandoned) => (Err(abandoned.into()), true),
@@ -74,7 +75,8 @@ impl Mirror {
             return;
         };
         let key = (repository.clone(), tag.clone());
-        let work = self.confirmation(upstream, repository, tag);
+        let caller = Caller::impatient(Priority::Moved);
+        let work = self.confirmation(upstream, repository, tag, caller);
         let work = async move {
             let _place = place;
             work.await
@@ -87,10 +89,15 @@ impl Mirror {
         upstream: &Arc<Upstream>,
         repository: &Repository,
         tag: &Tag,
+        caller: Caller,
     ) -> impl Future<Output = Answer> + Send + use<> {
         let (mirror, upstream) = (self.clone(), Arc::clone(upstream));
         let (repository, tag) = (repository.clone(), tag.clone());
-        async move { mirror.ask_and_apply(&upstream, &repository, &tag).await }
+        async move {
+            mirror
+                .ask_and_apply(&upstream, &repository, &tag, &caller)
+                .await
+        }
     }
 
     async fn ask_and_apply(
@@ -98,10 +105,13 @@ impl Mirror {
         upstream: &Arc<Upstream>,
         repository: &Repository,
         tag: &Tag,
+        caller: &Caller,
     ) -> Answer {
         let known = self.known_tag(repository, tag).await;
         let old = known.and_then(KnownTag::into_record);
-        let current = self.current(upstream, repository, tag, old.as_ref()).await;
+        let current = self
+            .current(upstream, repository, tag, old.as_ref(), caller)
+            .await;
         let troubles = &self.inner.troubles;
         troubles.heard(upstream.registry(), current.as_ref().err());
         match (current, old) {
@@ -121,10 +131,11 @@ impl Mirror {
         repository: &Repository,
         tag: &Tag,
         old: Option<&TagRecord>,
+        caller: &Caller,
     ) -> Result<Current, MirrorError> {
         let by_tag = Reference::Tag(tag.clone());
         let Some(old) = old else {
-            let manifest = self.fetch(upstream, repository, &by_tag).await?;
+            let manifest = self.fetch(upstream, repository, &by_tag, caller).await?;
             return Ok(Current::new(manifest, SystemTime::now()));
         };
         let head = upstream.head_manifest(&repository.name, &by_tag).await;
@@ -139,17 +150,20 @@ impl Mirror {
                     fetched: Vec::new(),
                 });
             }
-            Some(digest) => self.pointed_at(upstream, repository, &digest).await?,
+            Some(digest) => {
+                self.pointed_at(upstream, repository, &digest, caller)
+                    .await?
+            }
             // An upstream whose HEAD tells no digest has to be asked for the manifest itself.
             None => None,
         };
         let mut current = if let Some(manifest) = by_digest {
             Current::new(manifest, at)
         } else {
-            let manifest = self.fetch(upstream, repository, &by_tag).await?;
+            let manifest = self.fetch(upstream, repository, &by_tag, caller).await?;
             Current::new(manifest, SystemTime::now())
         };
-        self.fetch_pulled_platforms(upstream, repository, old, &mut current)
+        self.fetch_pulled_platforms(upstream, repository, old, &mut current, caller)
             .await?;
         Ok(current)
     }
@@ -161,8 +175,10 @@ impl Mirror {
         upstream: &Arc<Upstream>,
         repository: &Repository,
         digest: &Digest,
+        caller: &Caller,
     ) -> Result<Option<Arc<StoredManifest>>, MirrorError> {
-        match self.manifest_by_digest(upstream, repository, digest).await {
+        let found = self.manifest_by_digest(upstream, repository, digest, caller);
+        match found.await {
             Ok((manifest, _)) => Ok(Some(manifest)),
             Err(MirrorError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -177,6 +193,7 @@ impl Mirror {
         repository: &Repository,
         old: &TagRecord,
         current: &mut Current,
+        caller: &Caller,
     ) -> Result<(), MirrorError> {
         let Some(new) = current.manifest.as_deref().and_then(children) else {
             return Ok(());
@@ -188,7 +205,7 @@ impl Mirror {
             }
             let same = new.iter().find(|new| new.platform == child.platform);
             let Some(same) = same else { continue };
-            let fetched = self.manifest_by_digest(upstream, repository, &same.digest);
+            let fetched = self.manifest_by_digest(upstream, repository, &same.digest, caller);
             match fetched.await {
                 Ok(_) => current.fetched.push(same.digest),
                 Err(error) if error.allows_stale().is_some() => return Err(error),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::oci::{Digest, ErrorCode, ManifestError, Reference, Registry, Repository};
-use crate::upstream::{ErrorKind, Trouble, UpstreamError};
+use crate::upstream::{ErrorKind, Spent, Trouble, UpstreamError};
 
 use super::fill::plan::Dishonest;
 use super::flight;
@@ -60,6 +60,8 @@ pub enum MirrorError {
         retry_after: Option<Duration>,
         /// For the client.
         message: String,
+        /// For the operator: which quota, where that is known.
+        quota: Option<Box<Spent>>,
     },
     /// The upstream's answer is unusable (wrong digest, bad manifest, refused redirect): 502.
     #[error("{message}")]
@@ -160,6 +162,7 @@ impl MirrorError {
             ErrorKind::TooManyRequests => Self::TooManyRequests {
                 retry_after: error.retry_after(),
                 message: format!("the quota of {} is used up: {error}", repository.registry),
+                quota: error.quota().cloned().map(Box::new),
             },
             ErrorKind::Unavailable(Trouble::Login) => Self::NoLogin {
                 message: format!("{what} takes a login: {error}"),

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::metrics::{self, TagOutcome};
 use crate::oci::{Algorithm, Digest, Manifest, Reference, Repository, Verified};
-use crate::upstream::{FetchedManifest, Upstream};
+use crate::upstream::{Caller, ClientKey, FetchedManifest, Upstream};
 
 use super::Mirror;
 use super::blobs::Wanted;
@@ -27,8 +29,11 @@ impl Mirror {
         repository: &Repository,
         reference: &Reference,
         wanted: Wanted,
+        client: Option<ClientKey>,
     ) -> Result<Served, MirrorError> {
-        let served = self.find_manifest(repository, reference).await?;
+        let until = Instant::now() + self.inner.wait;
+        let caller = Caller::client(client, until);
+        let served = self.find_manifest(repository, reference, &caller).await?;
         if wanted == Wanted::Body
             && let Some(references) = &served.references
         {
@@ -41,6 +46,7 @@ impl Mirror {
         &self,
         repository: &Repository,
         reference: &Reference,
+        caller: &Caller,
     ) -> Result<Served, MirrorError> {
         let upstream = self.upstream(repository)?;
         let absent = (repository.clone(), Kind::Manifest, reference.to_string());
@@ -52,11 +58,15 @@ impl Mirror {
         }
         let served = match reference {
             Reference::Digest(digest) => {
-                let found = self.manifest_by_digest(&upstream, repository, digest).await;
+                let found = self
+                    .manifest_by_digest(&upstream, repository, digest, caller)
+                    .await;
                 found.map(|(manifest, status)| Self::serve(&manifest, status, None))
             }
             Reference::Tag(tag) => {
-                let decided = self.manifest_by_tag(&upstream, repository, tag).await;
+                let decided = self
+                    .manifest_by_tag(&upstream, repository, tag, caller)
+                    .await;
                 metrics::tag(upstream.label(), tags::outcome(&decided));
                 decided.map(|(_, served)| served)
             }
@@ -74,12 +84,15 @@ impl Mirror {
         upstream: &Arc<Upstream>,
         repository: &Repository,
         digest: &Digest,
+        caller: &Caller,
     ) -> Result<Found, MirrorError> {
         let rights = &self.inner.rights;
         let granted = match rights.known(upstream, repository, digest).await {
             None if self.has_manifest(digest).await => {
                 let name = &repository.name;
-                let proven = rights.prove(upstream, name, Kind::Manifest, digest).await;
+                let proven = rights
+                    .prove(upstream, name, Kind::Manifest, digest, caller)
+                    .await;
                 Some(proven?.0)
             }
             known => known,
@@ -89,7 +102,8 @@ impl Mirror {
         {
             return Ok((manifest, CacheStatus::Hit));
         }
-        self.fetch_by_digest(upstream, repository, digest).await
+        self.fetch_by_digest(upstream, repository, digest, caller)
+            .await
     }
 
     /// A cached manifest to which `repository` is known to have the right. Asks nobody.
@@ -136,16 +150,18 @@ impl Mirror {
             || matches!(inner.store.stat(digest).await, Ok(Some(_)))
     }
 
+    /// Where another's question is joined, it is that one's place in the queue for a quota, and its patience.
     pub(super) async fn fetch_by_digest(
         &self,
         upstream: &Arc<Upstream>,
         repository: &Repository,
         digest: &Digest,
+        caller: &Caller,
     ) -> Result<Found, MirrorError> {
         let key = (repository.clone(), Reference::Digest(*digest));
         let (mirror, upstream, repository) =
             (self.clone(), Arc::clone(upstream), repository.clone());
-        let (reference, digest) = (key.1.clone(), *digest);
+        let (reference, digest, caller) = (key.1.clone(), *digest, *caller);
         let work = move || async move {
             // Who looked before an earlier question ended, and came here after, finds its answer.
             let granted = mirror.inner.rights.remembered(&repository, &digest);
@@ -154,7 +170,9 @@ impl Mirror {
             {
                 return Ok(manifest);
             }
-            mirror.fetch(&upstream, &repository, &reference).await
+            mirror
+                .fetch(&upstream, &repository, &reference, &caller)
+                .await
         };
         let (manifest, joined) = self.inner.manifests.run(key, work).await?;
         Ok((manifest?, fetched(joined)))
@@ -166,10 +184,13 @@ impl Mirror {
         upstream: &Arc<Upstream>,
         repository: &Repository,
         reference: &Reference,
+        caller: &Caller,
     ) -> Result<Arc<StoredManifest>, MirrorError> {
         let mut wrong = None;
         for _ in 0..2 {
-            let answer = upstream.get_manifest(&repository.name, reference).await;
+            let answer = upstream
+                .pull_manifest(&repository.name, reference, caller)
+                .await;
             let answer = answer
                 .map_err(|error| MirrorError::from_manifest(&error, repository, reference))?;
             match verify(&answer, reference) {

@@ -25,7 +25,7 @@ use crate::mirror::flight::SingleFlight;
 use crate::mirror::tasks::Tasks;
 use crate::oci::{Digest, Reference, Registry, Repository, RepositoryName};
 use crate::store::{Store, Visibility};
-use crate::upstream::{Access, Upstream};
+use crate::upstream::{Access, Caller, Upstream};
 
 pub use provisional::Provisional;
 use provisional::Table;
@@ -250,16 +250,19 @@ impl Rights {
         name: &RepositoryName,
         kind: Kind,
         digest: &Digest,
+        caller: &Caller,
     ) -> Result<(Granted, Option<u64>), MirrorError> {
         let repository = Repository::new(upstream.registry().clone(), name.clone());
         let question = (kind, repository, *digest);
-        let (rights, upstream, name, digest) = (
+        let (rights, upstream, name, digest, caller) = (
             Arc::clone(self),
             Arc::clone(upstream),
             name.clone(),
             *digest,
+            *caller,
         );
-        let work = move || async move { rights.ask(&upstream, &name, kind, &digest).await };
+        let work =
+            move || async move { rights.ask(&upstream, &name, kind, &digest, &caller).await };
         let (answer, _) = self.proofs.run(question, work).await?;
         Ok((Granted { digest }, answer?))
     }
@@ -270,8 +273,9 @@ impl Rights {
         name: &RepositoryName,
         kind: Kind,
         digest: &Digest,
+        caller: &Caller,
     ) -> Answer {
-        let confirmed = confirm(upstream, name, kind, digest).await;
+        let confirmed = confirm(upstream, name, kind, digest, caller).await;
         let outcome = match &confirmed {
             Ok(_) => RightsOutcome::Confirmed,
             Err(error) if error.is_refusal() => RightsOutcome::Refused,
@@ -308,6 +312,7 @@ async fn confirm(
     name: &RepositoryName,
     kind: Kind,
     digest: &Digest,
+    caller: &Caller,
 ) -> Result<(Option<u64>, Access), MirrorError> {
     let repository = || Repository::new(upstream.registry().clone(), name.clone());
     if kind == Kind::Blob {
@@ -327,7 +332,7 @@ async fn confirm(
         return Ok((head.size, access));
     }
     // A registry without HEAD.
-    let manifest = upstream.get_manifest(name, &reference).await;
+    let manifest = upstream.pull_manifest(name, &reference, caller).await;
     Ok((None, manifest.map_err(failed)?.access))
 }
 

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use crate::metrics::{self, TagOutcome};
 use crate::oci::{Repository, Tag};
 use crate::store::TagRecord;
-use crate::upstream::Upstream;
+use crate::upstream::{Caller, Priority, Upstream};
 
 use super::Mirror;
 use super::confirm::Confirmed;
@@ -44,10 +44,11 @@ impl Mirror {
         upstream: &Arc<Upstream>,
         repository: &Repository,
         tag: &Tag,
+        caller: &Caller,
     ) -> Decided {
         let (record, decision) = match self.known_tag(repository, tag).await {
             None | Some(KnownTag::Gone) => {
-                return self.serve_unknown(upstream, repository, tag).await;
+                return self.serve_unknown(upstream, repository, tag, caller).await;
             }
             Some(KnownTag::Record(record)) if record.refused => (record, Decision::ConfirmOnly),
             Some(KnownTag::Record(record)) => {
@@ -59,7 +60,7 @@ impl Mirror {
         if decision == Decision::Fresh {
             let digest = &record.descriptor.digest;
             let (manifest, status) = self
-                .manifest_by_digest(upstream, repository, digest)
+                .manifest_by_digest(upstream, repository, digest, caller)
                 .await?;
             return Ok((TagOutcome::Fresh, Self::serve(&manifest, status, None)));
         }
@@ -69,8 +70,8 @@ impl Mirror {
         };
         match stale {
             None => {
-                let (confirmed, _) = self.confirm(upstream, repository, tag).await;
-                self.serve_confirmed(upstream, repository, confirmed?, None)
+                let (confirmed, _) = self.confirm(upstream, repository, tag, caller).await;
+                self.serve_confirmed(upstream, repository, confirmed?, None, caller)
                     .await
             }
             Some(stale) if decision == Decision::ServeAndRefresh => {
@@ -82,7 +83,7 @@ impl Mirror {
                 ))
             }
             Some(stale) => {
-                self.serve_confirmed_or_stale(upstream, repository, tag, stale)
+                self.serve_confirmed_or_stale(upstream, repository, tag, stale, caller)
                     .await
             }
         }
@@ -103,11 +104,12 @@ impl Mirror {
         upstream: &Arc<Upstream>,
         repository: &Repository,
         tag: &Tag,
+        caller: &Caller,
     ) -> Decided {
-        let (confirmed, joined) = self.confirm(upstream, repository, tag).await;
+        let (confirmed, joined) = self.confirm(upstream, repository, tag, caller).await;
         let confirmed = confirmed?;
         let (outcome, mut served) = self
-            .serve_confirmed(upstream, repository, confirmed, None)
+            .serve_confirmed(upstream, repository, confirmed, None, caller)
             .await?;
         served.cache_status = fetched(joined);
         Ok((outcome, served))
@@ -121,6 +123,7 @@ impl Mirror {
         repository: &Repository,
         tag: &Tag,
         stale: Stale,
+        caller: &Caller,
     ) -> Decided {
         let troubles = &self.inner.troubles;
         if troubles.lasts(upstream.registry(), Instant::now()) {
@@ -131,7 +134,9 @@ impl Mirror {
                 StaleReason::Unavailable,
             ));
         }
-        let confirmed = self.confirm(upstream, repository, tag);
+        // What it points at now is not worth waiting for a quota, nor the last of one.
+        let moved = Caller::impatient(Priority::Moved);
+        let confirmed = self.confirm(upstream, repository, tag, &moved);
         match tokio::time::timeout(CONFIRM_WAIT, confirmed).await {
             Err(_) => {
                 troubles.note(upstream.registry());
@@ -142,7 +147,7 @@ impl Mirror {
                 ))
             }
             Ok((Ok(confirmed), _)) => {
-                self.serve_confirmed(upstream, repository, confirmed, Some(&stale))
+                self.serve_confirmed(upstream, repository, confirmed, Some(&stale), caller)
                     .await
             }
             Ok((Err(error), _)) => match error.allows_stale() {
@@ -158,6 +163,7 @@ impl Mirror {
         repository: &Repository,
         confirmed: Confirmed,
         held: Option<&Stale>,
+        caller: &Caller,
     ) -> Decided {
         let digest = &confirmed.descriptor.digest;
         let held = held.filter(|held| held.manifest.digest == *digest);
@@ -165,7 +171,9 @@ impl Mirror {
             (Some(manifest), _) => manifest,
             (None, Some(held)) => Arc::clone(&held.manifest),
             (None, None) => {
-                let found = self.manifest_by_digest(upstream, repository, digest).await;
+                let found = self
+                    .manifest_by_digest(upstream, repository, digest, caller)
+                    .await;
                 found?.0
             }
         };

@@ -6,12 +6,14 @@ use std::time::{Duration, SystemTime};
 use forebay_loadtest::origin::{Fault, ImageSpec, Kind, Origin};
 use futures_util::poll;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use super::memory::KnownTag;
 use super::*;
 use crate::config::Config;
 use crate::oci::{Digest, ErrorCode};
 use crate::store::{self, Faults, Op};
+use crate::upstream::Caller;
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,19 +56,26 @@ impl Bench {
     async fn manifest(&self, reference: &str) -> Result<Served, MirrorError> {
         let reference = reference.parse().unwrap();
         let asked = app();
-        let answer = self.mirror.manifest(&asked, &reference, Wanted::Body);
+        let answer = self.mirror.manifest(&asked, &reference, Wanted::Body, None);
         let answer = tokio::time::timeout(PATIENCE, answer).await;
         answer.expect("an answer does not wait for the disk")
     }
 
     async fn confirm(&self) -> confirm::Answer {
-        self.mirror.confirm(&self.upstream, &app(), &v1()).await.0
+        let (upstream, patient) = (&self.upstream, patient());
+        let confirmed = self.mirror.confirm(upstream, &app(), &v1(), &patient).await;
+        confirmed.0
     }
 
     async fn tag_on_disk(&self) -> Option<Digest> {
         let record = self.store.tag(&app(), &v1()).await.unwrap();
         record.map(|record| record.descriptor.digest)
     }
+}
+
+/// A client with time.
+fn patient() -> Caller {
+    Caller::client(None, Instant::now() + PATIENCE)
 }
 
 pub(super) fn app() -> Repository {
@@ -270,10 +279,11 @@ async fn who_asks_just_after_a_manifest_came_does_not_have_it_fetched_again() {
     let origin = origin_with_image().await;
     let bench = Bench::start(&origin, ["", ""], Faults::none()).await;
     let (repository, digest) = (app(), root(&origin));
+    let caller = patient();
     for _ in 0..2 {
         let late = bench
             .mirror
-            .fetch_by_digest(&bench.upstream, &repository, &digest);
+            .fetch_by_digest(&bench.upstream, &repository, &digest, &caller);
         assert_eq!(late.await.unwrap().0.digest, digest);
     }
     assert_eq!(origin.counts().requests(Kind::ManifestGet), 1);

@@ -11,6 +11,7 @@ mod error;
 mod file;
 mod lists;
 mod open;
+mod quotas;
 mod read;
 mod tables;
 mod writer;

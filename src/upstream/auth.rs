@@ -78,6 +78,11 @@ impl Auth {
         self.credentials.login(registry, name).await
     }
 
+    /// Whose login a repository is read with, as far as that can be told without asking for it.
+    pub(crate) fn account(&self, registry: &Origin, name: &RepositoryName) -> String {
+        self.credentials.account(registry, name)
+    }
+
     /// What a request can bring along on account of earlier challenges; `None` to go without.
     pub(crate) async fn foresee(
         &self,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
@@ -16,8 +15,9 @@ use super::budget::{Counted, RetryBudget};
 use super::course::{Course, Next};
 use super::credentials::Credentials;
 use super::error::{ErrorKind, Trouble, UpstreamError};
-use super::exchange::{Answer, Ask, Endpoint, Exchange};
-use super::quota::QuotaReport;
+use super::exchange::{Answer, Ask, Endpoint, Exchange, Trace};
+use super::metered::Meter;
+use super::quota::Caller;
 use super::registry::Shared;
 use super::retry::RetryPolicy;
 use super::transport::{Clients, Transport};
@@ -40,7 +40,7 @@ pub struct Upstream {
     public: Arc<Globs>,
     pulls: Pulls,
     tags: TagPolicy,
-    quota: watch::Sender<Option<QuotaReport>>,
+    pub(super) meter: Meter,
     /// Set where HEAD is refused for a blob that GET shows.
     pub(super) no_blob_head: AtomicBool,
 }
@@ -102,7 +102,7 @@ impl Upstream {
             public: Arc::new(settings.public.clone()),
             pulls: settings.pulls.clone(),
             tags: settings.tags,
-            quota: watch::Sender::new(None),
+            meter: Meter::new(shared.book.clone(), settings),
         }
     }
 
@@ -134,11 +134,6 @@ impl Upstream {
     /// The key of the configuration that keeps a repository from being pulled; `None` if it may be.
     pub fn refusal(&self, name: &RepositoryName) -> Option<&'static str> {
         self.pulls.refusal(name)
-    }
-
-    /// The quota that it last reported, as it changes.
-    pub fn quota(&self) -> watch::Receiver<Option<QuotaReport>> {
-        self.quota.subscribe()
     }
 
     /// Waits for the right to open one more blob connection; in order of arrival.
@@ -180,6 +175,24 @@ impl Upstream {
 
     /// Asks until there is an answer or no point in asking.
     pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<Answer, UpstreamError> {
+        self.ask_for(ask, None).await
+    }
+
+    /// As [`Upstream::ask`], for what costs `payer` a pull each time that it is sent.
+    pub(super) async fn ask_for(
+        &self,
+        ask: &Ask<'_>,
+        payer: Option<&Caller>,
+    ) -> Result<Answer, UpstreamError> {
+        // A question is rare beside a hit, and what it takes need not be in every future that may come to ask one.
+        Box::pin(self.attempt(ask, payer)).await
+    }
+
+    async fn attempt(
+        &self,
+        ask: &Ask<'_>,
+        payer: Option<&Caller>,
+    ) -> Result<Answer, UpstreamError> {
         if self.endpoints.is_empty() {
             let message = "no host has this name, so that it can't be asked";
             return Err(UpstreamError::new(
@@ -188,7 +201,7 @@ impl Upstream {
                 message,
             ));
         }
-        let began = Instant::now();
+        let mut began = Instant::now();
         let mut deadline = began + self.retries.patience;
         let _request = self.budget.request();
         // Held through the pause and the attempt that it is for.
@@ -198,12 +211,23 @@ impl Upstream {
         });
         let mut last: Option<UpstreamError> = None;
         for made in 1.. {
+            let toll = match self.toll(ask, payer, course.endpoint()).await {
+                Ok(toll) => toll,
+                Err(spent) => return Err(last.unwrap_or(spent)),
+            };
+            if made == 1 {
+                // The wait for a quota is the payer's own.
+                began = Instant::now();
+                deadline = began + self.retries.patience;
+            }
             let sent = Instant::now();
-            let exchange = self.exchange(course.endpoint());
+            let trace = Trace::default();
+            let exchange = self.exchange(course.endpoint(), &trace);
             let attempt = timeout_at(deadline, exchange.run(ask)).await;
             let timed_out = attempt.is_err();
             let attempt = attempt.unwrap_or_else(|_| Err(self.too_slow()));
             self.count(ask, sent, attempt.as_ref());
+            let closed = toll.settle(attempt.as_ref(), &trace.so_far());
             let error = match attempt {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
@@ -220,7 +244,10 @@ impl Upstream {
             };
             let telling = worth_telling(error, last.take(), hearsay);
             let Some((pause, retry)) = again else {
-                return Err(telling);
+                return Err(match closed {
+                    Some(quota) => telling.with_quota(quota),
+                    None => telling,
+                });
             };
             _retry = retry;
             tracing::debug!(registry = %self.registry, error = %telling, ?pause, "asking the upstream again");
@@ -257,7 +284,12 @@ impl Upstream {
     }
 
     /// Each attempt counts, and the time to each answer.
-    fn count(&self, ask: &Ask<'_>, sent: Instant, attempt: Result<&Answer, &UpstreamError>) {
+    pub(super) fn count(
+        &self,
+        ask: &Ask<'_>,
+        sent: Instant,
+        attempt: Result<&Answer, &UpstreamError>,
+    ) {
         let outcome = attempt.map_or_else(UpstreamError::outcome, |_| UpstreamOutcome::Ok);
         metrics::upstream_request(&self.label, ask.kind, outcome);
         if let Ok(answer) = attempt {
@@ -266,12 +298,22 @@ impl Upstream {
         }
     }
 
-    fn exchange(&self, endpoint: usize) -> Exchange<'_> {
+    /// Whether there is anything to ask.
+    pub(super) fn has_endpoint(&self) -> bool {
+        !self.endpoints.is_empty()
+    }
+
+    /// Whom an endpoint takes forebay for when it is asked for a repository.
+    pub(super) fn account(&self, endpoint: usize, name: &RepositoryName) -> String {
+        self.auth.account(&self.endpoints[endpoint].origin, name)
+    }
+
+    pub(super) fn exchange<'a>(&'a self, endpoint: usize, trace: &'a Trace) -> Exchange<'a> {
         Exchange {
             transport: &self.transport,
             auth: &self.auth,
             endpoint: &self.endpoints[endpoint],
-            report: &self.quota,
+            trace,
         }
     }
 
@@ -345,9 +387,10 @@ mod tests {
             name: &RepositoryName,
             reference: &Reference,
             digest: &Digest,
+            caller: &Caller,
         ) {
             is_send(upstream.head_manifest(name, reference));
-            is_send(upstream.get_manifest(name, reference));
+            is_send(upstream.pull_manifest(name, reference, caller));
             is_send(upstream.get_blob(name, digest, None));
             is_send(upstream.confirm_blob(name, digest));
             is_send(upstream.tags(name, None, None));

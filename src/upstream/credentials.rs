@@ -269,6 +269,19 @@ impl Credentials {
         }
     }
 
+    /// Whose login a repository is read with: the same text for the same account, in every process.
+    pub(crate) fn account(&self, registry: &Origin, name: &RepositoryName) -> String {
+        match self {
+            Credentials::Fixed(held) => match &held.login {
+                Login::Password { username, .. } => format!("user {username}"),
+                Login::Anonymous | Login::IdentityToken(_) => String::new(),
+            },
+            Credentials::Kept { keeper, .. } => {
+                format!("account {}", keeper.name_of(registry, name))
+            }
+        }
+    }
+
     /// The login for a repository, or without one for the registry itself.
     pub(crate) async fn login(
         &self,

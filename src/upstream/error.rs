@@ -5,6 +5,7 @@
 //! a URL, so that no signed query, token or password can be printed.
 
 mod hints;
+mod quota;
 mod words;
 
 pub(crate) use hints::{TlsHint, machines_tls_hint, tls_hint};
@@ -19,6 +20,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::address::Refused;
+use super::quota::Spent;
 use crate::metrics::UpstreamOutcome;
 use crate::oci::ErrorCode;
 
@@ -34,7 +36,17 @@ pub struct UpstreamError {
     allowed_by: Option<&'static str>,
     beyond_redirect: bool,
     too_large: bool,
-    not_asked: bool,
+    unsent: Option<Unsent>,
+    quota: Option<Box<Spent>>,
+}
+
+/// What kept a request from being sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unsent {
+    /// Its host has kept failing.
+    Breaker,
+    /// A quota has no pull left.
+    Quota,
 }
 
 /// The kinds of failure.
@@ -109,7 +121,8 @@ impl UpstreamError {
             allowed_by: None,
             beyond_redirect: false,
             too_large: false,
-            not_asked: false,
+            unsent: None,
+            quota: None,
         }
     }
 
@@ -301,7 +314,7 @@ impl UpstreamError {
 
     /// What it counts as.
     pub(crate) fn outcome(&self) -> UpstreamOutcome {
-        if self.not_asked {
+        if self.is_not_asked() {
             return UpstreamOutcome::Breaker;
         }
         match self.kind {
@@ -345,14 +358,14 @@ impl UpstreamError {
     /// This failure, for one who was not sent to the host on account of it, and will not be for `wait`.
     #[must_use]
     pub(crate) fn not_asked(mut self, wait: Duration) -> Self {
-        self.not_asked = true;
+        self.unsent = Some(Unsent::Breaker);
         self.retry_after = Some(wait);
         self
     }
 
     /// Whether nothing was asked, since the host has kept failing: the error is an earlier question's.
     pub(crate) fn is_not_asked(&self) -> bool {
-        self.not_asked
+        self.unsent == Some(Unsent::Breaker)
     }
 
     /// Whether there is an answer, larger than it may be. Less of it may be asked for.
@@ -378,7 +391,7 @@ impl UpstreamError {
 impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.host, self.message)?;
-        if let Some(wait) = self.retry_after.filter(|_| !self.not_asked) {
+        if let Some(wait) = self.retry_after.filter(|_| !self.is_not_asked()) {
             write!(f, " (asks to wait {} s)", wait.as_secs())?;
         }
         Ok(())

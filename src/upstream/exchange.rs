@@ -1,10 +1,11 @@
 //! One question to one endpoint of a registry: the login that it takes, the redirects that it leads
 //! through, and an answer or an error. Trying again is [`super::retry`]'s business.
 
+use std::sync::Mutex;
+
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use reqwest::Response;
-use tokio::sync::watch;
 use url::Url;
 
 use super::address::Origin;
@@ -20,6 +21,7 @@ use super::refusal::{Refusal, Speaker};
 use super::transport::{Outgoing, Transport, host_of};
 use crate::metrics::UpstreamKind;
 use crate::oci::{ErrorCode, RepositoryName};
+use crate::sync::lock;
 
 /// An address of a registry, and what it has taught about itself.
 #[derive(Debug)]
@@ -102,8 +104,45 @@ pub(crate) struct Exchange<'a> {
     pub(crate) transport: &'a Transport,
     pub(crate) auth: &'a Auth,
     pub(crate) endpoint: &'a Endpoint,
-    /// Told of each quota that an answer reports.
-    pub(crate) report: &'a watch::Sender<Option<QuotaReport>>,
+    /// What becomes of this attempt's pull.
+    pub(crate) trace: &'a Trace,
+}
+
+/// What an attempt has cost at the upstream's quota, as far as its answers tell.
+#[derive(Debug, Default)]
+pub(crate) struct Trace(Mutex<Traced>);
+
+/// As [`Trace`], at some moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Traced {
+    /// What the last answer reports.
+    pub(crate) report: Option<QuotaReport>,
+    /// Whether the upstream may have counted something.
+    pub(crate) counted: bool,
+    /// Whether it has refused for load.
+    pub(crate) refused: bool,
+}
+
+impl Traced {
+    /// What is not there, or not for this login, is not counted.
+    fn hear(&mut self, response: &Response) {
+        let status = response.status();
+        self.counted = !status.is_client_error();
+        self.refused = status == StatusCode::TOO_MANY_REQUESTS;
+        if let Some(report) = QuotaReport::from_headers(response.headers()) {
+            self.report = Some(report);
+        }
+    }
+}
+
+impl Trace {
+    pub(crate) fn so_far(&self) -> Traced {
+        lock(&self.0).clone()
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Traced)) {
+        change(&mut lock(&self.0));
+    }
 }
 
 /// A hop: where it went, and what came back.
@@ -329,9 +368,16 @@ impl Exchange<'_> {
         };
         // What a store of bytes, or another registry, says of a quota is not about this upstream's.
         let home = Origin::of(&outgoing.url).as_ref() == Some(&self.endpoint.origin);
-        let response = self.transport.send(outgoing).await?;
-        if home && let Some(quota) = QuotaReport::from_headers(response.headers()) {
-            self.report.send_replace(Some(quota));
+        if home {
+            self.trace.note(|traced| traced.counted = true);
+        }
+        let response = self.transport.send(outgoing).await.inspect_err(|error| {
+            if home && error.is_unsent() {
+                self.trace.note(|traced| traced.counted = false);
+            }
+        })?;
+        if home {
+            self.trace.note(|traced| traced.hear(&response));
         }
         Ok(match response.status() {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => Reply::Success(response),

@@ -8,6 +8,7 @@ use super::client::Upstream;
 use super::credentials::Access;
 use super::error::{ErrorKind, UpstreamError};
 use super::exchange::{Answer, Ask, Redirects};
+use super::quota::Caller;
 use super::range::content_length;
 use crate::metrics::UpstreamKind;
 use crate::oci::{
@@ -65,17 +66,18 @@ impl Upstream {
         Ok(head_of(&answer))
     }
 
-    /// GET of a manifest, at most [`MAX_MANIFEST_BYTES`] of it.
-    pub async fn get_manifest(
+    /// GET of a manifest, at most [`MAX_MANIFEST_BYTES`] of it. Costs `payer` a pull, and waits for it as long as they do.
+    pub async fn pull_manifest(
         &self,
         name: &RepositoryName,
         reference: &Reference,
+        payer: &Caller,
     ) -> Result<FetchedManifest, UpstreamError> {
         let ask = Ask {
             body: Some(MAX_MANIFEST_BYTES),
             ..question(Method::GET, name, reference)
         };
-        let answer = self.ask(&ask).await?;
+        let answer = self.ask_for(&ask, Some(payer)).await?;
         let headers = answer.response.headers();
         let media_type = settle_type(content_type(headers), &answer.body)
             .ok_or_else(|| answer.invalid("a manifest of no stated type"))?;

@@ -10,10 +10,12 @@ use tokio::sync::Semaphore;
 use super::client::Upstream;
 use super::credentials::{Cloud, LoginFiles};
 use super::proxy::{Proxies, Via};
+use super::quota::{Book, Standing};
 use super::tls::{self, Tls, TlsError};
 use super::token::Tokens;
 use super::transport::Clients;
 use crate::config::{self, Config, Routes};
+use crate::metrics::UpstreamName;
 use crate::oci::Registry;
 
 /// Members of families that are kept at a time: clients name them, so their number has a bound.
@@ -72,6 +74,8 @@ pub(super) struct Shared {
     pub(super) logins: LoginFiles,
     /// The bound on blob connections in all.
     pub(super) connections: Arc<Semaphore>,
+    /// Their quotas.
+    pub(super) book: Arc<Book>,
 }
 
 impl Upstreams {
@@ -89,6 +93,7 @@ impl Upstreams {
                     .map(|upstream| &upstream.credentials),
             ),
             connections: Arc::new(Semaphore::new(total.clamp(1, Semaphore::MAX_PERMITS))),
+            book: Arc::default(),
         };
         let entries = config
             .upstreams
@@ -103,6 +108,43 @@ impl Upstreams {
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
             shared,
+        })
+    }
+
+    /// How each quota stands that something was asked for, by the upstream's name.
+    pub fn quotas(&self) -> Vec<(UpstreamName, Standing)> {
+        self.shared.book.standings()
+    }
+
+    /// Takes up what [`Upstreams::quota_rows`] gave to an earlier process. Comes before the first question.
+    pub fn restore_quotas(&self, rows: Vec<(String, Vec<u8>)>) {
+        let rows = rows.into_iter().filter_map(|(key, row)| {
+            let read = serde_json::from_slice(&row);
+            let warn = |error: &serde_json::Error| {
+                tracing::warn!(%error, "what was known of a quota can't be read; it is asked for again");
+            };
+            Some((key, read.inspect_err(warn).ok()?))
+        });
+        self.shared.book.restore(rows);
+    }
+
+    /// What is worth knowing of the quotas after a restart, by key.
+    pub fn quota_rows(&self) -> Vec<(String, Vec<u8>)> {
+        let snapshots = self.shared.book.snapshots().into_iter();
+        let row = |(key, snapshot)| Some((key, serde_json::to_vec(&snapshot).ok()?));
+        snapshots.filter_map(row).collect()
+    }
+
+    /// Waits until there is something new in [`Upstreams::quota_rows`].
+    pub async fn quotas_changed(&self) {
+        self.shared.book.changed().await;
+    }
+
+    /// The registries that are configured by name.
+    pub fn named(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::One(upstream) => Some(upstream),
+            Entry::Family(..) => None,
         })
     }
 

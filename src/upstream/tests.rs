@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use forebay_loadtest::origin::{Builder, Descriptor, ImageSpec, Kind, Origin};
 
-use super::{Upstream, Upstreams};
+use tokio::time::Instant;
+
+use super::{Caller, FetchedManifest, Upstream, UpstreamError, Upstreams};
 use crate::config::{self, Config, Credentials, Globs, Secret, TagPolicy, Timeouts};
 use crate::oci::{Digest, Reference, RepositoryName};
 
@@ -45,6 +47,8 @@ pub(super) fn settings(endpoints: &[&str]) -> config::Upstream {
             body_idle: Duration::from_secs(5),
         },
         tags: tag_policy(),
+        quota: None,
+        read_quota: false,
     }
 }
 
@@ -116,6 +120,19 @@ pub(super) fn manifest_and_layer(origin: &Origin) -> (Digest, Digest) {
         digest_of(&image.root),
         digest_of(&image.manifests[0].layers[0]),
     )
+}
+
+impl Upstream {
+    /// For a client that nobody knows, as most tests have it.
+    pub(super) async fn get_manifest(
+        &self,
+        name: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<FetchedManifest, UpstreamError> {
+        let until = Instant::now() + Duration::from_secs(20);
+        self.pull_manifest(name, reference, &Caller::client(None, until))
+            .await
+    }
 }
 
 pub(super) fn count(origin: &Origin, kind: Kind) -> u64 {

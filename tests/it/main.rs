@@ -24,6 +24,7 @@ mod lists;
 mod metrics;
 mod online;
 mod protocol;
+mod quota;
 mod reach;
 mod refused;
 mod registries;

@@ -67,7 +67,8 @@ async fn a_token_service_under_load_leaves_what_is_stale_and_is_asked_once() {
         let never_seen = forebay.client().manifest(NAME, "v2").await;
         assert_eq!(never_seen.status, StatusCode::TOO_MANY_REQUESTS);
         let wait: u64 = never_seen.header("retry-after").parse().unwrap();
-        assert!((1..=60).contains(&wait), "{wait}");
+        // Up to a tenth later, so that not all who are refused come back at once.
+        assert!((1..=66).contains(&wait), "{wait}");
     }
     assert_eq!(origin.counts().requests(Kind::Token), 1);
 }

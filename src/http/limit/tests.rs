@@ -246,7 +246,8 @@ fn table_of(clients: &Clients) -> &Table {
 
 fn net(at: u32) -> ClientKey {
     let [a, b, c, d] = at.to_be_bytes().map(u16::from);
-    ClientKey::V6([0x2001, 0xdb8, a << 8 | b, c << 8 | d])
+    let network = Ipv6Addr::from([0x2001, 0xdb8, a << 8 | b, c << 8 | d, 0, 0, 0, 0]);
+    ClientKey::from(IpAddr::from(network))
 }
 
 /// A scan from a million networks filled the memory.

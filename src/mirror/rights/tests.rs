@@ -6,6 +6,7 @@ use super::*;
 use crate::mirror::tests::{Bench, repository};
 use crate::oci::{Algorithm, Verified};
 use crate::store::Faults;
+use crate::upstream::Priority;
 
 const BODY: &[u8] = b"a blob of a private repository";
 const LOGIN: &str = "username = \"ci\"\npassword = \"secret\"";
@@ -36,8 +37,9 @@ fn verified() -> Verified {
 
 async fn prove(bench: &Bench, rights: &Arc<Rights>, name: &str) {
     let name = repository(name).name;
+    let caller = Caller::impatient(Priority::Client);
     let proven = rights
-        .prove(&bench.upstream, &name, Kind::Blob, &digest())
+        .prove(&bench.upstream, &name, Kind::Blob, &digest(), &caller)
         .await;
     proven.unwrap();
 }

@@ -8,6 +8,7 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use super::IndexError;
 use super::catalog::Holdings;
 use super::lists::{ListRecord, Lists};
+use super::quotas::Quotas;
 use super::tables::{
     BLOBS, BlobRow, LINKS, LRU, META, TAGGED, TAGS, TagRecord, Totals, digest_key, link_key,
     lru_key, tag_key, tagged_key, text_after,
@@ -50,6 +51,8 @@ pub(crate) enum Change {
         key: Vec<u8>,
         record: Option<ListRecord>,
     },
+    /// What is known of upstreams' quotas.
+    PutQuotas { rows: Vec<(String, Vec<u8>)> },
     /// A blob was used.
     Touch { digest: Digest, at: u64 },
 }
@@ -84,6 +87,7 @@ pub(super) struct Tables<'txn> {
     tags: Table<'txn, &'static [u8], &'static [u8]>,
     tagged: Table<'txn, &'static [u8], ()>,
     lists: Lists<'txn>,
+    quotas: Quotas<'txn>,
     meta: Table<'txn, &'static str, u64>,
     totals: Totals,
     caps: Caps,
@@ -103,6 +107,7 @@ impl<'txn> Tables<'txn> {
             tags: txn.open_table(TAGS)?,
             tagged: txn.open_table(TAGGED)?,
             lists: Lists::open(txn, caps.lists)?,
+            quotas: Quotas::open(txn)?,
             meta: txn.open_table(META)?,
             totals,
             caps,
@@ -143,6 +148,10 @@ impl<'txn> Tables<'txn> {
             Change::RemoveTag { repository, tag } => self.remove_tag(&tag_key(repository, tag)),
             Change::SetList { key, record } => {
                 self.changed |= self.lists.set(key, record.as_ref(), &mut self.totals)?;
+                Ok(())
+            }
+            Change::PutQuotas { rows } => {
+                self.changed |= self.quotas.put(rows)?;
                 Ok(())
             }
             Change::Touch { digest, at } => self.touch(digest, *at),

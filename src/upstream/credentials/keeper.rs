@@ -202,6 +202,11 @@ impl Keeper {
         }
     }
 
+    /// Which of the source's accounts a repository is read with.
+    pub(crate) fn name_of(&self, registry: &Origin, name: &RepositoryName) -> String {
+        self.source.account(registry, Some(name))
+    }
+
     /// The login for a repository, or for the registry itself: the one at hand, or an answer of the source.
     pub(crate) async fn login(
         &self,

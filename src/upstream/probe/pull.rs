@@ -1,31 +1,30 @@
 //! Whether images may be pulled, and how many: HEAD of a manifest, which costs no quota.
 
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{Finding, Image, Probe, Step};
 use crate::config::Credentials;
 use crate::upstream::error::{ErrorKind, UpstreamError, printable};
-use crate::upstream::exchange::Exchange;
+use crate::upstream::exchange::{Exchange, Trace};
 use crate::upstream::manifest::{ManifestHead, head_of, question};
 use crate::upstream::quota::{self, Allowance, QuotaReport};
 
 impl Probe<'_> {
     /// Asks for the images, or where there are none for what the registry has to tell its quota.
     pub(super) async fn pull(&self) -> Vec<Finding> {
-        let report = watch::Sender::new(None);
+        let trace = Trace::default();
         let mut findings = Vec::new();
         for image in self.images {
-            findings.push(self.image(image, &report).await);
+            findings.push(self.image(image, &trace).await);
         }
         if self.images.is_empty()
             && let Some((name, reference)) = quota::told_of(self.upstream.registry())
         {
             let image = Image { name, reference };
-            findings.extend(self.sample(&image, &report).await);
+            findings.extend(self.sample(&image, &trace).await);
         }
-        if let Some(report) = report.borrow().as_ref() {
-            let mut quota = self.quota(report);
+        if let Some(report) = trace.so_far().report {
+            let mut quota = self.quota(&report);
             let said = findings.iter().any(|said| said.change == quota.change);
             quota.change = quota.change.filter(|_| !said);
             findings.push(quota);
@@ -33,14 +32,14 @@ impl Probe<'_> {
         findings
     }
 
-    async fn image(&self, image: &Image, report: &watch::Sender<Option<QuotaReport>>) -> Finding {
+    async fn image(&self, image: &Image, trace: &Trace) -> Finding {
         if let Some(key) = self.upstream.refusal(&image.name) {
             let seen =
                 format!("{image} may not be pulled through this mirror: `{key}` keeps it out");
             return Finding::wrong(Step::Image, seen)
                 .change(format!("change `{key}`, if it is to be pulled"));
         }
-        let error = match self.head(image, report).await {
+        let error = match self.head(image, trace).await {
             Ok(ManifestHead { access: None, .. }) => {
                 let seen =
                     format!("{image}: the registry answers no HEAD, so that only a pull can tell");
@@ -57,16 +56,12 @@ impl Probe<'_> {
     }
 
     /// An image that is there for its headers only. That an endpoint which is not the registry's own lacks it is no mistake.
-    async fn sample(
-        &self,
-        image: &Image,
-        report: &watch::Sender<Option<QuotaReport>>,
-    ) -> Option<Finding> {
-        match self.head(image, report).await {
-            Ok(_) if report.borrow().is_some() => None,
+    async fn sample(&self, image: &Image, trace: &Trace) -> Option<Finding> {
+        match self.head(image, trace).await {
+            Ok(_) if trace.so_far().report.is_some() => None,
             Ok(_) => Some(Finding::good(Step::Quota, "no limit is reported")),
             // The report says it better.
-            Err(_) if report.borrow().as_ref().is_some_and(is_used_up) => None,
+            Err(_) if trace.so_far().report.as_ref().is_some_and(is_used_up) => None,
             Err(error) if error.kind() == ErrorKind::TooManyRequests => {
                 let found = Finding::wrong(Step::Quota, self.told(&error));
                 Some(found.change(self.quota_advice()))
@@ -79,16 +74,12 @@ impl Probe<'_> {
     }
 
     /// HEAD of a manifest, once, the way that a pull asks.
-    async fn head(
-        &self,
-        image: &Image,
-        report: &watch::Sender<Option<QuotaReport>>,
-    ) -> Result<ManifestHead, UpstreamError> {
+    async fn head(&self, image: &Image, trace: &Trace) -> Result<ManifestHead, UpstreamError> {
         let exchange = Exchange {
             transport: self.upstream.transport(),
             auth: self.upstream.auth(),
             endpoint: self.endpoint,
-            report,
+            trace,
         };
         let question = question(http::Method::HEAD, &image.name, &image.reference);
         let answer = timeout(self.upstream.patience(), exchange.run(&question)).await;

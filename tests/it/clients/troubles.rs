@@ -88,6 +88,13 @@ async fn every_trouble_leads_to_its_heading<N: Node>(manner: Manner) {
     ] {
         leads_to(heading, &client.prints(image).await);
     }
+    origin.stop().await;
+    let forebay = forebay.restart().await;
+    let printed = client.prints(&format!("docker.io/{TOOL}:v1")).await;
+    leads_to("503 Service Unavailable", &printed);
+    // At last, since an upstream that has refused for load is left alone for a while, over a restart too.
+    origin.start_again().await.expect("its port is free");
+    let forebay = forebay.restart().await;
     if !manner.waits {
         for kind in [Kind::ManifestGet, Kind::ManifestHead] {
             origin.on(kind).always(Fault::status(429));
@@ -95,10 +102,6 @@ async fn every_trouble_leads_to_its_heading<N: Node>(manner: Manner) {
         let printed = client.prints(&format!("{app}:v1")).await;
         leads_to("toomanyrequests", &printed);
     }
-    origin.stop().await;
-    let forebay = forebay.restart().await;
-    let printed = client.prints(&format!("docker.io/{TOOL}:v1")).await;
-    leads_to("503 Service Unavailable", &printed);
     forebay.stop().await;
     let printed = client.prints(&format!("{app}:v1")).await;
     leads_to("connect: connection refused", &printed);

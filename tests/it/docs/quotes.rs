@@ -82,6 +82,7 @@ async fn provoked() -> Vec<String> {
     origin.on(Kind::ManifestGet).always(Fault::status(429));
     origin.on(Kind::ManifestHead).always(Fault::status(429));
     told.extend(said(&client.get("/v2/library/app/manifests/v1").await));
+    told.push(refused_by_quota(&origin).await);
     origin.stop().await;
     told.extend(said(&client.get("/v2/library/app/manifests/v3").await));
     told.push(refused_start(&forebay, Setup::new(&origin), true).await);
@@ -129,6 +130,22 @@ async fn refused_for_its_limit(origin: &Origin) -> [String; 2] {
     let forebay = Setup::new(origin).config(limits).start().await;
     forebay.client().get("/v2/").await;
     said(&forebay.client().get("/v2/").await)
+}
+
+/// What a mirror says whose own quota is used up.
+async fn refused_by_quota(origin: &Origin) -> String {
+    origin.clear_faults();
+    let forebay = Setup::new(origin)
+        .upstream("quota = \"1/6h\"")
+        .start()
+        .await;
+    let client = forebay.client();
+    let first = client.get("/v2/library/app/manifests/v1").await;
+    assert_eq!(first.status.as_u16(), 200);
+    let answer = client.get("/v2/library/app/manifests/v2").await;
+    let [_, detail] = said(&answer);
+    // The page has a quota that someone would write.
+    detail.replace("for 1 pulls in 6 h", "for 100 pulls in 6 h")
 }
 
 /// What it says to who takes it for a proxy.

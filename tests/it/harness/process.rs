@@ -51,6 +51,8 @@ impl Setup {
     pub(crate) fn with_endpoint(endpoint: &str) -> Self {
         let mut upstream = String::new();
         writeln!(upstream, "endpoints = [{endpoint:?}]").expect("writing to a string");
+        // Tests count what an origin is asked. FOREBAY_UPSTREAMS__DOCKERHUB__READ_QUOTA overrides it.
+        writeln!(upstream, "read_quota = false").expect("writing to a string");
         Self {
             root: Arc::new(tempfile::tempdir().expect("a temporary directory")),
             name: "forebay.toml",

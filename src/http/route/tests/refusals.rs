@@ -143,6 +143,7 @@ fn a_spent_quota_and_a_late_answer_name_the_table_to_look_at() {
     let spent = || MirrorError::TooManyRequests {
         retry_after: None,
         message: "spent".to_owned(),
+        quota: None,
     };
     for (registry, parts) in [
         (

@@ -1,0 +1,209 @@
+//! What a question costs at an upstream's quota: charged before it is sent, settled by what came of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::Method;
+use sha2::{Digest as _, Sha256};
+use tokio::time::{Instant, timeout};
+
+use super::client::Upstream;
+use super::error::{ErrorKind, UpstreamError};
+use super::exchange::{Answer, Ask, Trace, Traced};
+use super::quota::{Book, Caller, Charge, Closing, Outcome, Slot, Spent, Standing, Turn, told_of};
+use crate::config;
+use crate::metrics::{self, UpstreamKind};
+use crate::oci::RepositoryName;
+use crate::sync::lock;
+
+/// How long an upstream is waited for to say how much is left. Pulls wait for it.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The quotas of one upstream, by account.
+#[derive(Debug)]
+pub(super) struct Meter {
+    book: Arc<Book>,
+    quota: Option<config::Quota>,
+    /// Whether it is asked at the start how much is left.
+    is_read: bool,
+    slots: Mutex<HashMap<String, Arc<Slot>>>,
+}
+
+impl Meter {
+    pub(super) fn new(book: Arc<Book>, settings: &config::Upstream) -> Self {
+        Self {
+            book,
+            quota: settings.quota,
+            is_read: settings.read_quota,
+            slots: Mutex::default(),
+        }
+    }
+}
+
+/// What an attempt may cost.
+pub(super) enum Toll {
+    /// Nothing, and nothing is to be learned from it.
+    Free,
+    /// Nothing; what it tells of the quota counts.
+    Heard { slot: Arc<Slot>, sent: Instant },
+    /// A pull.
+    Pull { slot: Arc<Slot>, charge: Charge },
+}
+
+impl Upstream {
+    /// The quota that a repository is pulled from.
+    pub(super) fn slot(&self, endpoint: usize, name: &RepositoryName) -> Arc<Slot> {
+        let account = self.account(endpoint, name);
+        let mut slots = lock(&self.meter.slots);
+        if let Some(slot) = slots.get(&account) {
+            return Arc::clone(slot);
+        }
+        // What is written down names no account.
+        let hash = hex::encode(&Sha256::digest(account.as_bytes())[..16]);
+        let key = format!("{} {hash}", self.registry());
+        let slot = self.meter.book.slot(key, self.label(), self.meter.quota);
+        slots.insert(account, Arc::clone(&slot));
+        slot
+    }
+
+    /// How the quota stands that a repository is pulled from.
+    pub fn quota(&self, name: &RepositoryName) -> Option<Standing> {
+        let has_endpoint = self.has_endpoint();
+        has_endpoint.then(|| self.slot(0, name).standing())
+    }
+
+    /// Asks how much of the quota is left, where the registry has an image for that and the operator does not mind. What
+    /// comes of it is in the ledger.
+    pub async fn read_quota(&self) {
+        let Some((name, reference)) = told_of(self.registry()).filter(|_| self.meter.is_read)
+        else {
+            return;
+        };
+        if let Err(error) = self.head_manifest(&name, &reference).await {
+            tracing::debug!(registry = %self.registry(), %error, "how much of the quota is left is not known yet");
+        }
+    }
+
+    /// Charges what an attempt costs; waits for it where the payer does.
+    pub(super) async fn toll(
+        &self,
+        ask: &Ask<'_>,
+        payer: Option<&Caller>,
+        endpoint: usize,
+    ) -> Result<Toll, UpstreamError> {
+        let refused = |spent: Spent| UpstreamError::spent(self.registry(), spent);
+        match (ask.kind, payer) {
+            (UpstreamKind::ManifestHead, _) => {
+                let slot = self.slot(endpoint, ask.name);
+                match slot.closed() {
+                    Some(spent) => Err(refused(spent)),
+                    None => Ok(Toll::Heard {
+                        slot,
+                        sent: Instant::now(),
+                    }),
+                }
+            }
+            (_, Some(payer)) => {
+                let slot = self.slot(endpoint, ask.name);
+                let admitted = self.admit(ask, payer, endpoint, &slot).await;
+                slot.note();
+                match admitted {
+                    Ok(charge) => Ok(Toll::Pull { slot, charge }),
+                    Err(spent) => {
+                        metrics::quota_refusal(self.label(), spent.by.into());
+                        Err(refused(spent))
+                    }
+                }
+            }
+            (_, None) => Ok(Toll::Free),
+        }
+    }
+
+    async fn admit(
+        &self,
+        ask: &Ask<'_>,
+        payer: &Caller,
+        endpoint: usize,
+        slot: &Arc<Slot>,
+    ) -> Result<Charge, Spent> {
+        let mut visit = slot.visit(payer);
+        loop {
+            match visit.turn().await {
+                Turn::Go(charge) => return Ok(charge),
+                Turn::Refused(spent) => return Err(spent),
+                Turn::Look(looking) => {
+                    self.look(ask, endpoint, slot).await;
+                    drop(looking);
+                }
+            }
+        }
+    }
+
+    /// Asks how much is left, by a HEAD of what is to be pulled.
+    async fn look(&self, pull: &Ask<'_>, endpoint: usize, slot: &Arc<Slot>) {
+        let ask = Ask {
+            kind: UpstreamKind::ManifestHead,
+            method: Method::HEAD,
+            body: None,
+            ..pull.clone()
+        };
+        let sent = Instant::now();
+        let toll = Toll::Heard {
+            slot: Arc::clone(slot),
+            sent,
+        };
+        let trace = Trace::default();
+        let exchange = self.exchange(endpoint, &trace);
+        let Ok(attempt) = timeout(LOOK, exchange.run(&ask)).await else {
+            return;
+        };
+        self.count(&ask, sent, attempt.as_ref());
+        toll.settle(attempt.as_ref(), &trace.so_far());
+    }
+}
+
+impl Toll {
+    /// Settles an attempt. Where it was refused for load, says by what and until when.
+    pub(super) fn settle(
+        self,
+        attempt: Result<&Answer, &UpstreamError>,
+        traced: &Traced,
+    ) -> Option<Spent> {
+        let report = traced.report.as_ref();
+        let error = attempt.err();
+        let closing = error.filter(|_| traced.refused).map(|error| Closing {
+            report,
+            wait: error.retry_after(),
+        });
+        match self {
+            Self::Free => None,
+            Self::Heard { slot, sent } => {
+                match closing {
+                    Some(closing) => slot.refused(sent, closing),
+                    None if error.is_none_or(is_answer) => slot.heard(sent, report),
+                    None => {}
+                }
+                closing.and_then(|_| slot.closed())
+            }
+            Self::Pull { slot, charge } => {
+                charge.settle(match (closing, error) {
+                    (Some(closing), _) => Outcome::Refused(closing),
+                    (None, None) => Outcome::Answered(report),
+                    (None, Some(_)) if traced.counted => Outcome::Lost(report),
+                    (None, Some(error)) if is_answer(error) => Outcome::Uncounted(report),
+                    (None, Some(_)) => Outcome::Unsent,
+                });
+                closing.and_then(|_| slot.spent())
+            }
+        }
+    }
+}
+
+/// Whether the upstream has said something, if not what it was asked for.
+fn is_answer(error: &UpstreamError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound { .. } | ErrorKind::Unauthorized | ErrorKind::Denied
+    )
+}

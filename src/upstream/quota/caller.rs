@@ -1,0 +1,111 @@
+//! For whom something is asked of an upstream.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use tokio::time::Instant;
+
+/// Whose request it is, as far as fairness goes: an IPv4 address, or the /64 of an IPv6 address, which is what one
+/// customer of a network is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ClientKey(IpAddr);
+
+impl From<IpAddr> for ClientKey {
+    fn from(address: IpAddr) -> Self {
+        const NETWORK: u128 = !0 << 64;
+        Self(match address.to_canonical() {
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),
+            address @ IpAddr::V4(_) => address,
+        })
+    }
+}
+
+/// What a pull is for. A lesser one is admitted only while more than its reserve is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// A client waits for what is not here.
+    Client,
+    /// A tag has moved, and what it pointed at before can be served.
+    Moved,
+    /// A hot tag is looked at ahead of its time.
+    Refresh,
+    /// Nobody has asked for it yet.
+    Prefetch,
+}
+
+impl Priority {
+    /// The share of the limit, in percent, that is left to the greater ones.
+    pub(super) fn reserve(self) -> u64 {
+        match self {
+            Self::Client => 0,
+            Self::Moved => 10,
+            Self::Refresh => 25,
+            Self::Prefetch => 50,
+        }
+    }
+
+    /// Whether a limit of which `left` are left has one for it.
+    pub(super) fn may_take(self, left: i64, limit: u64) -> bool {
+        let reserved = u128::from(limit) * u128::from(self.reserve());
+        u128::try_from(left).is_ok_and(|left| left > 0 && left * 100 > reserved)
+    }
+}
+
+/// For whom an upstream is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    pub(super) priority: Priority,
+    pub(super) client: Option<ClientKey>,
+    /// How long it waits for a pull that a quota does not have now; `None` for not at all.
+    pub(super) until: Option<Instant>,
+}
+
+impl Caller {
+    /// A client that waits for its answer, and for its turn at a quota until `until`.
+    pub fn client(client: Option<ClientKey>, until: Instant) -> Self {
+        Self {
+            priority: Priority::Client,
+            client,
+            until: Some(until),
+        }
+    }
+
+    /// Work that waits for no quota: there is something to serve meanwhile, or nobody waits.
+    pub fn impatient(priority: Priority) -> Self {
+        Self {
+            priority,
+            client: None,
+            until: None,
+        }
+    }
+
+    /// What it is for.
+    pub fn priority(&self) -> Priority {
+        self.priority
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_its_ipv4_address_or_its_ipv6_network() {
+        let key = |text: &str| ClientKey::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+        assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:2:ffff::9"));
+        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+    }
+
+    #[test]
+    fn lesser_priorities_leave_their_reserve_to_the_greater_ones() {
+        let least = |priority: Priority| (0..=100).find(|left| priority.may_take(*left, 100));
+        assert_eq!(least(Priority::Client), Some(1));
+        assert_eq!(least(Priority::Moved), Some(11));
+        assert_eq!(least(Priority::Refresh), Some(26));
+        assert_eq!(least(Priority::Prefetch), Some(51));
+        assert!(!Priority::Client.may_take(-1, 100));
+        assert!(Priority::Moved.may_take(1, 5));
+        assert!(Priority::Prefetch.may_take(i64::MAX, 1 << 63));
+    }
+}

@@ -1,0 +1,158 @@
+//! The quota that the configuration allows: so many pulls in any window of such a length.
+//!
+//! Pure; takes `now`. Counts forebay's own pulls, in spans of a sixtieth of the window so that its size does not depend
+//! on the quota's; a pull comes back when the whole span that it was made in is a window old, never sooner.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::config;
+
+/// Spans to a window.
+const SPANS: u32 = 60;
+
+/// Own pulls against a configured quota.
+#[derive(Debug, Clone)]
+pub(crate) struct Ceiling {
+    quota: config::Quota,
+    /// In order of time.
+    spans: VecDeque<Span>,
+}
+
+/// Pulls that come back together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) back_at: Instant,
+    pub(crate) pulls: u64,
+}
+
+/// In which span a pull was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counted(Instant);
+
+impl Ceiling {
+    pub(crate) fn new(quota: config::Quota) -> Self {
+        Self {
+            quota,
+            spans: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn quota(&self) -> config::Quota {
+        self.quota
+    }
+
+    /// Pulls left at `now`; below zero where the quota was made smaller.
+    pub(crate) fn left(&self, now: Instant) -> i64 {
+        let spent = self.current(now).map(|span| span.pulls).sum::<u64>();
+        let limit = i64::try_from(self.quota.pulls).unwrap_or(i64::MAX);
+        limit.saturating_sub_unsigned(spent)
+    }
+
+    /// When the first pull comes back.
+    pub(crate) fn back_at(&self, now: Instant) -> Option<Instant> {
+        self.current(now)
+            .find(|span| span.pulls > 0)
+            .map(|span| span.back_at)
+    }
+
+    pub(crate) fn current(&self, now: Instant) -> impl Iterator<Item = &Span> {
+        self.spans.iter().filter(move |span| span.back_at > now)
+    }
+
+    /// Counts a pull.
+    pub(crate) fn spend(&mut self, now: Instant) -> Counted {
+        while self.spans.front().is_some_and(|span| span.back_at <= now) {
+            self.spans.pop_front();
+        }
+        match self.spans.back_mut() {
+            // Its span has not ended.
+            Some(last) if last.back_at > now + self.quota.window => {
+                last.pulls += 1;
+                Counted(last.back_at)
+            }
+            _ => {
+                let back_at = now + self.quota.window + self.quota.window / SPANS;
+                self.spans.push_back(Span { back_at, pulls: 1 });
+                Counted(back_at)
+            }
+        }
+    }
+
+    /// Takes a pull back that was none.
+    pub(crate) fn refund(&mut self, counted: Counted) {
+        let span = self.spans.iter_mut().find(|span| span.back_at == counted.0);
+        if let Some(span) = span {
+            span.pulls = span.pulls.saturating_sub(1);
+        }
+    }
+
+    /// Counts what was spent elsewhere, too.
+    pub(crate) fn add(&mut self, spans: impl IntoIterator<Item = Span>) {
+        self.spans.extend(spans);
+        self.spans
+            .make_contiguous()
+            .sort_unstable_by_key(|span| span.back_at);
+    }
+
+    /// Whether it allows fewer pulls in the same time.
+    pub(crate) fn is_below(&self, other: &Ceiling) -> bool {
+        let rate = |quota: config::Quota, window: Duration| {
+            u128::from(quota.pulls).saturating_mul(window.as_millis())
+        };
+        rate(self.quota, other.quota.window) < rate(other.quota, self.quota.window)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ceiling(pulls: u64, window: Duration) -> Ceiling {
+        Ceiling::new(config::Quota { pulls, window })
+    }
+
+    #[test]
+    fn a_pull_comes_back_a_window_after_it_was_made() {
+        let hour = Duration::from_hours(1);
+        let mut ceiling = ceiling(2, hour);
+        let now = Instant::now();
+        ceiling.spend(now);
+        let half = ceiling.spend(now + hour / 2);
+        assert_eq!(ceiling.left(now + hour / 2), 0);
+        assert_eq!(ceiling.left(now + hour), 0, "its span is not a window old");
+        let back = ceiling.back_at(now + hour).unwrap();
+        assert_eq!(back, now + hour + hour / 60);
+        assert_eq!(ceiling.left(back), 1);
+        ceiling.refund(half);
+        assert_eq!(ceiling.left(back), 2);
+        assert_eq!(ceiling.back_at(back), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_ever_holds_more_pulls_than_allowed(
+            pulls in 1u64..6, waits in prop::collection::vec(0u64..400, 1..200),
+        ) {
+            let window = Duration::from_secs(1);
+            let mut ceiling = ceiling(pulls, window);
+            let mut now = Instant::now();
+            let mut made: Vec<Instant> = Vec::new();
+            for wait in waits {
+                now += Duration::from_millis(wait);
+                if ceiling.left(now) > 0 {
+                    ceiling.spend(now);
+                    made.push(now);
+                } else {
+                    let back = ceiling.back_at(now).expect("something comes back");
+                    prop_assert!(back > now && ceiling.left(back) > 0);
+                }
+                let recent = made.iter().filter(|at| **at + window > now).count();
+                prop_assert!(recent as u64 <= pulls);
+                prop_assert!(ceiling.spans.len() <= 1 + SPANS as usize + 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! A quota's ledger: what is under way, what an upstream reports, what the configuration allows, and when the upstream
+//! wants to be left alone. The smallest of them rules.
+//!
+//! Pure: takes `now`, decides, owns numbers only.
+
+#[cfg(test)]
+mod model;
+mod terms;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::caller::Priority;
+use super::ceiling::{Ceiling, Counted};
+use super::report::QuotaReport;
+use super::reported::{Heard, Reported};
+
+pub(crate) use terms::{Closing, Outcome, Refusal};
+pub use terms::{Spent, SpentBy, Standing};
+
+/// How long the first pull goes alone, to learn what it may not overdraw.
+const ALONE: Duration = Duration::from_secs(2);
+/// The first time that an upstream is left alone which did not say for how long, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// For how long, and how many, pulls without an answer are remembered where nothing is reported.
+const LOST_FOR: Duration = Duration::from_mins(1);
+const LOST: usize = 1_000;
+
+/// The right to send one pull. It has to be given back to [`Ledger::settle`].
+pub(crate) type PullId = u64;
+
+/// What there is to know of a quota, and to decide on.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    under_way: HashMap<PullId, UnderWay>,
+    pub(super) reported: Option<Reported>,
+    pub(super) ceiling: Option<Ceiling>,
+    pub(super) closed_until: Option<Instant>,
+    /// When it was closed last, and for how long where the upstream did not say.
+    closed_at: Option<Instant>,
+    pause: Duration,
+    scout: Scout,
+    /// Ends of pulls that were not answered, while nothing is reported.
+    lost: Vec<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct UnderWay {
+    sent: Instant,
+    counted: Option<Counted>,
+}
+
+/// Who finds out how things stand where nothing is known: one pull, before the others. After a closure too, so that
+/// those who waited for its end do not all come at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scout {
+    Wanted,
+    Out { since: Instant },
+    Back,
+}
+
+impl Ledger {
+    pub(crate) fn new(ceiling: Option<Ceiling>) -> Self {
+        Self {
+            under_way: HashMap::new(),
+            reported: None,
+            ceiling,
+            closed_until: None,
+            closed_at: None,
+            pause: Duration::ZERO,
+            scout: Scout::Wanted,
+            lost: Vec::new(),
+        }
+    }
+
+    /// As an earlier process left it.
+    pub(crate) fn restored(
+        ceiling: Option<Ceiling>,
+        reported: Option<Reported>,
+        closed_until: Option<Instant>,
+    ) -> Self {
+        Self {
+            reported,
+            closed_until,
+            ..Self::new(ceiling)
+        }
+    }
+
+    /// Charges a pull, if there is one.
+    pub(crate) fn admit(
+        &mut self,
+        id: PullId,
+        now: Instant,
+        priority: Priority,
+    ) -> Result<(), Refusal> {
+        self.may(now, priority)?;
+        let counted = self.ceiling.as_mut().map(|ceiling| ceiling.spend(now));
+        self.under_way.insert(id, UnderWay { sent: now, counted });
+        if self.scout == Scout::Wanted {
+            self.scout = Scout::Out { since: now };
+        }
+        Ok(())
+    }
+
+    /// Whether a pull could be made.
+    pub(crate) fn may(&self, now: Instant, priority: Priority) -> Result<(), Refusal> {
+        if self.is_closed(now) {
+            return Err(Refusal::Spent(SpentBy::Closed));
+        }
+        if let Some(ceiling) = &self.ceiling
+            && !priority.may_take(ceiling.left(now), ceiling.quota().pulls)
+        {
+            return Err(Refusal::Spent(SpentBy::Configured));
+        }
+        if let Some(reported) = &self.reported {
+            if reported.is_old {
+                return Err(Refusal::Unknown);
+            }
+            let under_way = self.under_way.len();
+            if !reported.may_take(now, under_way, priority) {
+                let would_do = under_way > 0 && reported.may_take(now, 0, priority);
+                return Err(if would_do {
+                    Refusal::Taken
+                } else {
+                    Refusal::Spent(SpentBy::Reported)
+                });
+            }
+        }
+        match self.scout {
+            Scout::Out { since } if now < since + ALONE => Err(Refusal::Alone {
+                until: since + ALONE,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// A pull has ended.
+    pub(crate) fn settle(&mut self, id: PullId, now: Instant, outcome: Outcome<'_>) {
+        let Some(UnderWay { sent, counted }) = self.under_way.remove(&id) else {
+            return;
+        };
+        match outcome {
+            Outcome::Answered(report) => {
+                self.open(sent);
+                self.hear(report, sent, now, true);
+            }
+            Outcome::Uncounted(report) => {
+                self.open(sent);
+                self.refund(counted);
+                self.hear(report, sent, now, false);
+            }
+            Outcome::Refused(closing) => {
+                self.refund(counted);
+                self.close(sent, now, closing);
+            }
+            Outcome::Lost(report) => {
+                self.scout_lost();
+                match (report, &mut self.reported) {
+                    (Some(_), _) => self.hear(report, sent, now, true),
+                    (None, Some(reported)) => reported.lose(now),
+                    (None, None) => self.lose(now),
+                }
+            }
+            Outcome::Unsent => {
+                self.scout_lost();
+                self.refund(counted);
+            }
+        }
+    }
+
+    /// Something was answered that costs nothing.
+    pub(crate) fn heard(&mut self, sent: Instant, now: Instant, report: Option<&QuotaReport>) {
+        self.open(sent);
+        self.hear(report, sent, now, false);
+    }
+
+    /// The upstream was asked for free how much is left, and told nothing.
+    pub(crate) fn looked_in_vain(&mut self, now: Instant) {
+        if let Some(reported) = &mut self.reported {
+            reported.looked_in_vain(now);
+        }
+    }
+
+    /// An answer that is not a refusal for load.
+    fn open(&mut self, sent: Instant) {
+        if self.closed_at.is_none_or(|at| sent > at) {
+            self.scout = Scout::Back;
+            self.pause = Duration::ZERO;
+        }
+    }
+
+    fn scout_lost(&mut self) {
+        if matches!(self.scout, Scout::Out { .. }) && self.under_way.is_empty() {
+            self.scout = Scout::Wanted;
+        }
+    }
+
+    fn refund(&mut self, counted: Option<Counted>) {
+        if let (Some(ceiling), Some(counted)) = (&mut self.ceiling, counted) {
+            ceiling.refund(counted);
+        }
+    }
+
+    /// An answer without a report says that the upstream does not count what was asked for.
+    fn hear(&mut self, report: Option<&QuotaReport>, sent: Instant, now: Instant, pulled: bool) {
+        let Some(report) = report else { return };
+        let heard = Heard {
+            sent,
+            now,
+            pulled,
+            under_way: self.under_way.len(),
+        };
+        match &mut self.reported {
+            Some(reported) => reported.hear(report, heard),
+            None => self.reported = Reported::new(report, heard, &std::mem::take(&mut self.lost)),
+        }
+    }
+
+    fn lose(&mut self, now: Instant) {
+        self.lost.retain(|at| *at + LOST_FOR > now);
+        if self.lost.len() < LOST {
+            self.lost.push(now);
+        }
+    }
+
+    /// The upstream refuses for load: for as long as it says; else until its window is known to have ended, where it
+    /// reports one; else for a while that doubles.
+    pub(crate) fn close(&mut self, sent: Instant, now: Instant, closing: Closing<'_>) {
+        self.hear(closing.report, sent, now, false);
+        let is_spent = self
+            .reported
+            .as_ref()
+            .is_some_and(|reported| reported.remaining < 1);
+        // Those that were under way together are refused together.
+        let is_again = self.closed_at.is_none_or(|at| sent > at);
+        let wait = match closing.wait {
+            Some(wait) => wait,
+            None if is_spent || !is_again => return,
+            None => {
+                let doubled = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+                self.pause = doubled;
+                doubled
+            }
+        };
+        if is_again {
+            self.closed_at = Some(now);
+        }
+        self.scout = Scout::Wanted;
+        self.closed_until = self.closed_until.max(Some(now + wait));
+    }
+
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    pub(crate) fn is_closed(&self, now: Instant) -> bool {
+        self.closed_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether the upstream is to be asked for free how much is left.
+    pub(crate) fn wants_look(&self, now: Instant) -> bool {
+        let reported = self.reported.as_ref();
+        !self.is_closed(now) && reported.is_some_and(|reported| reported.look_at() <= now)
+    }
+
+    /// When a refusal may end by itself, or by a look.
+    pub(crate) fn look_again_at(&self, now: Instant, refusal: Refusal) -> Option<Instant> {
+        match refusal {
+            Refusal::Alone { until } => Some(until),
+            Refusal::Taken => None,
+            Refusal::Unknown => Some(now),
+            Refusal::Spent(SpentBy::Closed) => self.closed_until,
+            Refusal::Spent(SpentBy::Configured) => self.ceiling.as_ref()?.back_at(now),
+            Refusal::Spent(SpentBy::Reported) => Some(self.reported.as_ref()?.look_at()),
+        }
+    }
+
+    /// When there is a pull again at the latest, as far as that is known.
+    pub(crate) fn renews_at(&self, now: Instant, by: SpentBy) -> Option<Instant> {
+        match by {
+            SpentBy::Closed => self.closed_until,
+            SpentBy::Configured => self.ceiling.as_ref()?.back_at(now),
+            SpentBy::Reported => {
+                let reported = self.reported.as_ref()?;
+                let looked = reported.look_at();
+                Some(
+                    reported
+                        .ends_by()
+                        .filter(|end| *end > now)
+                        .unwrap_or(looked),
+                )
+            }
+        }
+    }
+
+    /// What to tell of a refusal.
+    pub(crate) fn spent(&self, now: Instant, by: SpentBy) -> Spent {
+        let (limit, window) = match (by, &self.ceiling, &self.reported) {
+            (SpentBy::Configured, Some(ceiling), _) => {
+                let quota = ceiling.quota();
+                (Some(quota.pulls), Some(quota.window))
+            }
+            (SpentBy::Reported, _, Some(reported)) => (Some(reported.limit), reported.window),
+            _ => (None, None),
+        };
+        let renews_at = self.renews_at(now, by);
+        Spent {
+            by,
+            source: None,
+            limit,
+            window,
+            wait: renews_at.map_or(LONGEST_PAUSE, |at| at.saturating_duration_since(now)),
+            is_exact: renews_at.is_some(),
+        }
+    }
+
+    /// How it stands, by whichever has the least left.
+    pub(crate) fn standing(&self, now: Instant) -> Standing {
+        let under_way = self.under_way.len();
+        let configured = self.ceiling.as_ref().map(|ceiling| {
+            let quota = ceiling.quota();
+            (
+                ceiling.left(now),
+                quota.pulls,
+                Some(quota.window),
+                SpentBy::Configured,
+            )
+        });
+        let reported = self.reported.as_ref().map(|reported| {
+            let left = reported.left(now, under_way);
+            (left, reported.limit, reported.window, SpentBy::Reported)
+        });
+        let least = configured.into_iter().chain(reported).min_by_key(|of| of.0);
+        let is_closed = self.is_closed(now);
+        let by = if is_closed {
+            Some(SpentBy::Closed)
+        } else {
+            least.map(|(_, _, _, by)| by)
+        };
+        let renews_at = by.and_then(|by| self.renews_at(now, by));
+        Standing {
+            source: None,
+            limit: least.map(|(_, limit, _, _)| limit),
+            window: least.and_then(|(_, _, window, _)| window),
+            left: least.map(|(left, _, _, _)| left),
+            renews_within: renews_at.map(|at| at.saturating_duration_since(now)),
+            is_closed,
+            under_way,
+            waiting: 0,
+        }
+    }
+
+    /// Takes in another ledger, which has turned out to be of the same quota.
+    pub(crate) fn absorb(&mut self, other: Ledger, now: Instant) {
+        self.under_way.extend(other.under_way);
+        match (&mut self.reported, other.reported) {
+            (Some(own), Some(others)) => own.join(others),
+            (own @ None, others) => *own = others,
+            (Some(_), None) => {}
+        }
+        if let Some(mut others) = other.ceiling {
+            match &mut self.ceiling {
+                // The stricter one counts, for the pulls of both.
+                Some(own) => {
+                    if others.is_below(own) {
+                        std::mem::swap(own, &mut others);
+                    }
+                    own.add(others.current(now).copied().collect::<Vec<_>>());
+                }
+                own @ None => *own = Some(others),
+            }
+        }
+        self.closed_until = self.closed_until.max(other.closed_until);
+        self.closed_at = self.closed_at.max(other.closed_at);
+        self.pause = self.pause.max(other.pause);
+        self.lost.extend(other.lost);
+    }
+}
