@@ -17,7 +17,6 @@ pub(crate) use grant::Grant;
 pub(crate) use memory::Memory;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use http::StatusCode;
@@ -30,7 +29,7 @@ use super::challenge::{Bearer, Challenge, ChallengeError, Complaint, Fault};
 use super::credentials::{Credentials, Held};
 use super::error::{ErrorKind, UpstreamError};
 use super::refusal::Refusal;
-use super::token::{Obtained, TokenKey, Tokens};
+use super::token::{TokenKey, Tokens};
 use super::token_service::{Question, fetch_token};
 use super::transport::{Transport, host_of};
 use crate::metrics::{self, UpstreamName, UpstreamOutcome};
@@ -247,9 +246,8 @@ impl Auth {
             service: bearer.service.clone(),
             scope: scope.clone(),
         };
-        let asked = AtomicBool::new(false);
+        let issue = login.issued_at();
         let fetch = || {
-            asked.store(true, Ordering::Relaxed);
             let (transport, label) = (self.transport.clone(), self.label.clone());
             let question = Question {
                 bearer: bearer.clone(),
@@ -264,18 +262,7 @@ impl Auth {
                 fetched
             }
         };
-        let obtained = match self.tokens.get(&key, Instant::now(), &fetch).await {
-            // It was another's question that was joined, with a login that this one may have replaced since.
-            Err(error)
-                if error.kind() == ErrorKind::Unauthorized
-                    && login.is_issued()
-                    && !asked.load(Ordering::Relaxed) =>
-            {
-                self.tokens.get(&key, Instant::now(), &fetch).await
-            }
-            obtained => obtained,
-        };
-        let (token, fresh): Obtained = obtained?;
+        let (token, fresh) = self.tokens.get(&key, issue, Instant::now(), fetch).await?;
         login.prove();
         Ok(Grant {
             header: token.header.clone(),

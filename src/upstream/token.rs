@@ -63,8 +63,15 @@ pub(crate) struct Tokens(Arc<Shared>);
 struct Shared {
     cache: Cache<TokenKey, Arc<Token>>,
     /// The requests under way. As bounded as the requests of clients that wait for them.
-    flights: Mutex<HashMap<TokenKey, watch::Receiver<Outcome>>>,
+    flights: Mutex<HashMap<Flight, watch::Receiver<Outcome>>>,
     pauses: Pauses,
+}
+
+/// A request for a token. Who has a login that was issued later does not join it: this one may be refused for its age.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Flight {
+    key: TokenKey,
+    issue: Option<Instant>,
 }
 
 impl Tokens {
@@ -84,22 +91,28 @@ impl Tokens {
         }))
     }
 
-    /// The token for `key`: from the cache, from a request that is under way, or by `fetch`.
+    /// The token for `key`: from the cache, from a request that is under way with the login of that same `issue`, or by
+    /// `fetch`.
     pub(crate) async fn get<F>(
         &self,
         key: &TokenKey,
+        issue: Option<Instant>,
         now: Instant,
         fetch: impl FnOnce() -> F,
     ) -> Result<Obtained, UpstreamError>
     where
         F: Future<Output = Result<Token, UpstreamError>> + Send + 'static,
     {
-        let mut flight = match self.board(key, now, fetch) {
+        let flight = Flight {
+            key: key.clone(),
+            issue,
+        };
+        let mut outcome = match self.board(flight, now, fetch) {
             Boarded::Cached(token) => return Ok((token, false)),
-            Boarded::Flight(flight) => flight,
+            Boarded::Flight(outcome) => outcome,
             Boarded::Paused(error) => return Err(error),
         };
-        match flight.wait_for(Option::is_some).await {
+        match outcome.wait_for(Option::is_some).await {
             Ok(outcome) => outcome
                 .clone()
                 .expect("waited until it was there")
@@ -125,28 +138,29 @@ impl Tokens {
         }
     }
 
-    fn board<F>(&self, key: &TokenKey, now: Instant, fetch: impl FnOnce() -> F) -> Boarded
+    fn board<F>(&self, flight: Flight, now: Instant, fetch: impl FnOnce() -> F) -> Boarded
     where
         F: Future<Output = Result<Token, UpstreamError>> + Send + 'static,
     {
         // The lock covers the look into the cache, so that a flight that lands in between is seen as
         // one or the other.
         let mut flights = lock(&self.0.flights);
-        if let Some(token) = self.0.cache.get(key).filter(|token| token.is_good(now)) {
+        let cached = self.0.cache.get(&flight.key);
+        if let Some(token) = cached.filter(|token| token.is_good(now)) {
             return Boarded::Cached(token);
         }
-        if let Some(flight) = flights.get(key) {
-            return Boarded::Flight(flight.clone());
+        if let Some(outcome) = flights.get(&flight) {
+            return Boarded::Flight(outcome.clone());
         }
-        if let Some(error) = self.0.pauses.get(key, now) {
+        if let Some(error) = self.0.pauses.get(&flight.key, now) {
             return Boarded::Paused(error);
         }
-        let (publish, flight) = watch::channel(None);
-        flights.insert(key.clone(), flight.clone());
+        let (publish, outcome) = watch::channel(None);
+        flights.insert(flight.clone(), outcome.clone());
         drop(flights);
         let landing = Landing {
             shared: self.0.clone(),
-            key: key.clone(),
+            flight,
         };
         let fetch = fetch();
         // Detached: it belongs to no client, and is bounded by the transport's timeouts.
@@ -156,7 +170,7 @@ impl Tokens {
             // Nobody may be waiting any more.
             let _ = publish.send(Some(outcome));
         });
-        Boarded::Flight(flight)
+        Boarded::Flight(outcome)
     }
 }
 
@@ -170,21 +184,22 @@ enum Boarded {
 /// Takes a flight off the board, even if its task panics.
 struct Landing {
     shared: Arc<Shared>,
-    key: TokenKey,
+    flight: Flight,
 }
 
 impl Landing {
     fn land(self, outcome: Result<&Arc<Token>, &UpstreamError>) {
+        let key = &self.flight.key;
         match outcome {
-            Ok(token) => self.shared.cache.insert(self.key.clone(), token.clone()),
-            Err(error) => self.shared.pauses.note(&self.key, error, Instant::now()),
+            Ok(token) => self.shared.cache.insert(key.clone(), token.clone()),
+            Err(error) => self.shared.pauses.note(key, error, Instant::now()),
         }
     }
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        lock(&self.shared.flights).remove(&self.key);
+        lock(&self.shared.flights).remove(&self.flight);
     }
 }
 

@@ -43,9 +43,9 @@ struct Term {
 }
 
 impl Held {
-    /// Whether it came from a source, which may have another by now.
-    pub(crate) fn is_issued(&self) -> bool {
-        self.term.is_some()
+    /// When it came from its source, which may have another by now. `None` for one that came with the configuration.
+    pub(crate) fn issued_at(&self) -> Option<std::time::Instant> {
+        self.term.as_ref().map(|term| term.issued_at.into_std())
     }
 
     /// Whether its source says when it ends.

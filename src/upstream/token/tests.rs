@@ -35,7 +35,7 @@ async fn fifty_waiters_share_one_request_and_its_result() {
                     gate.acquire().await.unwrap().forget();
                     parse(r#"{"token":"t"}"#).map_err(|what| UpstreamError::invalid("a.io", what))
                 };
-                tokens.get(&key("x"), now, fetch).await.unwrap().0
+                tokens.get(&key("x"), None, now, fetch).await.unwrap().0
             })
         })
         .collect();
@@ -57,7 +57,7 @@ async fn a_failure_reaches_every_waiter() {
     let mut waiters: Vec<_> = (0..50)
         .map(|_| {
             let (requests, gate) = (requests.clone(), gate.clone());
-            Box::pin(tokens.get(&key, now, || async move {
+            Box::pin(tokens.get(&key, None, now, || async move {
                 requests.fetch_add(1, Ordering::Relaxed);
                 gate.acquire().await.unwrap().forget();
                 Err(UpstreamError::new(ErrorKind::Denied, "a.io", "no"))
@@ -75,6 +75,32 @@ async fn a_failure_reaches_every_waiter() {
     assert_eq!(requests.load(Ordering::Relaxed), 1);
 }
 
+/// A login that had been replaced was refused, and whoever had the new one by then was refused with it.
+#[tokio::test]
+async fn who_has_a_new_login_joins_no_request_with_the_old_one() {
+    let tokens = Tokens::new();
+    let now = Instant::now();
+    let (key, old, new) = (key("x"), Some(now), Some(now + Duration::from_secs(1)));
+    let (refuse, refused) = tokio::sync::oneshot::channel::<()>();
+    let refusing = || async move {
+        refused.await.unwrap();
+        Err(UpstreamError::new(ErrorKind::Unauthorized, "a.io", "no"))
+    };
+    let never = || async { Err(UpstreamError::invalid("a.io", "asked twice")) };
+    let working = || async { Ok(parse(r#"{"token":"t"}"#).unwrap()) };
+    let mut with_the_old = Box::pin(tokens.get(&key, old, now, refusing));
+    let mut joined = Box::pin(tokens.get(&key, old, now, never));
+    assert!(futures_util::poll!(&mut with_the_old).is_pending());
+    assert!(futures_util::poll!(&mut joined).is_pending());
+    assert!(tokens.get(&key, new, now, working).await.is_ok());
+    refuse.send(()).unwrap();
+    for refused in [with_the_old.await, joined.await] {
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unauthorized);
+    }
+    // The old one's end takes nothing away.
+    assert!(tokens.get(&key, new, now, never).await.is_ok());
+}
+
 #[tokio::test]
 async fn a_service_that_refuses_for_load_is_asked_again_in_time() {
     let seconds = Duration::from_secs;
@@ -85,22 +111,25 @@ async fn a_service_that_refuses_for_load_is_asked_again_in_time() {
             Err(error.with_retry_after(said.map(seconds)))
         };
         let before = Instant::now();
-        assert!(tokens.get(&key("x"), before, busy).await.is_err());
+        assert!(tokens.get(&key("x"), None, before, busy).await.is_err());
         let after = Instant::now();
         let working = || async { Ok(parse(r#"{"token":"t"}"#).unwrap()) };
         if left_alone > 0 {
             // Whatever it is that is asked for.
             let last = before + seconds(left_alone - 1);
-            let error = tokens.get(&key("y"), last, working).await.unwrap_err();
+            let error = tokens
+                .get(&key("y"), None, last, working)
+                .await
+                .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TooManyRequests, "{said:?}");
             assert!(error.retry_after().unwrap() <= seconds(left_alone));
         }
         // Others are not held to it.
         let mut other = key("x");
         other.identity = Identity::Holder("else".to_owned());
-        assert!(tokens.get(&other, after, working).await.is_ok());
+        assert!(tokens.get(&other, None, after, working).await.is_ok());
         let then = after + seconds(left_alone);
-        assert!(tokens.get(&key("x"), then, working).await.is_ok());
+        assert!(tokens.get(&key("x"), None, then, working).await.is_ok());
     }
 }
 
@@ -110,10 +139,16 @@ async fn a_token_is_not_used_in_its_last_seconds() {
     let now = Instant::now();
     let token = |body: &'static str| move || async move { Ok(parse(body).unwrap()) };
     let first = token(r#"{"token":"first"}"#);
-    tokens.get(&key("x"), now, first).await.unwrap();
+    tokens.get(&key("x"), None, now, first).await.unwrap();
     // `parse` leaves off seven seconds of sixty.
     let second = token(r#"{"token":"second"}"#);
-    let used = async |at| tokens.get(&key("x"), now + at, second).await.unwrap().0;
+    let used = async |at| {
+        tokens
+            .get(&key("x"), None, now + at, second)
+            .await
+            .unwrap()
+            .0
+    };
     assert_eq!(used(Duration::from_secs(52)).await.header, "Bearer first");
     assert_eq!(used(Duration::from_secs(54)).await.header, "Bearer second");
 }
@@ -142,7 +177,7 @@ async fn nothing_that_a_token_depends_on_is_left_out_of_its_key() {
     for (n, key) in keys.iter().enumerate() {
         let body = format!("{{\"token\":\"{n}\"}}");
         let fetch = || async move { Ok(parse(&body).unwrap()) };
-        let (_, fresh) = tokens.get(key, now, fetch).await.unwrap();
+        let (_, fresh) = tokens.get(key, None, now, fetch).await.unwrap();
         assert!(fresh, "{key:?}");
     }
 }
@@ -152,11 +187,11 @@ async fn a_failure_is_not_remembered() {
     let tokens = Tokens::new();
     let now = Instant::now();
     let failing = || async { Err(UpstreamError::timeout("a.io", "slow")) };
-    assert!(tokens.get(&key("x"), now, failing).await.is_err());
+    assert!(tokens.get(&key("x"), None, now, failing).await.is_err());
     let working = || async { Ok(parse(r#"{"token":"t"}"#).unwrap()) };
-    let (token, fresh) = tokens.get(&key("x"), now, working).await.unwrap();
+    let (token, fresh) = tokens.get(&key("x"), None, now, working).await.unwrap();
     assert!(fresh);
-    let cached = tokens.get(&key("x"), now, working).await.unwrap();
+    let cached = tokens.get(&key("x"), None, now, working).await.unwrap();
     assert_eq!(cached, (token, false));
 }
 
@@ -165,9 +200,9 @@ async fn a_panicking_request_fails_its_waiters_and_leaves_no_trace() {
     let tokens = Tokens::new();
     let now = Instant::now();
     let panicking = || async { panic!("a bug") };
-    assert!(tokens.get(&key("x"), now, panicking).await.is_err());
+    assert!(tokens.get(&key("x"), None, now, panicking).await.is_err());
     let working = || async { Ok(parse(r#"{"token":"t"}"#).unwrap()) };
-    assert!(tokens.get(&key("x"), now, working).await.is_ok());
+    assert!(tokens.get(&key("x"), None, now, working).await.is_ok());
 }
 
 #[tokio::test]
@@ -175,12 +210,12 @@ async fn only_the_refused_token_is_forgotten() {
     let tokens = Tokens::new();
     let now = Instant::now();
     let working = || async { Ok(parse(r#"{"token":"t"}"#).unwrap()) };
-    let (first, _) = tokens.get(&key("x"), now, working).await.unwrap();
+    let (first, _) = tokens.get(&key("x"), None, now, working).await.unwrap();
     tokens.reject(&key("x"), &first);
-    let (second, fresh) = tokens.get(&key("x"), now, working).await.unwrap();
+    let (second, fresh) = tokens.get(&key("x"), None, now, working).await.unwrap();
     assert!(fresh);
     tokens.reject(&key("x"), &first);
-    let third = tokens.get(&key("x"), now, working).await.unwrap();
+    let third = tokens.get(&key("x"), None, now, working).await.unwrap();
     assert_eq!(third, (second, false));
 }
 
@@ -196,7 +231,7 @@ async fn a_request_goes_on_when_its_client_leaves() {
     let leaving = tokio::spawn({
         let tokens = tokens.clone();
         let fetch = fetch();
-        async move { tokens.get(&key("x"), now, || fetch).await.map(drop) }
+        async move { tokens.get(&key("x"), None, now, || fetch).await.map(drop) }
     });
     while tokens.0.flights.lock().unwrap().is_empty() {
         tokio::task::yield_now().await;
@@ -204,5 +239,5 @@ async fn a_request_goes_on_when_its_client_leaves() {
     leaving.abort();
     go.send(()).unwrap();
     let never = || async { Err(UpstreamError::invalid("a.io", "asked twice")) };
-    assert!(tokens.get(&key("x"), now, never).await.is_ok());
+    assert!(tokens.get(&key("x"), None, now, never).await.is_ok());
 }
