@@ -4,6 +4,8 @@ mod acr;
 mod docker_config;
 mod ecr;
 mod gcp;
+mod helpers;
+mod home;
 mod password_file;
 
 use forebay_loadtest::origin::{Auth, ImageSpec, Origin};
@@ -13,11 +15,21 @@ use crate::harness::{Answer, Forebay, assert_unseen, manifest_path, secrets_of};
 
 /// An upstream whose `team/app` only this user may read.
 async fn private_origin(auth: Auth, user: &str, password: &str) -> Origin {
-    let builder = Origin::docker_hub().auth(auth).user(user, password);
-    let builder = builder.repository("team/app", |repository| {
-        repository.private();
-        repository.image("v1", &ImageSpec::default());
-    });
+    origin_of(auth, &[(user, password)], &["team/app"]).await
+}
+
+/// An upstream whose repositories only these users may read.
+async fn origin_of(auth: Auth, users: &[(&str, &str)], names: &[&str]) -> Origin {
+    let mut builder = Origin::docker_hub().auth(auth);
+    for (user, password) in users {
+        builder = builder.user(user, password);
+    }
+    for name in names {
+        builder = builder.repository(name, |repository| {
+            repository.private();
+            repository.image("v1", &ImageSpec::default());
+        });
+    }
     builder.start().await.expect("the origin starts")
 }
 
@@ -29,7 +41,11 @@ fn cloud_login(origin: &Origin, kind: &str) -> String {
 }
 
 async fn manifest(forebay: &Forebay) -> Answer {
-    forebay.client().get(&manifest_path("team/app", "v1")).await
+    manifest_of(forebay, "team/app").await
+}
+
+async fn manifest_of(forebay: &Forebay, name: &str) -> Answer {
+    forebay.client().get(&manifest_path(name, "v1")).await
 }
 
 /// Reads the private manifest, and holds the log against all secrets of the origin and those that begin with `canary`.

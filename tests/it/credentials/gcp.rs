@@ -1,7 +1,7 @@
 //! Google's registries: the password is an access token, for whomever Google's own tools would be.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use forebay_loadtest::cloud::Google;
 use forebay_loadtest::origin::{Auth, Origin};
@@ -9,7 +9,7 @@ use http::StatusCode;
 use tempfile::TempDir;
 
 use super::{cloud_login, manifest, private_origin, reads, told};
-use crate::harness::Setup;
+use crate::harness::{Forebay, Setup};
 
 const USER: &str = "oauth2accesstoken";
 const TOKEN: &str = "canary-access-token";
@@ -43,6 +43,14 @@ impl Site {
         self.google.write_key(key).unwrap();
         self.mirror()
             .upstream(&format!("gcp_key_file = '{}'", key.display()))
+    }
+
+    /// A mirror that asks for each tag anew, and the file with its key.
+    async fn mirror_without_freshness(&self) -> (Forebay, PathBuf) {
+        let key = self.files.path().join("key.json");
+        let setup = self.mirror_with_key(&key);
+        let setup = setup.config("[tags]\nfresh_for = \"0s\"");
+        (setup.start().await, key)
     }
 
     /// The registry takes this token from now on, and nothing that was given for another one.
@@ -130,12 +138,7 @@ async fn gcloud_is_not_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_the_registry_refuses_is_replaced() {
     let site = Site::start().await;
-    let key = site.files.path().join("key.json");
-    let forebay = site
-        .mirror_with_key(&key)
-        .config("[tags]\nfresh_for = \"0s\"")
-        .start()
-        .await;
+    let (forebay, _) = site.mirror_without_freshness().await;
     reads(&forebay, &site.origin).await;
     site.google.set_token("canary-another-token");
     site.set_password("canary-another-token");
@@ -147,12 +150,7 @@ async fn a_token_that_the_registry_refuses_is_replaced() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_key_in_the_file_counts_without_a_restart() {
     let site = Site::start().await;
-    let key = site.files.path().join("key.json");
-    let forebay = site
-        .mirror_with_key(&key)
-        .config("[tags]\nfresh_for = \"0s\"")
-        .start()
-        .await;
+    let (forebay, key) = site.mirror_without_freshness().await;
     reads(&forebay, &site.origin).await;
     site.google.rotate_key();
     site.google.write_key(&key).unwrap();
@@ -173,12 +171,7 @@ async fn what_is_cached_is_not_served_to_an_account_that_is_gone() {
     ] {
         // Before a login was refused by the registry, what Google says is all that is known.
         let site = Site::start().await;
-        let key = site.files.path().join("key.json");
-        let forebay = site
-            .mirror_with_key(&key)
-            .config("[tags]\nfresh_for = \"0s\"")
-            .start()
-            .await;
+        let (forebay, _) = site.mirror_without_freshness().await;
         reads(&forebay, &site.origin).await;
         site.google.refuse(Some(refusal));
         let forebay = forebay.restart().await;

@@ -1,25 +1,18 @@
 //! A password in a file, which is replaced while the mirror runs.
 
-use forebay_loadtest::origin::{Auth, ImageSpec, Origin};
+use forebay_loadtest::origin::Auth;
 use http::StatusCode;
 
-use crate::harness::{Setup, manifest_path};
+use super::{manifest_of, origin_of};
+use crate::harness::Setup;
+
+const NAMES: [&str; 3] = ["team/one", "team/two", "team/three"];
 
 /// The file was read when the mirror started and never again: a rotated password took a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotated_password_is_read_when_the_old_one_is_refused() {
     for auth in [Auth::Basic, Auth::token()] {
-        let builder = Origin::docker_hub().auth(auth).user("ci", "canary-1");
-        let builder =
-            ["team/one", "team/two", "team/three"]
-                .iter()
-                .fold(builder, |builder, name| {
-                    builder.repository(name, |repository| {
-                        repository.private();
-                        repository.image("v1", &ImageSpec::default());
-                    })
-                });
-        let origin = builder.start().await.unwrap();
+        let origin = origin_of(auth, &[("ci", "canary-1")], &NAMES).await;
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("password");
         std::fs::write(&path, "canary-1\n").unwrap();
@@ -28,8 +21,7 @@ async fn a_rotated_password_is_read_when_the_old_one_is_refused() {
             .env("FOREBAY_LOG__LEVEL", "trace")
             .start()
             .await;
-        let client = forebay.client();
-        let pull = async |name| client.get(&manifest_path(name, "v1")).await.status;
+        let pull = async |name| manifest_of(&forebay, name).await.status;
         assert_eq!(pull("team/one").await, StatusCode::OK);
         origin.set_password("ci", "canary-2");
         origin.expire_tokens();
@@ -46,12 +38,7 @@ async fn a_rotated_password_is_read_when_the_old_one_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_is_refused_opens_nothing_stale_though_its_file_is_gone() {
     for auth in [Auth::Basic, Auth::token()] {
-        let builder = Origin::docker_hub().auth(auth).user("ci", "canary-1");
-        let builder = builder.repository("team/one", |repository| {
-            repository.private();
-            repository.image("v1", &ImageSpec::default());
-        });
-        let origin = builder.start().await.unwrap();
+        let origin = origin_of(auth, &[("ci", "canary-1")], &NAMES).await;
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("password");
         std::fs::write(&path, "canary-1\n").unwrap();
@@ -60,8 +47,7 @@ async fn a_password_that_is_refused_opens_nothing_stale_though_its_file_is_gone(
             .upstream("tags = { fresh_for = \"0s\" }")
             .start()
             .await;
-        let client = forebay.client();
-        let pull = async || client.get(&manifest_path("team/one", "v1")).await;
+        let pull = async || manifest_of(&forebay, "team/one").await;
         assert_eq!(pull().await.status, StatusCode::OK);
         origin.set_password("ci", "canary-2");
         origin.expire_tokens();

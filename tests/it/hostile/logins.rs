@@ -6,7 +6,7 @@ use http::StatusCode;
 use super::canary::Canary;
 use super::stage::{
     ELSEWHERE, ELSEWHERE_V6, Lifted, UPSTREAM, apart, at, challenge, kept_home, mirror, misled,
-    names, pulls, upstream, with_image,
+    names, pulls, recovers, upstream, with_image,
 };
 
 /// A registry of others with the same content.
@@ -127,9 +127,6 @@ async fn another_registrys_challenge_is_met_as_nobody_or_not_at_all() {
         let lifted = Lifted::By("trusted_realms");
         super::stage::refused(&forebay, &path, "is on another domain", lifted).await;
     }
-    home.clear_faults();
-    for name in &names {
-        pulls(&forebay, &home, name).await;
-    }
+    recovers(&forebay, &home, &names).await;
     kept_home(&home, &[&tokens, &basic, &astray], &canary);
 }

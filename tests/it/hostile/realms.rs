@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use super::canary::Canary;
 use super::stage::{
     ELSEWHERE, Lifted, PASSWORD, UPSTREAM, USER, all_refused, apart, ask, challenge, kept_home,
-    mirror, misled, names, pulls, questions, refused, upstream,
+    mirror, misled, names, questions, recovers, refused, upstream,
 };
 use crate::harness::{Setup, authority, tls_before};
 
@@ -68,10 +68,7 @@ async fn no_login_goes_to_a_realm_on_another_domain() {
         .iter()
         .map(|name| all_refused(&forebay, &origin, name, FOREIGN, TRUST));
     join_all(asked).await;
-    origin.clear_faults();
-    for name in &names {
-        pulls(&forebay, &origin, name).await;
-    }
+    recovers(&forebay, &origin, &names).await;
     kept_home(&origin, &[], &canary);
 }
 
@@ -96,10 +93,7 @@ async fn a_trusted_realm_is_not_called_at_a_forbidden_address() {
         .zip(&names)
         .map(|((_, rule), name)| all_refused(&forebay, &origin, name, rule, PRIVATE));
     join_all(asked).await;
-    origin.clear_faults();
-    for name in &names {
-        pulls(&forebay, &origin, name).await;
-    }
+    recovers(&forebay, &origin, &names).await;
     kept_home(&origin, &[], &canary);
 }
 
@@ -132,10 +126,7 @@ async fn a_realm_that_is_none_is_a_login_that_fails() {
             assert!(told.contains("token service address"), "{path}: {told}");
         }
     }
-    origin.clear_faults();
-    for name in &names {
-        pulls(&forebay, &origin, name).await;
-    }
+    recovers(&forebay, &origin, &names).await;
     kept_home(&origin, &[], &canary);
 }
 
@@ -226,10 +217,7 @@ async fn a_token_service_that_sends_the_login_on_is_not_followed() {
     for ((_, rule, lifted), name) in rows.iter().zip(&names) {
         refused(&forebay, &format!("/v2/{name}/manifests/v1"), rule, *lifted).await;
     }
-    origin.clear_faults();
-    for name in &names {
-        pulls(&forebay, &origin, name).await;
-    }
+    recovers(&forebay, &origin, &names).await;
     assert!(origin.requests_for(Kind::Token).iter().all(|request| {
         request.authorization == Authorization::Basic
             && request.header("host")[0].starts_with(UPSTREAM)

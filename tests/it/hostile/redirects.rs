@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use super::canary::Canary;
 use super::stage::{
     ELSEWHERE, Lifted, UPSTREAM, all_refused, apart, kept_home, mirror, misled, names, pulls,
-    redirect, refused, upstream,
+    recovers, redirect, refused, upstream,
 };
 use crate::harness::{Forebay, Setup, authority, tls_before};
 
@@ -153,10 +153,7 @@ async fn tried(forebay: &Forebay, origin: &Origin, rows: &[(&str, Lifted<'_>)]) 
         .zip(&names)
         .map(|((rule, lifted), name)| all_refused(forebay, origin, name, rule, *lifted));
     join_all(asked).await;
-    origin.clear_faults();
-    for name in &names {
-        pulls(forebay, origin, name).await;
-    }
+    recovers(forebay, origin, &names).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use super::logins::moved;
 use super::names::Names;
 use super::stage::{
     ELSEWHERE, ELSEWHERE_V6, Lifted, PASSWORD, UPSTREAM, USER, all_refused, apart, ask, at,
-    challenge, kept_home, misled, names as rows_of, open, pulls, refused, with_image,
+    challenge, kept_home, misled, names as rows_of, open, pulls, recovers, refused, with_image,
 };
 use crate::harness::{Setup, plain_origin};
 
@@ -269,9 +269,6 @@ async fn an_endpoint_by_name_is_exempt_wherever_it_is_and_nothing_else_of_that_n
         moved(&origin, name, &host);
         refused(&forebay, &format!("/v2/{name}/manifests/v1"), rule, PRIVATE).await;
     }
-    origin.clear_faults();
-    for name in &rows {
-        pulls(&forebay, &origin, name).await;
-    }
+    recovers(&forebay, &origin, &rows).await;
     assert_eq!(canary.caught(), Vec::<String>::new());
 }

@@ -223,6 +223,14 @@ pub(super) async fn pulls(forebay: &Forebay, origin: &Origin, name: &str) {
         .await;
 }
 
+/// Once the upstream misleads no more, all that was refused can be pulled.
+pub(super) async fn recovers<N: AsRef<str>>(forebay: &Forebay, origin: &Origin, names: &[N]) {
+    origin.clear_faults();
+    for name in names {
+        pulls(forebay, origin, name.as_ref()).await;
+    }
+}
+
 /// The upstream's login in all its forms was seen by nobody but these.
 pub(super) fn kept_home(home: &Origin, others: &[&Origin], canary: &Canary) {
     let basic = STANDARD.encode(format!("{USER}:{PASSWORD}"));
