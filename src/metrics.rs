@@ -7,20 +7,28 @@
 //! A gauge that counts running things is raised by a function that returns [`Up`]; dropping that
 //! value lowers it, so that no path can forget to. A counter that bytes are added to bit by bit is
 //! looked up once, as a [`Tally`].
+//!
+//! What an upstream's name is given to is also counted beside the metrics, in its [`Counts`]; so is what clients are held
+//! to, for [`clients_held`] and [`clients_refused`].
 
 mod label;
 mod recorder;
+mod upstream;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, counter, gauge, histogram};
 
 pub use label::{
-    Abort, Cache, ClientLimit, Closed, FillOutcome, Listener, QuotaLimit, ReadPath, RequestKind,
-    RightsOutcome, StaleReason, StoreOp, Swept, TagOutcome, UpstreamKind, UpstreamName,
+    Abort, Cache, ClientLimit, Closed, FillOutcome, From, Listener, QuotaLimit, ReadPath,
+    RequestKind, RightsOutcome, StaleReason, StoreOp, Swept, TagOutcome, UpstreamKind,
     UpstreamOutcome, WaitOutcome,
 };
 pub use recorder::{InstallError, Recorder};
+pub use upstream::{Counts, UpstreamName};
+
+use upstream::Count;
 
 /// One running thing in a gauge, for as long as this value lives.
 #[must_use = "dropping it lowers the gauge again"]
@@ -42,12 +50,18 @@ impl Drop for Up {
 
 /// A counter of bytes, found once, so that each part of a body costs one addition and no look-up.
 #[derive(Debug)]
-pub struct Tally(Counter);
+pub struct Tally {
+    counter: Counter,
+    upstream: Option<Arc<Counts>>,
+}
 
 impl Tally {
     /// Counts more bytes.
     pub fn add(&self, bytes: usize) {
-        self.0.increment(bytes as u64);
+        self.counter.increment(bytes as u64);
+        if let Some(upstream) = &self.upstream {
+            upstream.count_bytes(bytes);
+        }
     }
 }
 
@@ -84,13 +98,31 @@ pub fn request_running() -> Up {
     Up::raise(gauge!("forebay_requests_running"))
 }
 
+/// Counts for each limit of clients, since the start of the process.
+type ByLimit = [Count; ClientLimit::ALL.len()];
+
+static HELD: ByLimit = [const { Count::new() }; ClientLimit::ALL.len()];
+static REFUSED: ByLimit = [const { Count::new() }; ClientLimit::ALL.len()];
+
+/// How many requests, and for bytes bodies, were held for a limit.
+pub fn clients_held(limit: ClientLimit) -> u64 {
+    HELD[limit as usize].get()
+}
+
+/// How many requests and connections were refused for a limit.
+pub fn clients_refused(limit: ClientLimit) -> u64 {
+    REFUSED[limit as usize].get()
+}
+
 /// A request, or a body, was held for its client's limit.
 pub fn client_delayed(limit: ClientLimit) {
+    HELD[limit as usize].add(1);
     counter!("forebay_client_delays_total", "limit" => limit.as_str()).increment(1);
 }
 
 /// A request or a connection was refused for its client's limit.
 pub fn client_refused(limit: ClientLimit) {
+    REFUSED[limit as usize].add(1);
     counter!("forebay_client_refusals_total", "limit" => limit.as_str()).increment(1);
 }
 
@@ -129,6 +161,7 @@ pub fn accept_error(listener: Listener) {
 
 /// One request to an upstream was answered or failed; each attempt counts.
 pub fn upstream_request(upstream: &UpstreamName, kind: UpstreamKind, outcome: UpstreamOutcome) {
+    upstream.counts().count_asked(kind, outcome);
     counter!("forebay_upstream_requests_total",
         "upstream" => upstream.label(), "kind" => kind.as_str(), "outcome" => outcome.as_str())
     .increment(1);
@@ -143,8 +176,48 @@ pub fn upstream_head(upstream: &UpstreamName, kind: UpstreamKind, elapsed: Durat
 
 /// Body bytes received from an upstream.
 pub fn upstream_bytes(upstream: &UpstreamName, kind: UpstreamKind) -> Tally {
-    Tally(counter!("forebay_upstream_bytes_total",
-        "upstream" => upstream.label(), "kind" => kind.as_str()))
+    let counter = counter!("forebay_upstream_bytes_total",
+        "upstream" => upstream.label(), "kind" => kind.as_str());
+    Tally {
+        counter,
+        upstream: Some(upstream.shared_counts()),
+    }
+}
+
+/// What of an upstream's a client was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// What it was.
+    pub kind: RequestKind,
+    /// How the cache took part in it.
+    pub cache: Cache,
+    /// Whether it was asked for by GET: for a manifest, what quotas count.
+    pub is_get: bool,
+    /// Bytes of its body.
+    pub bytes: u64,
+}
+
+/// A client was given a manifest or a blob of an upstream. What comes from the cache is what the upstream was saved.
+pub fn served(upstream: &UpstreamName, given: Given) {
+    let Given {
+        kind,
+        cache,
+        is_get,
+        bytes,
+    } = given;
+    let from = match cache {
+        Cache::Hit | Cache::Revalidated | Cache::Collapsed | Cache::Stale => From::Cache,
+        // A range of a running fill may well be what it was started for.
+        Cache::Unverified | Cache::Miss | Cache::Bypass | Cache::None => From::Upstream,
+    };
+    let is_pull = is_get && kind == RequestKind::Manifest;
+    upstream.counts().count_served(from, bytes, is_pull);
+    counter!("forebay_served_requests_total",
+        "upstream" => upstream.label(), "kind" => kind.as_str(), "from" => from.as_str())
+    .increment(1);
+    counter!("forebay_served_bytes_total",
+        "upstream" => upstream.label(), "kind" => kind.as_str(), "from" => from.as_str())
+    .increment(bytes);
 }
 
 /// A request was sent again after a failure (a resume that made progress is not one).
@@ -225,14 +298,17 @@ pub fn quota_wait(upstream: &UpstreamName) -> QuotaWait {
 impl QuotaWait {
     /// It has waited.
     pub fn end(self, outcome: WaitOutcome) {
+        let waited = self.since.elapsed();
+        self.upstream.counts().count_wait(waited);
         histogram!("forebay_quota_wait_seconds",
             "upstream" => self.upstream.label(), "outcome" => outcome.as_str())
-        .record(self.since.elapsed());
+        .record(waited);
     }
 }
 
 /// A pull was not made, since there was none left.
 pub fn quota_refusal(upstream: &UpstreamName, limit: QuotaLimit) {
+    upstream.counts().count_refused(limit);
     counter!("forebay_quota_refusals_total",
         "upstream" => upstream.label(), "limit" => limit.as_str())
     .increment(1);
@@ -276,6 +352,7 @@ pub fn tag(upstream: &UpstreamName, outcome: TagOutcome) {
 
 /// A stale tag was served.
 pub fn stale_served(upstream: &UpstreamName, reason: StaleReason) {
+    upstream.counts().count_stale(reason);
     counter!("forebay_stale_served_total",
         "upstream" => upstream.label(), "reason" => reason.as_str())
     .increment(1);
@@ -357,7 +434,10 @@ pub fn swept(what: Swept) {
 
 /// Bytes of stored bodies that were read.
 pub fn store_read(path: ReadPath) -> Tally {
-    Tally(counter!("forebay_store_read_bytes_total", "path" => path.as_str()))
+    Tally {
+        counter: counter!("forebay_store_read_bytes_total", "path" => path.as_str()),
+        upstream: None,
+    }
 }
 
 /// Says which version runs, as a constant series.

@@ -38,7 +38,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::config::{Config, Routes};
-use crate::oci::{Reference, Repository, Tag};
+use crate::metrics::UpstreamName;
+use crate::oci::{Reference, Registry, Repository, Tag};
 use crate::store::{Store, StoreError};
 use crate::upstream::{Upstream, Upstreams};
 
@@ -146,6 +147,11 @@ impl Mirror {
     /// Which registry a request means.
     pub fn routes(&self) -> &Routes {
         &self.inner.routes
+    }
+
+    /// The name of the upstream that a registry falls under.
+    pub fn upstream_name(&self, registry: &Registry) -> Option<&UpstreamName> {
+        self.inner.upstreams.label_of(registry)
     }
 
     /// The disk, for what operators ask about it.

@@ -79,7 +79,10 @@ impl Api {
         match &route {
             Ok(Route::Ping) => record.ping(),
             Ok(Route::Catalog(_)) => record.catalog(),
-            Ok(Route::Of(target)) => record.target(target),
+            Ok(Route::Of(target)) => {
+                let registry = &target.repository.registry;
+                record.target(target, self.mirror.upstream_name(registry));
+            }
             Err(_) => {}
         }
         // What has no route counts as well: to be told so costs as much as a hit.

@@ -28,6 +28,7 @@ pub(super) struct Record {
     user_agent: Option<String>,
     range: Option<String>,
     target: Option<Target>,
+    upstream: Option<metrics::UpstreamName>,
     kind: metrics::RequestKind,
     status: Option<u16>,
     cache: Option<CacheStatus>,
@@ -48,6 +49,7 @@ impl Record {
             user_agent: field(&request.headers, USER_AGENT),
             range: field(&request.headers, RANGE),
             target: None,
+            upstream: None,
             kind: metrics::RequestKind::Other,
             status: None,
             cache: None,
@@ -69,10 +71,11 @@ impl Record {
         self.kind = metrics::RequestKind::Catalog;
     }
 
-    /// The request is about a repository.
-    pub(super) fn target(&mut self, target: &Target) {
+    /// The request is about a repository, of this upstream.
+    pub(super) fn target(&mut self, target: &Target, upstream: Option<&metrics::UpstreamName>) {
         self.kind = target.kind();
         self.target = Some(target.clone());
+        self.upstream = upstream.cloned();
     }
 
     /// The response's head is known.
@@ -112,6 +115,23 @@ impl Record {
         }
     }
 
+    /// What the client was given of an upstream's, if anything.
+    fn given(&self) -> Option<metrics::Given> {
+        let is_content = matches!(
+            self.kind,
+            metrics::RequestKind::Manifest | metrics::RequestKind::Blob
+        );
+        // Only what was served has a cache status; a 304 is served as well.
+        self.cache
+            .filter(|_| is_content)
+            .map(|cache| metrics::Given {
+                kind: self.kind,
+                cache: label(Some(cache)),
+                is_get: self.method == Method::GET,
+                bytes: self.sent,
+            })
+    }
+
     fn log(&self, status: u16, aborted: Option<metrics::Abort>) {
         let target = self.target.as_ref();
         tracing::info!(
@@ -143,6 +163,9 @@ impl Drop for Record {
         let cache = label(self.cache);
         metrics::request(self.kind, status, cache);
         metrics::client_bytes(self.kind, cache, self.sent);
+        if let (Some(upstream), Some(given)) = (&self.upstream, self.given()) {
+            metrics::served(upstream, given);
+        }
         if let Some(why) = aborted {
             metrics::response_aborted(self.kind, why);
         }

@@ -1,8 +1,4 @@
-//! The values of every label: enums, and the names of configured upstreams.
-
-use std::sync::Arc;
-
-use metrics::SharedString;
+//! The values of every label.
 
 /// Declares an enum whose variants are the only values of one label.
 macro_rules! label {
@@ -16,6 +12,9 @@ macro_rules! label {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
             }
+
+            /// Every value, each at the index that it has as a number.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
         }
     };
 }
@@ -59,6 +58,16 @@ label! {
         Bypass = "bypass",
         /// The cache was not asked (pings, errors of the request).
         None = "none",
+    }
+}
+
+label! {
+    /// Where what a client was given of an upstream's came from.
+    From {
+        /// It was here, or on its way here: the upstream was not asked for it once more.
+        Cache = "cache",
+        /// Fetched for this request.
+        Upstream = "upstream",
     }
 }
 
@@ -283,26 +292,5 @@ label! {
         Resident = "resident",
         /// On the blocking pool.
         Pool = "pool",
-    }
-}
-
-/// The label of one configured upstream: its name in the configuration (for a pattern, the pattern),
-/// so that a family of registries stays one series.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct UpstreamName(Arc<str>);
-
-impl UpstreamName {
-    /// `name` is the key of the upstream's table in the configuration.
-    pub fn configured(name: &str) -> Self {
-        Self(Arc::from(name))
-    }
-
-    /// The configured name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    pub(super) fn label(&self) -> SharedString {
-        SharedString::from_shared(Arc::clone(&self.0))
     }
 }

@@ -104,6 +104,14 @@ const HELP: &[(&str, &str)] = &[
         "Checks of a repository's right to a private blob",
     ),
     (
+        "forebay_served_bytes_total",
+        "Body bytes of upstreams' manifests and blobs that clients were sent",
+    ),
+    (
+        "forebay_served_requests_total",
+        "Requests of clients that were answered with an upstream's manifest or blob",
+    ),
+    (
         "forebay_solo_running",
         "Readers passed through from upstream, past the store",
     ),

@@ -49,6 +49,7 @@ impl Upstream {
     pub(super) fn new(
         registry: Registry,
         settings: &config::Upstream,
+        label: UpstreamName,
         clients: Clients,
         shared: &Shared,
     ) -> Upstream {
@@ -65,7 +66,6 @@ impl Upstream {
                 .map(|endpoint| endpoint.origin.clone())
                 .collect()
         };
-        let label = UpstreamName::configured(&settings.registry.to_string());
         let transport = Arc::new(Transport::new(
             clients,
             configured,

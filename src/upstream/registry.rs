@@ -62,8 +62,8 @@ pub struct Upstreams {
 #[derive(Debug)]
 enum Entry {
     One(Arc<Upstream>),
-    /// Its members share their connections.
-    Family(Box<config::Upstream>, Clients),
+    /// Its members share their connections, and what is counted of them.
+    Family(Box<config::Upstream>, UpstreamName, Clients),
 }
 
 /// What all upstreams share.
@@ -148,16 +148,23 @@ impl Upstreams {
         })
     }
 
+    /// The name of the upstream that a registry falls under; `None` if none is configured.
+    pub fn label_of(&self, registry: &Registry) -> Option<&UpstreamName> {
+        let entry = &self.entries[self.routes.upstream_for(registry)?];
+        Some(entry.label())
+    }
+
     /// The upstream of a registry; `None` if none is configured.
     pub fn get(&self, registry: &Registry) -> Option<Arc<Upstream>> {
         match &self.entries[self.routes.upstream_for(registry)?] {
             Entry::One(upstream) => Some(upstream.clone()),
-            Entry::Family(settings, clients) => {
+            Entry::Family(settings, label, clients) => {
                 let member = || {
                     let registry = registry.clone();
                     Arc::new(Upstream::new(
                         registry,
                         settings,
+                        label.clone(),
                         clients.clone(),
                         &self.shared,
                     ))
@@ -188,15 +195,26 @@ impl Entry {
                 error,
             }
         })?;
+        let label = UpstreamName::configured(&upstream());
         Ok(match settings.registry.exact() {
             Some(registry) => Entry::One(Arc::new(Upstream::new(
                 registry.clone(),
                 settings,
+                label,
                 clients,
                 shared,
             ))),
-            None => Entry::Family(Box::new(settings.clone()), clients),
+            None => Entry::Family(Box::new(settings.clone()), label, clients),
         })
+    }
+}
+
+impl Entry {
+    fn label(&self) -> &UpstreamName {
+        match self {
+            Entry::One(upstream) => upstream.label(),
+            Entry::Family(_, label, _) => label,
+        }
     }
 }
 

@@ -71,8 +71,20 @@ async fn the_bytes_of_a_blob_count_once_from_the_upstream_and_each_time_from_the
     }
     let fetched = count(&forebay, "forebay_upstream_bytes_total", "blob_get").await;
     assert_eq!(fetched, "3000000");
-    let sent = count(&forebay, "forebay_client_bytes_total", "blob").await;
-    assert_eq!(sent, "9000000");
+    // The last request is counted after its client has the last byte.
+    let name = "forebay_client_bytes_total";
+    let all = |sent| sent >= 9_000_000.0;
+    forebay.until_metric(name, "blob", all).await;
+    assert_eq!(count(&forebay, name, "blob").await, "9000000");
+    let name = "forebay_served_bytes_total";
+    forebay.until_metric(name, "blob", all).await;
+    for (from, bytes, requests) in [("cache", "6000000", "2"), ("upstream", "3000000", "1")] {
+        let label = format!("upstream=\"docker.io\",kind=\"blob\",from=\"{from}\"");
+        let counted = count(&forebay, "forebay_served_bytes_total", &label).await;
+        assert_eq!(counted, bytes, "{from}");
+        let counted = count(&forebay, "forebay_served_requests_total", &label).await;
+        assert_eq!(counted, requests, "{from}");
+    }
     let read = forebay.metric("forebay_store_read_bytes_total", "").await;
     assert!(read >= 9_000_000.0, "{read}");
 }

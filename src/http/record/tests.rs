@@ -56,13 +56,40 @@ fn record() -> Record {
 }
 
 fn of_blob() -> Record {
-    let mut record = record();
-    record.target(&Target::for_tests(
+    of_upstream(None, Some(CacheStatus::Miss))
+}
+
+fn of_upstream(upstream: Option<&metrics::UpstreamName>, cache: Option<CacheStatus>) -> Record {
+    let target = Target::for_tests(
         "docker.io/library/nginx",
         Action::Blob(Digest::of(Algorithm::Sha256, b"x")),
-    ));
-    record.head(200, Some(CacheStatus::Miss));
+    );
+    let mut record = record();
+    record.target(&target, upstream);
+    record.head(200, cache);
     record
+}
+
+#[test]
+fn what_the_cache_gives_is_saved_upstream() {
+    let upstream = metrics::UpstreamName::configured("docker.io");
+    for (cache, bytes) in [
+        (Some(CacheStatus::Miss), 1),
+        (Some(CacheStatus::Hit), 2),
+        (Some(CacheStatus::Collapsed), 4),
+        // A range of a running fill may be what it was started for.
+        (Some(CacheStatus::Unverified), 8),
+        // An error's body is nothing of the upstream's.
+        (None, 16),
+    ] {
+        let mut record = of_upstream(Some(&upstream), cache);
+        record.sent(bytes);
+    }
+    let counts = upstream.counts();
+    let of = |from: metrics::From| (counts.served(from), counts.served_bytes(from));
+    assert_eq!(of(metrics::From::Cache), (2, 6));
+    assert_eq!(of(metrics::From::Upstream), (2, 9));
+    assert_eq!(counts.pulls(), 0, "no quota counts blobs");
 }
 
 fn read_all(body: ResponseBody) {

@@ -1,0 +1,176 @@
+//! A configured upstream, as a label and as what is counted of it beside the metrics, so that the process can tell itself
+//! how things stand (`/api/status`): what it exports, it can't read back.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use metrics::SharedString;
+
+use super::label::{From, QuotaLimit, StaleReason, UpstreamKind, UpstreamOutcome};
+
+/// The label of one configured upstream: its name in the configuration (for a pattern, the pattern),
+/// so that a family of registries stays one series. Clones share what is counted.
+#[derive(Clone, Debug)]
+pub struct UpstreamName {
+    name: Arc<str>,
+    counts: Arc<Counts>,
+}
+
+impl UpstreamName {
+    /// `name` is the key of the upstream's table in the configuration.
+    pub fn configured(name: &str) -> Self {
+        Self {
+            name: Arc::from(name),
+            counts: Arc::default(),
+        }
+    }
+
+    /// The configured name.
+    pub fn as_str(&self) -> &str {
+        &self.name
+    }
+
+    /// What was counted of it since the start.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    pub(super) fn shared_counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
+    }
+
+    pub(super) fn label(&self) -> SharedString {
+        SharedString::from_shared(Arc::clone(&self.name))
+    }
+}
+
+impl PartialEq for UpstreamName {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for UpstreamName {}
+
+impl Hash for UpstreamName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+/// What was counted of an upstream since the start of the process.
+#[derive(Debug, Default)]
+pub struct Counts {
+    asked: [Count; UpstreamKind::ALL.len()],
+    outcomes: [Count; UpstreamOutcome::ALL.len()],
+    bytes: Count,
+    served: [Count; From::ALL.len()],
+    served_bytes: [Count; From::ALL.len()],
+    pulls: Count,
+    stale: [Count; StaleReason::ALL.len()],
+    refused: [Count; QuotaLimit::ALL.len()],
+    waits: Count,
+    waited_ms: Count,
+}
+
+/// Goes up only.
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    pub(super) const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    pub(super) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Counts {
+    /// Requests of a kind that were sent to it, each attempt counted.
+    pub fn asked(&self, kind: UpstreamKind) -> u64 {
+        self.asked[kind as usize].get()
+    }
+
+    /// Requests to it that ended so.
+    pub fn ended(&self, outcome: UpstreamOutcome) -> u64 {
+        self.outcomes[outcome as usize].get()
+    }
+
+    /// Bytes of bodies that it sent.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Requests of clients for its manifests and blobs that were answered with them.
+    pub fn served(&self, from: From) -> u64 {
+        self.served[from as usize].get()
+    }
+
+    /// Bytes of those that clients were sent.
+    pub fn served_bytes(&self, from: From) -> u64 {
+        self.served_bytes[from as usize].get()
+    }
+
+    /// GETs of its manifests that were answered, which it would have counted.
+    pub fn pulls(&self) -> u64 {
+        self.pulls.get()
+    }
+
+    /// Stale answers for a reason.
+    pub fn stale(&self, reason: StaleReason) -> u64 {
+        self.stale[reason as usize].get()
+    }
+
+    /// Pulls that were not made.
+    pub fn refused(&self, limit: QuotaLimit) -> u64 {
+        self.refused[limit as usize].get()
+    }
+
+    /// How many requests have waited for its quota, and for how long in all.
+    pub fn waits(&self) -> (u64, Duration) {
+        (
+            self.waits.get(),
+            Duration::from_millis(self.waited_ms.get()),
+        )
+    }
+
+    pub(super) fn count_asked(&self, kind: UpstreamKind, outcome: UpstreamOutcome) {
+        // What its breaker holds back never went out.
+        if outcome != UpstreamOutcome::Breaker {
+            self.asked[kind as usize].add(1);
+        }
+        self.outcomes[outcome as usize].add(1);
+    }
+
+    pub(super) fn count_bytes(&self, bytes: usize) {
+        self.bytes.add(bytes as u64);
+    }
+
+    pub(super) fn count_served(&self, from: From, bytes: u64, is_pull: bool) {
+        self.served[from as usize].add(1);
+        self.served_bytes[from as usize].add(bytes);
+        self.pulls.add(u64::from(is_pull));
+    }
+
+    pub(super) fn count_stale(&self, reason: StaleReason) {
+        self.stale[reason as usize].add(1);
+    }
+
+    pub(super) fn count_refused(&self, limit: QuotaLimit) {
+        self.refused[limit as usize].add(1);
+    }
+
+    pub(super) fn count_wait(&self, waited: Duration) {
+        self.waits.add(1);
+        let millis = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        self.waited_ms.add(millis);
+    }
+}
