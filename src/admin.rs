@@ -1,19 +1,22 @@
 //! The operators' listener: is it alive, is it ready, and what does it do?
 //!
 //! `/healthz` says that the process answers, `/readyz` whether clients should be sent here, `/metrics`
-//! gives the metrics. A mirror that cannot write its cache is ready, if degraded: it passes through
+//! gives the metrics, `/api/status` tells how things stand ([`crate::status`]). A mirror that cannot write its cache is ready, if degraded: it passes through
 //! what it cannot keep, and without it clients would have nothing. The listener is up before the
 //! cache is open and until the last transfer has ended, so that both can be watched.
 
+mod document;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
 
 use crate::metrics::Recorder;
 use crate::mirror::Mirror;
+use crate::status::{self, State, Status};
 use crate::sync::lock;
 
 /// How long the cache may take to show that it can be written.
@@ -22,12 +25,14 @@ const PROBE: Duration = Duration::from_secs(2);
 const UPKEEP: Duration = Duration::from_secs(5);
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Answers operators. Cloning shares it.
 #[derive(Clone)]
 pub struct Admin {
     recorder: Recorder,
+    started: Instant,
     phase: Arc<Mutex<Phase>>,
     /// The cache could not be written when last asked.
     degraded: Arc<AtomicBool>,
@@ -46,6 +51,7 @@ impl Admin {
     pub fn new(recorder: Recorder) -> Self {
         Self {
             recorder,
+            started: Instant::now(),
             phase: Arc::new(Mutex::new(Phase::Starting)),
             degraded: Arc::default(),
         }
@@ -78,9 +84,10 @@ impl Admin {
             "/healthz" => text(StatusCode::OK, "alive\n"),
             "/readyz" => self.readiness().await,
             "/metrics" => typed(StatusCode::OK, PROMETHEUS, self.recorder.render()),
+            status::PATH => document(&self.status().await),
             _ => text(
                 StatusCode::NOT_FOUND,
-                "there are /healthz, /readyz and /metrics\n",
+                "there are /healthz, /readyz, /metrics and /api/status\n",
             ),
         }
     }
@@ -93,29 +100,39 @@ impl Admin {
             Phase::Draining => return not_ready("draining\n"),
             Phase::Serving(mirror) => mirror,
         };
-        let cache = match tokio::time::timeout(PROBE, mirror.ready()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(format!("the cache cannot be written: {error}")),
-            Err(_) => Err("the cache's disk does not answer".into()),
-        };
-        self.ready(cache)
+        self.ready(cache_of(&mirror).await)
     }
 
-    /// The answer while clients are served; a change of the cache's state is logged.
+    /// The answer while clients are served.
     fn ready(&self, cache: Result<(), String>) -> Response<String> {
+        match self.noted(cache) {
+            Ok(()) => text(StatusCode::OK, "ready\n"),
+            Err(why) => text(StatusCode::OK, format!("degraded: {why}\n")),
+        }
+    }
+
+    /// A change of the cache's state is logged.
+    fn noted(&self, cache: Result<(), String>) -> Result<(), String> {
         let was_degraded = self.degraded.swap(cache.is_err(), Ordering::Relaxed);
-        match cache {
-            Ok(()) => {
-                if was_degraded {
-                    tracing::info!("the cache can be written again");
-                }
-                text(StatusCode::OK, "ready\n")
+        match &cache {
+            Ok(()) if was_degraded => tracing::info!("the cache can be written again"),
+            Err(why) if !was_degraded => {
+                tracing::warn!(%why, "degraded: content is passed through and not kept; check the disk of `cache.dir`");
             }
-            Err(why) => {
-                if !was_degraded {
-                    tracing::warn!(%why, "degraded: content is passed through and not kept; check the disk of `cache.dir`");
-                }
-                text(StatusCode::OK, format!("degraded: {why}\n"))
+            _ => {}
+        }
+        cache
+    }
+
+    async fn status(&self) -> Status {
+        let uptime = self.started.elapsed();
+        let phase = lock(&self.phase).clone();
+        match phase {
+            Phase::Starting => document::without_mirror(State::Starting, uptime),
+            Phase::Draining => document::without_mirror(State::Draining, uptime),
+            Phase::Serving(mirror) => {
+                let cache = self.noted(cache_of(&mirror).await);
+                document::of(&mirror, uptime, cache.err())
             }
         }
     }
@@ -127,6 +144,22 @@ impl Admin {
             ticks.tick().await;
             self.recorder.upkeep();
         }
+    }
+}
+
+/// Whether a mirror can write its cache, or why not.
+async fn cache_of(mirror: &Mirror) -> Result<(), String> {
+    match tokio::time::timeout(PROBE, mirror.ready()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("the cache cannot be written: {error}")),
+        Err(_) => Err("the cache's disk does not answer".into()),
+    }
+}
+
+fn document(status: &Status) -> Response<String> {
+    match serde_json::to_string(status) {
+        Ok(body) => typed(StatusCode::OK, JSON, body + "\n"),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }
 
@@ -162,6 +195,20 @@ mod tests {
         assert_eq!(get(&admin, "/healthz").await.0, 200);
     }
 
+    #[tokio::test]
+    async fn the_status_of_a_process_without_a_mirror_says_where_it_is() {
+        let admin = Admin::new(Recorder::install().unwrap());
+        for (state, enter) in [(State::Starting, false), (State::Draining, true)] {
+            if enter {
+                admin.draining();
+            }
+            let (code, body) = get(&admin, status::PATH).await;
+            let told: Status = serde_json::from_str(&body).unwrap();
+            assert_eq!((code, told.state), (200, state));
+            assert!(told.cache.is_none() && told.is_wrong());
+        }
+    }
+
     #[test]
     fn a_mirror_that_cannot_write_its_cache_is_still_ready() {
         let admin = Admin::new(Recorder::install().unwrap());
@@ -183,7 +230,8 @@ mod tests {
             status == 200 && body.contains("forebay_build_info"),
             "{body}"
         );
-        assert_eq!(get(&admin, "/v2/").await.0, 404);
+        let told = get(&admin, "/v2/").await;
+        assert!(told.0 == 404 && told.1.contains(status::PATH), "{told:?}");
         let refused = admin.answer(&Method::POST, "/metrics").await;
         assert_eq!(refused.status(), 405);
     }

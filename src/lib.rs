@@ -14,11 +14,12 @@
 //! | [`upstream`] | one upstream: requests, logins, redirects, retries, the address policy | `oci`, `metrics`, `sync`, `config` |
 //! | [`mirror`] | the product: manifest, blob and tag flows, the fill, rights, freshness | all above |
 //! | [`http`] | one request: its route, client, limits, range, response, body, errors | `sync`, `mirror` and what it speaks in |
-//! | [`admin`] | the operators' listener: health and metrics | `mirror` |
+//! | [`status`] | how a running mirror stands, as a document; types only | |
+//! | [`admin`] | the operators' listener: health, metrics and status | `mirror`, `status` |
 //! | [`server`] | accept loops, PROXY headers, timeouts, the connection caps, the drain | `http`, `admin` |
 //! | [`app`] | the one place that knows all concrete types | all above |
 //! | [`client`] | what clients are told so that they pull through the mirror: files, merging, undoing | `oci`, `config` |
-//! | [`cli`] | one file a command | `app`, `config`, `client`, and of `upstream` and `oci` what `check --online` tells |
+//! | [`cli`] | one file a command | `app`, `config`, `client`, `status`, and of `upstream` and `oci` what `check --online` tells |
 //!
 //! `tests/it/architecture.rs` fails on a `crate::` path that this table does not allow.
 //!
@@ -121,6 +122,7 @@ pub mod metrics;
 pub mod mirror;
 pub mod oci;
 pub mod server;
+pub mod status;
 pub mod store;
 pub mod sync;
 pub mod upstream;

@@ -9,13 +9,14 @@
 //! looked up once, as a [`Tally`].
 //!
 //! What an upstream's name is given to is also counted beside the metrics, in its [`Counts`]; so is what clients are held
-//! to, for [`clients_held`] and [`clients_refused`].
+//! to, for [`clients_limited`], [`clients_held`] and [`clients_refused`].
 
 mod label;
 mod recorder;
 mod upstream;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, counter, gauge, histogram};
@@ -131,8 +132,16 @@ pub fn request_held() -> Up {
     Up::raise(gauge!("forebay_requests_held"))
 }
 
+static LIMITED: AtomicUsize = AtomicUsize::new(0);
+
+/// How many clients are remembered for their limits now.
+pub fn clients_limited() -> usize {
+    LIMITED.load(Ordering::Relaxed)
+}
+
 /// How many clients are remembered for their limits.
 pub fn limited_clients(clients: usize) {
+    LIMITED.store(clients, Ordering::Relaxed);
     gauge!("forebay_clients_limited").set(lossy(clients as u64));
 }
 

@@ -43,7 +43,9 @@ use crate::oci::{Reference, Registry, Repository, Tag};
 use crate::store::{Store, StoreError};
 use crate::upstream::{Upstream, Upstreams};
 
-pub use crate::upstream::{ClientKey, Spent, SpentBy};
+pub use crate::upstream::{
+    ClientKey, HostStanding, HostState, QuotaStanding, Spent, SpentBy, Standing, UpstreamStanding,
+};
 
 pub use blobs::Wanted;
 pub use body::BlobBody;
@@ -162,6 +164,11 @@ impl Mirror {
     /// Whether the cache can take a blob.
     pub async fn ready(&self) -> Result<(), StoreError> {
         self.inner.store.writable().await
+    }
+
+    /// Fetches of blobs that run or wait for their turn.
+    pub fn fills(&self) -> usize {
+        self.inner.fills.len()
     }
 
     /// Pauses the running fills, gives up what waits for an upstream, and returns when all that was fetched is kept. No

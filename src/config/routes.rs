@@ -3,7 +3,7 @@
 //! Nothing that a client sends becomes an address: it only selects among what is configured here.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::pattern::RegistryPattern;
 use super::types::{Config, Credentials, Upstream};
@@ -94,6 +94,34 @@ impl Routes {
     pub fn login(&self, registry: &Registry) -> Option<(String, Option<&'static str>)> {
         let index = self.upstream_for(registry)?;
         self.logins.get(index).cloned()
+    }
+
+    /// What to do about a quota that is spent, or will be: the one that is configured, or the one that the registry has.
+    pub fn quota_advice(&self, registry: &Registry, is_configured: bool) -> String {
+        let (table, login) = self
+            .login(registry)
+            .unwrap_or_else(|| (registry.to_string(), None));
+        if is_configured {
+            return format!(
+                "raise `quota` under [upstreams.\"{table}\"] of the mirror's configuration, or wait"
+            );
+        }
+        match login {
+            None => format!(
+                "nobody is logged in there; set `username` and `password_file` under [upstreams.\"{table}\"] of the mirror's configuration, or wait"
+            ),
+            Some(key) => format!(
+                "it is the quota of the login that `{key}` under [upstreams.\"{table}\"] of the mirror's configuration sets; set one with a larger quota, or wait"
+            ),
+        }
+    }
+
+    /// The tables in `[upstreams]`, in order: the key of each, the key in it that says how to log in, and whether it stands for
+    /// many registries.
+    pub fn tables(&self) -> impl Iterator<Item = (&str, Option<&'static str>, bool)> {
+        let families: HashSet<usize> = self.patterns.iter().map(|(_, index)| *index).collect();
+        let tables = self.logins.iter().enumerate();
+        tables.map(move |(index, (name, login))| (name.as_str(), *login, families.contains(&index)))
     }
 
     /// What is configured, in order, to tell a client whose registry is not.

@@ -187,7 +187,8 @@ fn apart(wait: Duration, roll: f64) -> Duration {
 
 /// Which quota is spent, when it renews, and what to do about it.
 fn spent(registry: &Registry, routes: &Routes, quota: Option<&Spent>) -> String {
-    let advice = advice(registry, routes, quota.map(|quota| quota.by));
+    let is_configured = quota.is_some_and(|quota| quota.by == SpentBy::Configured);
+    let advice = routes.quota_advice(registry, is_configured);
     match quota {
         Some(quota) => format!("{}; {advice}", which(registry, quota)),
         None => advice,
@@ -227,26 +228,6 @@ fn brief(duration: Duration) -> String {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{minutes} min"),
         _ => format!("{} h {} min", minutes / 60, minutes % 60),
-    }
-}
-
-/// What to do about a quota that is spent.
-fn advice(registry: &Registry, routes: &Routes, by: Option<SpentBy>) -> String {
-    let (table, login) = routes
-        .login(registry)
-        .unwrap_or_else(|| (registry.to_string(), None));
-    if by == Some(SpentBy::Configured) {
-        return format!(
-            "raise `quota` under [upstreams.\"{table}\"] of the mirror's configuration, or wait"
-        );
-    }
-    match login {
-        None => format!(
-            "nobody is logged in there; set `username` and `password_file` under [upstreams.\"{table}\"] of the mirror's configuration, or wait"
-        ),
-        Some(key) => format!(
-            "it is the quota of the login that `{key}` under [upstreams.\"{table}\"] of the mirror's configuration sets; set one with a larger quota, or wait"
-        ),
     }
 }
 

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Mirror;
-use crate::metrics::UpstreamName;
 use crate::store::Store;
-use crate::upstream::{Standing, Upstreams};
+use crate::upstream::{UpstreamStanding, Upstreams};
 
 /// Between two writes. A process that is killed forgets as much.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -47,9 +46,9 @@ impl Mirror {
         });
     }
 
-    /// How each quota stands that something was asked for, by the upstream's name.
-    pub fn quotas(&self) -> Vec<(UpstreamName, Standing)> {
-        self.inner.upstreams.quotas()
+    /// How each upstream stands.
+    pub fn upstreams(&self) -> Vec<UpstreamStanding> {
+        self.inner.upstreams.standings()
     }
 }
 

@@ -17,6 +17,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::Notify;
 
+pub use self::state::HostState;
 use self::state::{Admission, Breaker, Ticket};
 use super::address::Origin;
 use super::error::{ErrorKind, Trouble, UpstreamError};
@@ -85,6 +86,23 @@ impl Breakers {
             ticket: Some(ticket),
             since: Instant::now(),
         })
+    }
+
+    /// Every host that is known, and how it failed last where it is not simply asked.
+    pub(crate) fn hosts(&self) -> Vec<(Origin, HostState, Option<String>)> {
+        let now = Instant::now();
+        let hosts = self.hosts.iter().map(|(origin, host)| {
+            let guarded = lock(&host.breaker);
+            let state = guarded.state.standing(now);
+            let failure = guarded.failure.as_ref();
+            let failure = failure.filter(|_| state != HostState::Closed);
+            (
+                origin.as_ref().clone(),
+                state,
+                failure.map(ToString::to_string),
+            )
+        });
+        hosts.collect()
     }
 
     /// Whether a request to `origin` would be refused now.

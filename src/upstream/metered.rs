@@ -73,6 +73,17 @@ impl Upstream {
         has_endpoint.then(|| self.slot(0, name).standing())
     }
 
+    /// How each quota of its accounts stands.
+    pub(super) fn slots(&self) -> Vec<(String, Standing)> {
+        let slots = lock(&self.meter.slots).clone();
+        let mut standings: Vec<_> = slots
+            .into_iter()
+            .map(|(account, slot)| (account, slot.standing()))
+            .collect();
+        standings.sort_by(|one, other| one.0.cmp(&other.0));
+        standings
+    }
+
     /// Asks how much of the quota is left, where the registry has an image for that and the operator does not mind. What
     /// comes of it is in the ledger.
     pub async fn read_quota(&self) {

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::client::Upstream;
 use super::credentials::{Cloud, LoginFiles};
 use super::proxy::{Proxies, Via};
-use super::quota::{Book, Standing};
+use super::quota::Book;
 use super::tls::{self, Tls, TlsError};
 use super::token::Tokens;
 use super::transport::Clients;
@@ -111,11 +111,6 @@ impl Upstreams {
         })
     }
 
-    /// How each quota stands that something was asked for, by the upstream's name.
-    pub fn quotas(&self) -> Vec<(UpstreamName, Standing)> {
-        self.shared.book.standings()
-    }
-
     /// Takes up what [`Upstreams::quota_rows`] gave to an earlier process. Comes before the first question.
     pub fn restore_quotas(&self, rows: Vec<(String, Vec<u8>)>) {
         let rows = rows.into_iter().filter_map(|(key, row)| {
@@ -138,6 +133,27 @@ impl Upstreams {
     /// Waits until there is something new in [`Upstreams::quota_rows`].
     pub async fn quotas_changed(&self) {
         self.shared.book.changed().await;
+    }
+
+    /// Each table of the configuration, with those of its registries that are in use.
+    pub(super) fn tables(&self) -> impl Iterator<Item = (UpstreamName, Vec<Arc<Upstream>>)> {
+        self.entries.iter().enumerate().map(|(index, entry)| {
+            let members = match entry {
+                Entry::One(upstream) => vec![upstream.clone()],
+                Entry::Family(..) => self.members_of(index),
+            };
+            (entry.label().clone(), members)
+        })
+    }
+
+    fn members_of(&self, index: usize) -> Vec<Arc<Upstream>> {
+        let members = self.members.iter();
+        let mut members: Vec<_> = members
+            .filter(|(registry, _)| self.routes.upstream_for(registry) == Some(index))
+            .map(|(_, upstream)| upstream)
+            .collect();
+        members.sort_by(|one, other| one.registry().as_str().cmp(other.registry().as_str()));
+        members
     }
 
     /// The registries that are configured by name.

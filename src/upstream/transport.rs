@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::address::{Origin, Refused, check_host};
-use super::breaker::Breakers;
+use super::breaker::{Breakers, HostState};
 use super::error::{ErrorKind, Trouble, UpstreamError};
 use super::proxy::{self, Proxies, Via};
 use super::range::ByteRange;
@@ -121,6 +121,11 @@ impl Transport {
     /// Whether a host is left alone, since it has kept failing.
     pub(crate) fn is_left_alone(&self, origin: &Origin) -> bool {
         self.breakers.is_open(origin)
+    }
+
+    /// The hosts that were asked, and whether they still are.
+    pub(crate) fn hosts(&self) -> Vec<(Origin, HostState, Option<String>)> {
+        self.breakers.hosts()
     }
 
     pub(crate) fn body_idle(&self) -> Duration {

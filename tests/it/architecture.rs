@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What each module may name by a `crate::` path.
-const EDGES: [(&str, &[&str]); 13] = [
+const EDGES: [(&str, &[&str]); 14] = [
     ("oci", &[]),
     ("sync", &[]),
     ("metrics", &[]),
@@ -17,7 +17,11 @@ const EDGES: [(&str, &[&str]); 13] = [
         &["oci", "sync", "metrics", "config", "store", "upstream"],
     ),
     ("http", &["oci", "sync", "metrics", "config", "mirror"]),
-    ("admin", &["oci", "sync", "metrics", "config", "mirror"]),
+    ("status", &[]),
+    (
+        "admin",
+        &["oci", "sync", "metrics", "config", "mirror", "status"],
+    ),
     ("server", &["metrics", "config", "http", "admin"]),
     (
         "app",
@@ -28,7 +32,9 @@ const EDGES: [(&str, &[&str]); 13] = [
     ("client", &["oci", "config"]),
     (
         "cli",
-        &["oci", "config", "upstream", "app", "server", "client"],
+        &[
+            "oci", "config", "upstream", "app", "server", "client", "status",
+        ],
     ),
 ];
 

@@ -83,6 +83,16 @@ impl Env {
         }
     }
 
+    /// How many fills run, or wait for their turn.
+    pub fn len(&self) -> usize {
+        self.table().len()
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.table().is_empty()
+    }
+
     /// Whether `digest` is being filled.
     pub fn is_running(&self, digest: &Digest) -> bool {
         self.table().contains_key(digest)

@@ -44,6 +44,20 @@ impl Default for State {
     }
 }
 
+/// Whether a host is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostState {
+    /// It is.
+    Closed,
+    /// It has kept failing, and is left alone for a while.
+    Open {
+        /// For how long; not at all where that is over, and nobody has asked since.
+        next_attempt: Duration,
+    },
+    /// Some requests try whether it is back.
+    Trying,
+}
+
 /// A request that was admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket {
@@ -132,6 +146,16 @@ impl Breaker {
 
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed { .. })
+    }
+
+    pub(super) fn standing(&self, now: Instant) -> HostState {
+        match self.state {
+            State::Closed { .. } => HostState::Closed,
+            State::Trying { .. } => HostState::Trying,
+            State::Open { until, .. } => HostState::Open {
+                next_attempt: until.saturating_duration_since(now),
+            },
+        }
     }
 
     /// Gives a place back. Whether the ticket is of this era.

@@ -124,20 +124,6 @@ impl Book {
         self.changed.notified().await;
     }
 
-    /// How each quota that is in use stands, by the upstream's name.
-    pub(crate) fn standings(&self) -> Vec<(UpstreamName, Standing)> {
-        let slots: Vec<_> = {
-            let tables = lock(&self.tables);
-            tables.slots.values().filter_map(Weak::upgrade).collect()
-        };
-        let mut standings: Vec<_> = slots
-            .iter()
-            .map(|slot| (slot.label.clone(), slot.standing()))
-            .collect();
-        standings.sort_by(|one, other| one.0.as_str().cmp(other.0.as_str()));
-        standings
-    }
-
     /// Sees to it that `slot` has the gate of the source that it was told. True where that is another than before.
     fn place(&self, slot: &Slot, source: &str, limit: u64) -> bool {
         let mut tables = lock(&self.tables);

@@ -348,6 +348,7 @@ impl Ledger {
             left: least.map(|(left, _, _, _)| left),
             renews_within: renews_at.map(|at| at.saturating_duration_since(now)),
             is_closed,
+            least: least.map(|(_, _, _, by)| by),
             under_way,
             waiting: 0,
         }

@@ -104,6 +104,8 @@ pub struct Standing {
     pub renews_within: Option<Duration>,
     /// Whether the upstream has asked to be left alone.
     pub is_closed: bool,
+    /// What has the least left.
+    pub least: Option<SpentBy>,
     /// Pulls under way.
     pub under_way: usize,
     /// Requests that wait for one.

@@ -1,0 +1,224 @@
+//! What is wrong with a mirror now, and what will be soon, as its status tells. Pure.
+
+use super::words::{count, duration, some, within};
+use super::{Breaker, Cache, Host, Limit, Quota, State, Status, Upstream};
+
+/// Something that an operator wants to know before all figures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub gravity: Gravity,
+    /// The upstream that it is about, or a part of the mirror.
+    pub about: String,
+    /// What there is.
+    pub seen: String,
+    /// What to do about it, where there is something to do.
+    pub change: Option<String>,
+}
+
+/// How bad something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gravity {
+    /// Clients are refused, or wait, or are given what is old.
+    Wrong,
+    /// It may come to that.
+    Note,
+}
+
+impl Status {
+    /// What is wrong now, and then what may be soon.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings: Vec<_> = self.state.finding().into_iter().collect();
+        findings.extend(self.cache.iter().flat_map(Cache::findings));
+        for upstream in &self.upstreams {
+            findings.extend(
+                upstream
+                    .hosts
+                    .iter()
+                    .filter_map(|host| host.finding(upstream)),
+            );
+            findings.extend(
+                upstream
+                    .quotas
+                    .iter()
+                    .filter_map(|quota| quota.finding(upstream)),
+            );
+        }
+        findings.sort_by_key(|finding| finding.gravity);
+        findings
+    }
+
+    /// Whether anything is wrong now.
+    pub fn is_wrong(&self) -> bool {
+        let findings = self.findings();
+        findings
+            .iter()
+            .any(|finding| finding.gravity == Gravity::Wrong)
+    }
+}
+
+fn wrong(about: &str, seen: String) -> Finding {
+    Finding {
+        gravity: Gravity::Wrong,
+        about: about.to_owned(),
+        seen,
+        change: None,
+    }
+}
+
+impl Finding {
+    fn change(self, change: impl Into<String>) -> Self {
+        Self {
+            change: Some(change.into()),
+            ..self
+        }
+    }
+
+    fn only_a_note(self) -> Self {
+        Self {
+            gravity: Gravity::Note,
+            ..self
+        }
+    }
+}
+
+impl State {
+    fn finding(self) -> Option<Finding> {
+        match self {
+            Self::Serving => None,
+            Self::Starting => {
+                let seen = "it is starting: its cache is not open yet, and clients wait";
+                let change = "another forebay that has the same `dir` in [cache] may not have ended yet; see the log";
+                Some(wrong("mirror", seen.to_owned()).change(change))
+            }
+            Self::Draining => {
+                let seen = "it is stopping: running transfers are finished, and no new ones begin";
+                Some(wrong("mirror", seen.to_owned()))
+            }
+        }
+    }
+}
+
+impl Cache {
+    fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if let Some(error) = &self.error {
+            let seen = format!("{error}: what is fetched is passed through and not kept");
+            let change = "check the disk of `dir` in [cache]";
+            findings.push(wrong("cache", seen).change(change));
+        }
+        let raise = "raise `max_size` in [cache], or check `min_free`";
+        if self.guarded_evictions > 0 {
+            let blobs = some(self.guarded_evictions, "blob", "blobs");
+            let seen = format!(
+                "it is too small: {blobs} of images that were served within the hour had to go since the start"
+            );
+            findings.push(wrong("cache", seen).change(raise).only_a_note());
+        }
+        if self.no_room > 0 {
+            let seen = format!(
+                "there was no room for what was fetched {} since the start",
+                some(self.no_room, "time", "times")
+            );
+            findings.push(wrong("cache", seen).change(raise).only_a_note());
+        }
+        findings
+    }
+}
+
+impl Host {
+    fn finding(&self, upstream: &Upstream) -> Option<Finding> {
+        let what = match self.breaker {
+            Breaker::Closed => return None,
+            Breaker::Trying => "has kept failing, and is being tried again".to_owned(),
+            Breaker::Open => match self.next_attempt_in_seconds {
+                None | Some(0) => {
+                    "has kept failing, and is tried again with the next request".to_owned()
+                }
+                Some(seconds) => {
+                    let wait = duration(seconds);
+                    format!("has kept failing, and is left alone for another {wait}")
+                }
+            },
+        };
+        let error = self.error.as_ref();
+        let why = error.map(|error| format!(" ({error})")).unwrap_or_default();
+        let finding = wrong(&upstream.name, format!("{} {what}{why}", self.url));
+        let registry = match self.url.split_once("://") {
+            Some((_, host)) if upstream.is_family => host,
+            _ => &upstream.name,
+        };
+        let change = if self.is_endpoint || !upstream.is_family {
+            format!(
+                "what is cached is served meanwhile; `forebay check --online {registry}` says more"
+            )
+        } else {
+            "what is cached is served meanwhile; see the log".to_owned()
+        };
+        Some(finding.change(change))
+    }
+}
+
+impl Quota {
+    fn finding(&self, upstream: &Upstream) -> Option<Finding> {
+        let mut seen = match (self.closed_for_seconds, self.left, self.limit) {
+            (Some(seconds), _, _) => format!(
+                "has asked to be left alone (429), and is asked again {}",
+                within(seconds, self.closed_until)
+            ),
+            (None, Some(left), Some(limit)) if self.is_low() => {
+                let left = match u64::try_from(left) {
+                    Ok(left) if left > 0 => {
+                        format!("only {} left", some(left, "pull is", "pulls are"))
+                    }
+                    _ => "no pull is left".to_owned(),
+                };
+                format!("{left} of {}{}", count(limit), self.terms())
+            }
+            _ => return None,
+        };
+        if self.waiting > 0 {
+            let waiting = some(self.waiting, "request waits", "requests wait");
+            seen = format!("{seen}; {waiting} for a pull");
+        }
+        if self.registry != upstream.name {
+            seen = format!("{}: {seen}", self.registry);
+        }
+        let finding = wrong(&upstream.name, seen).change(&self.change);
+        let is_note = self.closed_for_seconds.is_none() && self.left.is_some_and(|left| left > 0);
+        Some(if is_note {
+            finding.only_a_note()
+        } else {
+            finding
+        })
+    }
+
+    /// Whether it is near its end: a tenth or less is left, which is kept for what is not here.
+    pub fn is_low(&self) -> bool {
+        let (Some(left), Some(limit)) = (self.left, self.limit) else {
+            return false;
+        };
+        i128::from(left) * 10 <= i128::from(limit)
+    }
+
+    /// Window, whose it is, and when it renews.
+    fn terms(&self) -> String {
+        let window = self
+            .window_seconds
+            .map(|seconds| format!(" in {}", duration(seconds)));
+        let whose = match (self.by, &self.source, &self.account) {
+            (Some(Limit::Configured), _, _) => Some(", by `quota` of its table".to_owned()),
+            (_, Some(source), _) => Some(format!(", counted for {source}")),
+            (_, None, Some(account)) => Some(format!(", counted for {account}")),
+            _ => None,
+        };
+        let reset = self.resets_in_seconds.map(|seconds| {
+            let again = match self.by {
+                Some(Limit::Configured) => "the next one is there",
+                _ => "renewed",
+            };
+            format!(", {again} {}", within(seconds, self.resets_at))
+        });
+        [window, whose, reset].into_iter().flatten().collect()
+    }
+}

@@ -1,0 +1,114 @@
+//! How upstreams stand, for whoever asks the mirror: the hosts that are dialled for them, and their quotas.
+
+use std::time::Duration;
+
+use super::breaker::HostState;
+use super::client::Upstream;
+use super::quota::Standing;
+use super::registry::Upstreams;
+use crate::metrics::UpstreamName;
+use crate::oci::Registry;
+
+/// A table of the configuration: one registry, or those of a family that are in use.
+#[derive(Debug)]
+pub struct UpstreamStanding {
+    /// Its name, and what was counted of it.
+    pub name: UpstreamName,
+    /// Every host that is known.
+    pub hosts: Vec<HostStanding>,
+    /// Every quota that something was asked for.
+    pub quotas: Vec<QuotaStanding>,
+}
+
+/// A host that is dialled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostStanding {
+    /// Scheme, name and port.
+    pub url: String,
+    /// Whether it is one of the registry's endpoints.
+    pub is_endpoint: bool,
+    /// Whether it is asked.
+    pub state: HostState,
+    /// How it failed last, where it is not simply asked.
+    pub error: Option<String>,
+}
+
+/// The quota of an account at a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotaStanding {
+    /// The registry.
+    pub registry: Registry,
+    /// The name of the account, as it is configured; `None` where nobody is logged in.
+    pub account: Option<String>,
+    /// How it stands.
+    pub standing: Standing,
+}
+
+impl Upstreams {
+    /// How each stands, in the order of the configuration. `members` is given for a family: as many as are in use.
+    pub fn standings(&self) -> Vec<UpstreamStanding> {
+        let standing = |(name, members): (UpstreamName, Vec<std::sync::Arc<Upstream>>)| {
+            let hosts = members.iter().flat_map(|upstream| upstream.hosts());
+            let quotas = members.iter().flat_map(|upstream| upstream.quotas());
+            UpstreamStanding {
+                name,
+                hosts: hosts.collect(),
+                quotas: quotas.collect(),
+            }
+        };
+        self.tables().map(standing).collect()
+    }
+}
+
+impl Upstream {
+    /// Its endpoints in order, and then the others.
+    fn hosts(&self) -> Vec<HostStanding> {
+        let known = self.transport().hosts();
+        let state_of = |origin| known.iter().find(|(known, ..)| known == origin);
+        let endpoints = self.endpoints().iter().map(|endpoint| &endpoint.origin);
+        let mut hosts: Vec<_> = endpoints
+            .clone()
+            .map(|origin| {
+                let known = state_of(origin);
+                HostStanding {
+                    url: origin.url(),
+                    is_endpoint: true,
+                    state: known.map_or(HostState::Closed, |(_, state, _)| *state),
+                    error: known.and_then(|(_, _, error)| error.clone()),
+                }
+            })
+            .collect();
+        for (origin, state, error) in &known {
+            if endpoints.clone().all(|endpoint| endpoint != origin) {
+                hosts.push(HostStanding {
+                    url: origin.url(),
+                    is_endpoint: false,
+                    state: *state,
+                    error: error.clone(),
+                });
+            }
+        }
+        hosts
+    }
+
+    fn quotas(&self) -> Vec<QuotaStanding> {
+        let slots = self.slots().into_iter();
+        let quota = |(account, standing): (String, Standing)| QuotaStanding {
+            registry: self.registry().clone(),
+            account: Some(account).filter(|account| !account.is_empty()),
+            standing,
+        };
+        slots.map(quota).collect()
+    }
+}
+
+/// How long a host is left alone, where it is.
+impl HostState {
+    /// When it is tried again.
+    pub fn next_attempt(self) -> Option<Duration> {
+        match self {
+            HostState::Open { next_attempt } => Some(next_attempt),
+            HostState::Trying | HostState::Closed => None,
+        }
+    }
+}
