@@ -25,6 +25,7 @@ mod routes;
 mod secret;
 mod section;
 mod suggest;
+mod tags;
 mod tree;
 mod types;
 mod units;
@@ -44,9 +45,10 @@ pub use proxy::{Proxy, ProxyServer};
 pub use render::render;
 pub use routes::Routes;
 pub use secret::Secret;
+pub use tags::TagPolicy;
 pub use tree::{Origin, Source};
 pub use types::{
     Acr, Admin, ByteRate, Cache, ClientCertificate, Config, Credentials, DockerConfig, Ecr, Fetch,
-    ForwardedHeader, Gcp, Limits, Log, LogFormat, LogLevel, Proxies, Quota, Rate, Server,
-    TagPolicy, Timeouts, Upstream,
+    ForwardedHeader, Gcp, Limits, Log, LogFormat, LogLevel, Proxies, Quota, Rate, Server, Timeouts,
+    Upstream,
 };

@@ -83,7 +83,7 @@
 //!    `src/mirror/fill/solo.rs`, `src/http/body.rs`; tested by `tests/it/faults.rs`, `src/server/tests/ends.rs`.
 //! 6. **Digests are never revalidated; tags are.** A stale tag is served only while its upstream can't be reached or
 //!    refuses for load, or within `stale_while_revalidate`; never on 401, 403 or 404. Where a stale answer would do, the
-//!    upstream is waited for 2 s at most. Lists of tags and of referrers are held to the same. Kept by
+//!    upstream is waited for `confirm_wait` at most. Lists of tags and of referrers are held to the same. Kept by
 //!    `src/mirror/freshness.rs`, `src/mirror/tags.rs`, `src/mirror/confirm.rs`, `src/mirror/listing.rs`; tested by
 //!    `tests/it/tags.rs`, `tests/it/spec/listing.rs`, `tests/it/spec/listing/restart.rs`, `tests/it/hostile/stale.rs`,
 //!    `src/mirror/tests.rs`.

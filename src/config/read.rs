@@ -1,12 +1,12 @@
 //! Reads the merged tables into a [`Config`].
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::limits;
 use super::section::{Reported, Section};
+use super::tags::tag_policy;
 use super::tree::Node;
-use super::types::{Admin, Cache, Config, Fetch, Log, Server, TagPolicy, Timeouts};
+use super::types::{Admin, Cache, Config, Fetch, Log, Server, Timeouts};
 use super::upstreams;
 use super::values::{
     address, address_or_off, boolean, count, duration, log_format, log_level, path, registry, size,
@@ -153,16 +153,16 @@ fn cache(section: &Section<'_>, user_cache: Option<PathBuf>) -> Result<Cache, Re
 }
 
 /// What a table for all says, for an upstream to inherit; `None` while that table itself is read.
-type Inherited<T> = Option<Result<T, Reported>>;
+pub(super) type Inherited<T> = Option<Result<T, Reported>>;
 
-/// Reads a duration, or takes the one that is inherited; where there is none, it has to be set.
-fn inherit<T>(
+/// Reads a value, or takes the one that is inherited; where there is none, it has to be set.
+pub(super) fn inherit<T, V>(
     section: &Section<'_>,
     key: &str,
     inherited: Inherited<T>,
-    of: fn(T) -> Duration,
-    read: fn(&Node) -> Result<Duration, String>,
-) -> Result<Duration, Reported> {
+    of: fn(T) -> V,
+    read: fn(&Node) -> Result<V, String>,
+) -> Result<V, Reported> {
     match inherited {
         None => section.required(key, read),
         Some(inherited) => match section.optional(key, read)? {
@@ -170,25 +170,6 @@ fn inherit<T>(
             None => inherited.map(of),
         },
     }
-}
-
-/// `[tags]`, or an upstream's overrides of it.
-pub(super) fn tag_policy(
-    section: &Section<'_>,
-    inherited: Inherited<TagPolicy>,
-) -> Result<TagPolicy, Reported> {
-    let get = |key, of| inherit(section, key, inherited, of, duration);
-    let fresh_for = get("fresh_for", |tags| tags.fresh_for);
-    let stale_while_revalidate = get("stale_while_revalidate", |tags| tags.stale_while_revalidate);
-    let stale_for = get("stale_for", |tags| tags.stale_for);
-    let negative_for = get("negative_for", |tags| tags.negative_for);
-    section.finish();
-    Ok(TagPolicy {
-        fresh_for: fresh_for?,
-        stale_while_revalidate: stale_while_revalidate?,
-        stale_for: stale_for?,
-        negative_for: negative_for?,
-    })
 }
 
 /// `[timeouts]`, or an upstream's overrides of it.

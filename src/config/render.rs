@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::merge::join;
 use super::proxy::{DIRECT, Proxy};
 use super::secret::Secret;
-use super::types::{Config, Credentials, Limits, TagPolicy, Timeouts, Upstream};
+use super::tags::TagPolicy;
+use super::types::{Config, Credentials, Limits, Timeouts, Upstream};
 use super::units::{print_duration, print_quota, print_size};
 use super::values::{FORWARDED_HEADERS, LOG_FORMATS, LOG_LEVELS};
 
@@ -102,6 +103,7 @@ fn tags(out: &mut Toml, tags: &TagPolicy) {
     out.duration("stale_while_revalidate", tags.stale_while_revalidate);
     out.duration("stale_for", tags.stale_for);
     out.duration("negative_for", tags.negative_for);
+    out.duration("confirm_wait", tags.confirm_wait);
 }
 
 fn timeouts(out: &mut Toml, timeouts: &Timeouts) {

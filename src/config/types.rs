@@ -13,6 +13,7 @@ use super::globs::{Globs, Pulls};
 use super::pattern::RegistryPattern;
 use super::proxy::Proxy;
 use super::secret::Secret;
+use super::tags::TagPolicy;
 use crate::oci::Registry;
 
 /// Everything that can be configured.
@@ -103,19 +104,6 @@ pub struct Cache {
     pub open_files: usize,
     /// Whether a bounded range of a running fill waits until the whole blob is verified.
     pub strict_ranges: bool,
-}
-
-/// `[tags]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TagPolicy {
-    /// How long a tag is served without asking its upstream.
-    pub fresh_for: Duration,
-    /// How long beyond that it is served while the upstream is being asked.
-    pub stale_while_revalidate: Duration,
-    /// How long a tag is served, since it was last confirmed, while its upstream is in trouble.
-    pub stale_for: Duration,
-    /// How long a 404 is remembered.
-    pub negative_for: Duration,
 }
 
 /// `[fetch]`

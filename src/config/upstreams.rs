@@ -11,9 +11,10 @@ use super::env::variable_word;
 use super::globs::{Globs, Pulls};
 use super::pattern::RegistryPattern;
 use super::proxy;
-use super::read::{tag_policy, timeouts};
+use super::read::timeouts;
 use super::section::{Reported, Section};
-use super::types::{TagPolicy, Timeouts, Upstream};
+use super::tags::{TagPolicy, tag_policy};
+use super::types::{Timeouts, Upstream};
 use super::values::{alias, boolean, count, endpoint, host, host_and_port, quota, text};
 
 /// What an upstream takes from the tables for all, where it says nothing.

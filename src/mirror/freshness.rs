@@ -7,9 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::TagPolicy;
 
-/// How long a client waits for its tag's confirmation where a stale answer would do. A cached image's first byte is due
-/// within 3 s, and upstreams are given longer than that.
-pub const CONFIRM_WAIT: Duration = Duration::from_secs(2);
 /// For how long an upstream that was in trouble is not waited for where a stale answer will do.
 const TROUBLE: Duration = Duration::from_secs(5);
 
@@ -70,6 +67,7 @@ mod tests {
             stale_while_revalidate: MINUTE,
             stale_for: 10 * MINUTE,
             negative_for: Duration::from_secs(10),
+            confirm_wait: Duration::from_secs(2),
         }
     }
 
@@ -105,6 +103,7 @@ mod tests {
             stale_while_revalidate: Duration::MAX,
             stale_for: Duration::MAX,
             negative_for: Duration::MAX,
+            confirm_wait: Duration::MAX,
         };
         let confirmed = SystemTime::UNIX_EPOCH;
         assert_eq!(

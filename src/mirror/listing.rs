@@ -28,7 +28,7 @@ use crate::metrics;
 use crate::upstream::{Mark, Upstream};
 
 use super::error::MirrorError;
-use super::freshness::{self, CONFIRM_WAIT, Decision};
+use super::freshness::{self, Decision};
 use super::manifests::fetched;
 use super::served::{CacheStatus, StaleReason};
 use super::{Inner, Mirror};
@@ -114,7 +114,7 @@ impl Mirror {
             return Ok(known.stale(upstream, StaleReason::Unavailable));
         }
         let asked = self.ask_for_list(upstream, subject, Some(&known));
-        match tokio::time::timeout(CONFIRM_WAIT, asked).await {
+        match tokio::time::timeout(upstream.tag_policy().confirm_wait, asked).await {
             // Not noted as trouble, nor called so: a list of many pages takes its time, and so do turns.
             Err(_) | Ok(Err(MirrorError::Busy(_))) => Ok(known.stale(upstream, StaleReason::Slow)),
             Ok(Err(error)) => match error.allows_stale() {

@@ -11,7 +11,7 @@ use crate::upstream::{Caller, Priority, Upstream};
 use super::Mirror;
 use super::confirm::Confirmed;
 use super::error::MirrorError;
-use super::freshness::{self, CONFIRM_WAIT, Decision};
+use super::freshness::{self, Decision};
 use super::manifests::fetched;
 use super::memory::{KnownTag, StoredManifest};
 use super::served::{CacheStatus, Served, StaleReason};
@@ -137,7 +137,7 @@ impl Mirror {
         // What it points at now is not worth waiting for a quota, nor the last of one.
         let moved = Caller::impatient(Priority::Moved);
         let confirmed = self.confirm(upstream, repository, tag, &moved);
-        match tokio::time::timeout(CONFIRM_WAIT, confirmed).await {
+        match tokio::time::timeout(upstream.tag_policy().confirm_wait, confirmed).await {
             Err(_) => {
                 troubles.note(upstream.registry());
                 Ok(Self::serve_stale(

@@ -90,7 +90,8 @@ fn v1() -> Tag {
     "v1".parse().unwrap()
 }
 
-const ALWAYS_DUE: &str = "[tags]\nfresh_for = \"0s\"\nnegative_for = \"0s\"";
+const ALWAYS_DUE: &str =
+    "[tags]\nfresh_for = \"0s\"\nnegative_for = \"0s\"\nconfirm_wait = \"20s\"";
 
 async fn origin_with_image() -> Origin {
     let builder = Origin::builder().repository("library/app", |repository| {

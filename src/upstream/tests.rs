@@ -58,6 +58,7 @@ fn tag_policy() -> TagPolicy {
         stale_while_revalidate: Duration::ZERO,
         stale_for: Duration::from_hours(1),
         negative_for: Duration::from_secs(10),
+        confirm_wait: Duration::from_secs(2),
     }
 }
 

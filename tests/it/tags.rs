@@ -20,11 +20,12 @@ async fn origin_with_image() -> Origin {
     builder.start().await.unwrap()
 }
 
+fn due(origin: &Origin) -> Setup {
+    Setup::new(origin).config("[tags]\nfresh_for = \"0s\"\nnegative_for = \"0s\"")
+}
+
 async fn always_due(origin: &Origin) -> Forebay {
-    Setup::new(origin)
-        .config("[tags]\nfresh_for = \"0s\"\nnegative_for = \"0s\"")
-        .start()
-        .await
+    due(origin).start().await
 }
 
 fn move_tag(origin: &Origin) {
@@ -206,7 +207,7 @@ async fn until_answered(client: &Client, wanted: impl Fn(&Answer) -> bool) -> An
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_upstream_holds_up_no_cached_tag_and_is_believed_once_it_speaks() {
     let origin = origin_with_image().await;
-    let forebay = always_due(&origin).await;
+    let forebay = due(&origin).impatient().start().await;
     let client = forebay.client();
     let cached = client.manifest("library/app", "v1").await;
     origin.reset();
@@ -231,7 +232,7 @@ async fn a_silent_upstream_holds_up_no_cached_tag_and_is_believed_once_it_speaks
 #[tokio::test(flavor = "multi_thread")]
 async fn a_moved_tag_whose_new_manifest_does_not_come_is_served_as_it_was() {
     let origin = origin_with_image().await;
-    let forebay = always_due(&origin).await;
+    let forebay = due(&origin).impatient().start().await;
     let client = forebay.client();
     let old = client.manifest("library/app", "v1").await;
     move_tag(&origin);

@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks at a mirror that has something to do meanwhile, on the same processors.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// How long an upstream is waited for where there is an old answer.
+const CONFIRM_WAIT: &str = "FOREBAY_TAGS__CONFIRM_WAIT";
+
 /// What a mirror is started with.
 #[derive(Debug)]
 pub(crate) struct Setup {
@@ -121,6 +124,11 @@ impl Setup {
         self
     }
 
+    /// Waits for an upstream that says nothing only as long as it does by default, where there is an old answer.
+    pub(crate) fn impatient(self) -> Self {
+        self.env(CONFIRM_WAIT, "2s")
+    }
+
     /// Takes from its environment whatever a cloud's login could come from, here or on the machine.
     pub(crate) fn without_clouds(self) -> Self {
         self.env("AWS_EC2_METADATA_DISABLED", "true")
@@ -174,6 +182,8 @@ impl Setup {
             .arg(self.cache_dir())
             .env("FOREBAY_LOG__FORMAT", "json")
             .env("FOREBAY_ADMIN__LISTEN", "127.0.0.1:0")
+            // An upstream that is slow to answer here is on a busy machine, and not in trouble: see `Setup::impatient`.
+            .env(CONFIRM_WAIT, "20s")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -179,6 +179,14 @@ const MISTAKES: &[(&str, &str)] = &[
         "f.toml:2: tags.fresh_for: `1 minute` is not a duration: write whole numbers of d, h, m, s or ms, such as \"90s\" or \"1h30m\"",
     ),
     (
+        "[tags]\nconfirm_wait = '0s'",
+        "f.toml:2: tags.confirm_wait: this leaves no time at all: write a duration such as \"30s\"",
+    ),
+    (
+        "[upstreams.'a.io']\ntags.confirm_wait = '21s'",
+        "f.toml:2: upstreams.\"a.io\".tags.confirm_wait: some clients give up on a response after 30 s: write at most \"20s\"",
+    ),
+    (
         "colour = 'red'",
         "f.toml:1: colour: unknown key: known here are admin, cache, default_registry, fetch, limits, log, server, tags, timeouts, upstreams",
     ),

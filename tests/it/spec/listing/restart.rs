@@ -248,7 +248,8 @@ async fn a_list_that_rotted_on_disk_costs_a_question_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_takes_long_is_stale_because_its_upstream_is_slow() {
     let scene = Scene::start().await;
-    let forebay = scene.mirror(ALWAYS_DUE).await;
+    let setup = Setup::new(&scene.origin).config(ALWAYS_DUE).impatient();
+    let forebay = setup.start().await;
     let client = forebay.client();
     for path in [TAGS, &scene.referrers, "/v2/library/app/manifests/v1"] {
         listed(&client, path).await;
