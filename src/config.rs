@@ -25,6 +25,7 @@ mod routes;
 mod secret;
 mod section;
 mod suggest;
+mod tag_rules;
 mod tags;
 mod tree;
 mod types;
@@ -45,6 +46,7 @@ pub use proxy::{Proxy, ProxyServer};
 pub use render::render;
 pub use routes::Routes;
 pub use secret::Secret;
+pub use tag_rules::{TagPattern, TagRule, TagRules};
 pub use tags::TagPolicy;
 pub use tree::{Origin, Source};
 pub use types::{

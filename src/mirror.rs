@@ -59,7 +59,7 @@ use fill::table::{Env, Settings};
 use flight::SingleFlight;
 use keeping::Keeping;
 use listing::Lists;
-use memory::{Absent, Memory, StoredManifest, Troubles};
+use memory::{Absent, Held, Memory, StoredManifest, Troubles};
 use rights::Rights;
 use tasks::Tasks;
 
@@ -91,6 +91,7 @@ struct Inner {
     memory: Memory,
     lists: Lists,
     absent: Absent,
+    held: Held,
     troubles: Troubles,
     keeping: Keeping,
     manifests: SingleFlight<(Repository, Reference), Result<Arc<StoredManifest>, MirrorError>>,
@@ -135,6 +136,7 @@ impl Mirror {
                 lists: Lists::new(lists, store.clone(), tasks.clone()),
                 store,
                 absent: Absent::default(),
+                held: Held::default(),
                 troubles: Troubles::default(),
                 refreshes: Arc::new(Semaphore::new(REFRESHES)),
                 manifests: SingleFlight::new(tasks.clone()),

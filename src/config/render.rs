@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::merge::join;
 use super::proxy::{DIRECT, Proxy};
 use super::secret::Secret;
+use super::tag_rules::TagRule;
 use super::tags::TagPolicy;
 use super::types::{Config, Credentials, Limits, Timeouts, Upstream};
 use super::units::{print_duration, print_quota, print_size};
@@ -104,6 +105,21 @@ fn tags(out: &mut Toml, tags: &TagPolicy) {
     out.duration("stale_for", tags.stale_for);
     out.duration("negative_for", tags.negative_for);
     out.duration("confirm_wait", tags.confirm_wait);
+    out.value("keep_deleted", tags.keep_deleted);
+}
+
+fn tag_rule(out: &mut Toml, rule: &TagRule) {
+    out.text("match", rule.pattern.as_str());
+    let policy = &rule.policy;
+    if policy.immutable {
+        out.value("immutable", true);
+    } else {
+        out.duration("fresh_for", policy.fresh_for);
+        out.duration("stale_while_revalidate", policy.stale_while_revalidate);
+        out.duration("stale_for", policy.stale_for);
+        out.value("keep_deleted", policy.keep_deleted);
+    }
+    out.duration("negative_for", policy.negative_for);
 }
 
 fn timeouts(out: &mut Toml, timeouts: &Timeouts) {
@@ -197,6 +213,10 @@ fn upstream(out: &mut Toml, upstream: &Upstream, config: &Config) {
     if upstream.tags != config.tags {
         out.table(&format!("{table}.tags"));
         tags(out, &upstream.tags);
+    }
+    for rule in upstream.tag_rules.all() {
+        out.table(&format!("[{table}.tag_rules]"));
+        tag_rule(out, rule);
     }
 }
 

@@ -164,6 +164,37 @@ impl<'a> Section<'a> {
         self.subsection(key, self.get(key), schema_of(&self.schema, key))
     }
 
+    /// A table of a list in which there is none.
+    pub(super) fn absent(&self, key: &str) -> Self {
+        self.subsection(key, None, schema_of(&self.schema, key))
+    }
+
+    /// The tables of a list; what is no list, or no table in it, is reported.
+    pub(super) fn tables(&self, key: &str) -> Result<Vec<Self>, Reported> {
+        let schema = schema_of(&self.schema, key);
+        let items = match self.get(key).map(|node| &node.value) {
+            None => return Ok(Vec::new()),
+            Some(Value::List(items)) => items,
+            Some(_) => {
+                let path = join(&self.path, key);
+                let message =
+                    format!("this is a list of tables: write [[{path}]] in a file for each");
+                return Err(self.complain(key, message));
+            }
+        };
+        let mut tables = Vec::with_capacity(items.len());
+        for (number, item) in items.iter().enumerate() {
+            let path = format!("{}[{number}]", join(&self.path, key));
+            let Value::Table(table) = &item.value else {
+                let message = format!("expected a table, found {}", item.kind());
+                return Err(self.report.push(item.origin.clone(), path, message));
+            };
+            let (report, origin) = (self.report, item.origin.clone());
+            tables.push(Self::new(report, Some(table), origin, path, schema.clone()));
+        }
+        Ok(tables)
+    }
+
     /// The tables within this one whose keys are names; what is no table is reported.
     pub(super) fn named_tables(&self) -> Vec<(&'a str, Self)> {
         let schema = schema_of(&self.schema, "*");
@@ -210,6 +241,11 @@ impl<'a> Section<'a> {
     /// Whether a key is set.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
+    }
+
+    /// How many keys are set.
+    pub(super) fn len(&self) -> usize {
+        self.table.map_or(0, Table::len)
     }
 
     /// Records what is wrong with a key.

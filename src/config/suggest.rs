@@ -44,11 +44,15 @@ fn part<'a>(unknown: &str, known: impl Iterator<Item = &'a String>) -> Option<&'
     with_it.next().is_none().then_some(first.as_str())
 }
 
-/// Keys of the same name in other tables, if there are few.
+/// Keys of the same name in other tables, if there are few: those of tables within its own before the others.
 fn namesakes<'a>(unknown: &str, known: &'a BTreeSet<String>) -> Option<Vec<&'a str>> {
-    let same = known.iter().filter(|key| split(key).1 == split(unknown).1);
+    let (table, name) = split(unknown);
+    let same = known.iter().filter(|key| split(key).1 == name);
     let same: Vec<_> = same.map(String::as_str).collect();
-    (1..=2).contains(&same.len()).then_some(same)
+    let within = |key: &&&str| !table.is_empty() && key.starts_with(&format!("{table}."));
+    let within: Vec<_> = same.iter().filter(within).copied().collect();
+    let few = |keys: &Vec<&str>| (1..=3).contains(&keys.len());
+    Some(within).filter(few).or(Some(same).filter(few))
 }
 
 /// A known key as the unknown one's source would write it.
@@ -81,6 +85,8 @@ mod tests {
             "tags.fresh_for",
             "upstreams.*.username",
             "upstreams.*.alias",
+            "upstreams.*.tags.stale_for",
+            "tags.stale_for",
             "admin.listen",
             "server.listen",
         ];
@@ -99,6 +105,10 @@ mod tests {
             ("upstreams.*.user_name", "did you mean `username`?"),
             ("cache.size", "did you mean `max_size`?"),
             ("listen", "did you mean `admin.listen` or `server.listen`?"),
+            (
+                "upstreams.*.stale_for",
+                "did you mean `upstreams.*.tags.stale_for`?",
+            ),
             ("cache.colour", "known here are dir, max_size"),
         ] {
             assert_eq!(instead(unknown, Source::Default), expected, "{unknown}");

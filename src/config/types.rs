@@ -13,6 +13,7 @@ use super::globs::{Globs, Pulls};
 use super::pattern::RegistryPattern;
 use super::proxy::Proxy;
 use super::secret::Secret;
+use super::tag_rules::TagRules;
 use super::tags::TagPolicy;
 use crate::oci::Registry;
 
@@ -238,6 +239,8 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// How long its tags are trusted.
     pub tags: TagPolicy,
+    /// How long some of them are trusted instead.
+    pub tag_rules: TagRules,
     /// What may be pulled from it, beside what it reports itself.
     pub quota: Option<Quota>,
     /// Whether it is asked at the start how much of its quota is left.

@@ -13,6 +13,7 @@ use super::pattern::RegistryPattern;
 use super::proxy;
 use super::read::timeouts;
 use super::section::{Reported, Section};
+use super::tag_rules;
 use super::tags::{TagPolicy, tag_policy};
 use super::types::{Timeouts, Upstream};
 use super::values::{alias, boolean, count, endpoint, host, host_and_port, quota, text};
@@ -145,6 +146,7 @@ fn upstream<'a>(
     let max_connections = table.optional("max_connections", count(1..=10_000));
     let timeouts = timeouts(&table.table("timeouts"), Some(inherited.timeouts));
     let tags = tag_policy(&table.table("tags"), Some(inherited.tags));
+    let tag_rules = tag_rules::read(table, tags);
     let quota = table.optional("quota", quota);
     let read_quota = table.optional("read_quota", boolean);
     let claim = |word, name: &String, folded| Claim {
@@ -182,6 +184,7 @@ fn upstream<'a>(
         max_connections: max_connections?.map_or(inherited.max_connections, Ok)?,
         timeouts: timeouts?,
         tags: tags?,
+        tag_rules: tag_rules?,
         quota: quota?,
         read_quota: read_quota?.unwrap_or(true),
     })

@@ -180,6 +180,7 @@ pub(super) fn cache_status(status: CacheStatus) -> HeaderValue {
         }
         CacheStatus::Stale(StaleReason::Slow) => "forebay; fwd=stale; detail=upstream-slow",
         CacheStatus::Stale(StaleReason::Quota) => "forebay; fwd=stale; detail=upstream-quota",
+        CacheStatus::Stale(StaleReason::Deleted) => "forebay; fwd=stale; detail=upstream-deleted",
         CacheStatus::Stale(StaleReason::Revalidating) => "forebay; hit; detail=revalidating",
     })
 }

@@ -220,6 +220,8 @@ label! {
         Slow = "upstream-slow",
         /// The upstream answered 429, or its quota is used up.
         Quota = "upstream-quota",
+        /// The upstream says that there is no such tag any more, and the operator keeps those (`keep_deleted`).
+        Deleted = "upstream-deleted",
         /// The operator allows it while a refresh runs (`stale_while_revalidate`).
         Revalidating = "revalidating",
     }

@@ -13,7 +13,9 @@ use crate::upstream::{Caller, Priority, Upstream};
 
 use super::Mirror;
 use super::error::MirrorError;
+use super::freshness;
 use super::memory::{KnownTag, StoredManifest};
+use super::served::StaleReason;
 
 /// A record that the upstream has just confirmed.
 #[derive(Debug, Clone)]
@@ -117,7 +119,7 @@ impl Mirror {
         match (current, old) {
             (Ok(current), old) => Ok(self.advance(repository, tag, current, old.as_ref())),
             (Err(error), Some(old)) => {
-                self.hold_back(repository, tag, old, &error);
+                self.hold_back(upstream, repository, tag, old, &error);
                 Err(error)
             }
             (Err(error), None) => Err(error),
@@ -229,6 +231,7 @@ impl Mirror {
             refused: false,
         };
         let inner = &self.inner;
+        inner.held.remove(repository, tag);
         inner
             .memory
             .learn_tag(repository, tag, KnownTag::Record(record.clone()));
@@ -245,13 +248,23 @@ impl Mirror {
     /// After a refusal the record is not served any more, whoever asks for it next.
     fn hold_back(
         &self,
+        upstream: &Upstream,
         repository: &Repository,
         tag: &Tag,
         mut old: TagRecord,
         error: &MirrorError,
     ) {
         let inner = &self.inner;
+        let policy = upstream.policy_of(tag);
         match error {
+            MirrorError::NotFound { .. }
+                if freshness::outlives_deletion(SystemTime::now(), &old, &policy) =>
+            {
+                let lifetime = policy.negative_for;
+                inner
+                    .held
+                    .insert(repository, tag, StaleReason::Deleted, lifetime);
+            }
             MirrorError::NotFound { .. } => {
                 inner.memory.learn_tag(repository, tag, KnownTag::Gone);
                 inner.keeping.keep_tag(repository, tag, None, Vec::new());

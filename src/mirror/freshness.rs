@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::TagPolicy;
+use crate::store::TagRecord;
 
 /// For how long an upstream that was in trouble is not waited for where a stale answer will do.
 const TROUBLE: Duration = Duration::from_secs(5);
@@ -23,10 +24,13 @@ pub enum Decision {
     ConfirmOnly,
 }
 
-/// The decision for a record that was last confirmed at `confirmed_at`.
+/// The decision for a record that was last confirmed at `confirmed_at`. One of a tag that never changes is fresh forever.
 ///
 /// A record from the future (the clock was set back) is due at once, and counts as confirmed now for the rest.
 pub fn decide(now: SystemTime, confirmed_at: SystemTime, policy: &TagPolicy) -> Decision {
+    if policy.immutable {
+        return Decision::Fresh;
+    }
     let Ok(age) = now.duration_since(confirmed_at) else {
         return Decision::ConfirmOrStale;
     };
@@ -45,6 +49,14 @@ pub fn decide(now: SystemTime, confirmed_at: SystemTime, policy: &TagPolicy) -> 
     }
 }
 
+/// Whether a record may be served although its upstream now says that there is no such tag. It is as good as one that its
+/// upstream can't tell of, and for as long; one that was refused has no other claim than the upstream's word.
+pub fn outlives_deletion(now: SystemTime, record: &TagRecord, policy: &TagPolicy) -> bool {
+    policy.keep_deleted
+        && !record.refused
+        && decide(now, record.confirmed_at, policy) != Decision::ConfirmOnly
+}
+
 /// For how long a record has been stale at `now`.
 pub fn stale_age(now: SystemTime, confirmed_at: SystemTime) -> Duration {
     now.duration_since(confirmed_at).unwrap_or_default()
@@ -57,7 +69,10 @@ pub fn in_trouble(now: Instant, seen: Instant) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::oci::{Algorithm, Descriptor, Digest, media_type};
 
     const MINUTE: Duration = Duration::from_mins(1);
 
@@ -68,6 +83,8 @@ mod tests {
             stale_for: 10 * MINUTE,
             negative_for: Duration::from_secs(10),
             confirm_wait: Duration::from_secs(2),
+            keep_deleted: false,
+            immutable: false,
         }
     }
 
@@ -97,6 +114,88 @@ mod tests {
     }
 
     #[test]
+    fn an_immutable_tag_is_fresh_whenever_it_was_confirmed() {
+        let policy = TagPolicy {
+            immutable: true,
+            ..policy()
+        };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        for at in [SystemTime::UNIX_EPOCH, now, now + MINUTE] {
+            assert_eq!(decide(now, at, &policy), Decision::Fresh);
+        }
+    }
+
+    #[test]
+    fn a_deleted_tag_is_kept_where_that_is_wanted_while_it_could_be_stale_and_never_after_a_refusal()
+     {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let outlives = |keep_deleted, refused, age| {
+            let policy = TagPolicy {
+                keep_deleted,
+                ..policy()
+            };
+            let record = TagRecord {
+                descriptor: Descriptor::new(
+                    media_type::OCI_MANIFEST,
+                    Digest::of(Algorithm::Sha256, b""),
+                    0,
+                ),
+                confirmed_at: now - age,
+                refused,
+            };
+            outlives_deletion(now, &record, &policy)
+        };
+        let old = 10 * MINUTE;
+        let young = old.saturating_sub(Duration::from_nanos(1));
+        assert!(outlives(true, false, young) && outlives(true, false, Duration::ZERO));
+        assert!(!outlives(true, false, old));
+        assert!(!outlives(false, false, young));
+        assert!(!outlives(true, true, young));
+    }
+
+    /// From more trust to less, as a record ages.
+    fn rank(decision: Decision) -> u8 {
+        match decision {
+            Decision::Fresh => 0,
+            Decision::ServeAndRefresh => 1,
+            Decision::ConfirmOrStale => 2,
+            Decision::ConfirmOnly => 3,
+        }
+    }
+
+    fn policies() -> impl Strategy<Value = TagPolicy> {
+        (0..200_u64, 0..200_u64, 0..400_u64).prop_map(|(fresh, revalidate, stale)| TagPolicy {
+            fresh_for: Duration::from_secs(fresh),
+            stale_while_revalidate: Duration::from_secs(revalidate),
+            stale_for: Duration::from_secs(stale),
+            ..policy()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn trust_only_fades_with_age(policy in policies(), ages in prop::array::uniform2(0..1_000_u64)) {
+            let at = SystemTime::UNIX_EPOCH;
+            let mut ages = ages.map(Duration::from_secs);
+            ages.sort();
+            let [younger, older] = ages.map(|age| rank(decide(at + age, at, &policy)));
+            prop_assert!(younger <= older);
+        }
+
+        #[test]
+        fn nothing_is_served_unasked_or_stale_beyond_what_the_policy_allows(
+            policy in policies(), age in 0..1_000_u64,
+        ) {
+            let (at, age) = (SystemTime::UNIX_EPOCH, Duration::from_secs(age));
+            let decision = decide(at + age, at, &policy);
+            prop_assert_eq!(decision == Decision::Fresh, age < policy.fresh_for);
+            let unasked = policy.fresh_for + policy.stale_while_revalidate;
+            prop_assert_eq!(rank(decision) <= 1, age < unasked);
+            prop_assert_eq!(rank(decision) <= 2, age < unasked.max(policy.stale_for));
+        }
+    }
+
+    #[test]
     fn durations_at_their_limits_do_not_overflow() {
         let policy = TagPolicy {
             fresh_for: Duration::MAX,
@@ -104,6 +203,7 @@ mod tests {
             stale_for: Duration::MAX,
             negative_for: Duration::MAX,
             confirm_wait: Duration::MAX,
+            ..policy()
         };
         let confirmed = SystemTime::UNIX_EPOCH;
         assert_eq!(

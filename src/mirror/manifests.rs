@@ -72,7 +72,11 @@ impl Mirror {
             }
         };
         if let Err(error @ MirrorError::NotFound { .. }) = &served {
-            let lifetime = upstream.tag_policy().negative_for;
+            let policy = match reference {
+                Reference::Tag(tag) => upstream.policy_of(tag),
+                Reference::Digest(_) => upstream.tag_policy(),
+            };
+            let lifetime = policy.negative_for;
             self.inner.absent.insert(absent, error.clone(), lifetime);
         }
         served

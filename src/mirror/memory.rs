@@ -16,6 +16,7 @@ use crate::store::{References, TagRecord};
 use super::error::MirrorError;
 use super::freshness;
 use super::rights::{Granted, Kind};
+use super::served::StaleReason;
 
 /// Sizes and tag records, at most; each is some 200 bytes.
 const ENTRIES: u64 = 100_000;
@@ -184,6 +185,44 @@ impl<K: Hash + Eq + Send + Sync + 'static> Absent<K> {
     fn get_at(&self, key: &K, now: Instant) -> Option<MirrorError> {
         let (until, error) = self.0.get(key)?;
         (now < until).then_some(error)
+    }
+}
+
+/// Tags of which an upstream said a moment ago what leaves the old answer standing, and why that is stale. It would say the
+/// same again, so that it is not asked for a while.
+#[derive(Debug)]
+pub struct Held(Cache<(Repository, Tag), (Instant, StaleReason)>);
+
+impl Default for Held {
+    fn default() -> Self {
+        Self(Cache::new(ABSENCES))
+    }
+}
+
+impl Held {
+    /// Why the old answer stands, while it does.
+    pub fn get(&self, repository: &Repository, tag: &Tag) -> Option<StaleReason> {
+        let (until, reason) = self.0.get(&(repository.clone(), tag.clone()))?;
+        (Instant::now() < until).then_some(reason)
+    }
+
+    /// The old answer stands for `lifetime`.
+    pub fn insert(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        reason: StaleReason,
+        lifetime: Duration,
+    ) {
+        if let Some(until) = Instant::now().checked_add(lifetime) {
+            let key = (repository.clone(), tag.clone());
+            self.0.insert(key, (until, reason));
+        }
+    }
+
+    /// The upstream has said something else.
+    pub fn remove(&self, repository: &Repository, tag: &Tag) {
+        self.0.invalidate(&(repository.clone(), tag.clone()));
     }
 }
 

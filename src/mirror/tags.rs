@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use crate::config::TagPolicy;
 use crate::metrics::{self, TagOutcome};
 use crate::oci::{Repository, Tag};
 use crate::store::TagRecord;
@@ -23,6 +24,8 @@ pub(super) type Decided = Result<(TagOutcome, Served), MirrorError>;
 struct Stale {
     manifest: Arc<StoredManifest>,
     confirmed_at: SystemTime,
+    /// Whether it may be served although the tag is gone.
+    outlives_deletion: bool,
 }
 
 impl Mirror {
@@ -46,33 +49,43 @@ impl Mirror {
         tag: &Tag,
         caller: &Caller,
     ) -> Decided {
+        let policy = upstream.policy_of(tag);
         let (record, decision) = match self.known_tag(repository, tag).await {
             None | Some(KnownTag::Gone) => {
                 return self.serve_unknown(upstream, repository, tag, caller).await;
             }
             Some(KnownTag::Record(record)) if record.refused => (record, Decision::ConfirmOnly),
             Some(KnownTag::Record(record)) => {
-                let policy = upstream.tag_policy();
                 let decision = freshness::decide(SystemTime::now(), record.confirmed_at, &policy);
                 (record, decision)
             }
         };
         if decision == Decision::Fresh {
             let digest = &record.descriptor.digest;
-            let (manifest, status) = self
-                .manifest_by_digest(upstream, repository, digest, caller)
-                .await?;
-            return Ok((TagOutcome::Fresh, Self::serve(&manifest, status, None)));
+            let found = self.manifest_by_digest(upstream, repository, digest, caller);
+            return match found.await {
+                Ok((manifest, status)) => {
+                    Ok((TagOutcome::Fresh, Self::serve(&manifest, status, None)))
+                }
+                // It was evicted here and has gone there, so that the tag points elsewhere by now, or nowhere.
+                Err(MirrorError::NotFound { .. }) => {
+                    self.serve_unknown(upstream, repository, tag, caller).await
+                }
+                Err(error) => Err(error),
+            };
         }
         let stale = match decision {
             Decision::ConfirmOnly => None,
-            _ => self.stale(repository, &record).await,
+            _ => self.stale(repository, &record, &policy).await,
         };
         match stale {
             None => {
                 let (confirmed, _) = self.confirm(upstream, repository, tag, caller).await;
                 self.serve_confirmed(upstream, repository, confirmed?, None, caller)
                     .await
+            }
+            Some(stale) if let Some(reason) = self.inner.held.get(repository, tag) => {
+                Ok(Self::serve_stale(&stale, upstream, reason))
             }
             Some(stale) if decision == Decision::ServeAndRefresh => {
                 self.refresh(upstream, repository, tag);
@@ -91,11 +104,17 @@ impl Mirror {
 
     /// What a record points at, where it can be served as things stand: a stale answer must not wait for the upstream
     /// whose answer it replaces.
-    async fn stale(&self, repository: &Repository, record: &TagRecord) -> Option<Stale> {
+    async fn stale(
+        &self,
+        repository: &Repository,
+        record: &TagRecord,
+        policy: &TagPolicy,
+    ) -> Option<Stale> {
         let digest = &record.descriptor.digest;
         Some(Stale {
             manifest: self.readable(repository, digest).await?,
             confirmed_at: record.confirmed_at,
+            outlives_deletion: freshness::outlives_deletion(SystemTime::now(), record, policy),
         })
     }
 
@@ -152,6 +171,11 @@ impl Mirror {
             }
             Ok((Err(error), _)) => match error.allows_stale() {
                 Some(reason) => Ok(Self::serve_stale(&stale, upstream, reason)),
+                None if stale.outlives_deletion
+                    && matches!(error, MirrorError::NotFound { .. }) =>
+                {
+                    Ok(Self::serve_stale(&stale, upstream, StaleReason::Deleted))
+                }
                 None => Err(error),
             },
         }

@@ -21,9 +21,9 @@ use super::quota::Caller;
 use super::registry::Shared;
 use super::retry::RetryPolicy;
 use super::transport::{Clients, Transport};
-use crate::config::{self, Globs, Pulls, TagPolicy};
+use crate::config::{self, Globs, Pulls, TagPolicy, TagRules};
 use crate::metrics::{self, UpstreamName, UpstreamOutcome};
-use crate::oci::{Registry, RepositoryName};
+use crate::oci::{Registry, RepositoryName, Tag};
 
 /// A registry that this mirror fetches from. Cheap to ask, safe to share.
 #[derive(Debug)]
@@ -40,6 +40,7 @@ pub struct Upstream {
     public: Arc<Globs>,
     pulls: Pulls,
     tags: TagPolicy,
+    tag_rules: TagRules,
     pub(super) meter: Meter,
     /// Set where HEAD is refused for a blob that GET shows.
     pub(super) no_blob_head: AtomicBool,
@@ -102,6 +103,7 @@ impl Upstream {
             public: Arc::new(settings.public.clone()),
             pulls: settings.pulls.clone(),
             tags: settings.tags,
+            tag_rules: settings.tag_rules.clone(),
             meter: Meter::new(shared.book.clone(), settings),
         }
     }
@@ -116,9 +118,14 @@ impl Upstream {
         &self.label
     }
 
-    /// How long its tags are served without asking.
+    /// How long its tags and lists are trusted, where nothing is said of a tag by itself.
     pub fn tag_policy(&self) -> TagPolicy {
         self.tags
+    }
+
+    /// How long this tag is trusted.
+    pub fn policy_of(&self, tag: &Tag) -> TagPolicy {
+        self.tag_rules.policy(tag).unwrap_or(self.tags)
     }
 
     /// Which repositories the operator declares public.

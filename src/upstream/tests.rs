@@ -47,6 +47,7 @@ pub(super) fn settings(endpoints: &[&str]) -> config::Upstream {
             body_idle: Duration::from_secs(5),
         },
         tags: tag_policy(),
+        tag_rules: config::TagRules::default(),
         quota: None,
         read_quota: false,
     }
@@ -59,6 +60,8 @@ fn tag_policy() -> TagPolicy {
         stale_for: Duration::from_hours(1),
         negative_for: Duration::from_secs(10),
         confirm_wait: Duration::from_secs(2),
+        keep_deleted: false,
+        immutable: false,
     }
 }
 

@@ -234,6 +234,7 @@ fn every_cache_status_is_of_rfc_9211s_form() {
         CacheStatus::Stale(StaleReason::Quota),
         CacheStatus::Stale(StaleReason::Unavailable),
         CacheStatus::Stale(StaleReason::Slow),
+        CacheStatus::Stale(StaleReason::Deleted),
         CacheStatus::Stale(StaleReason::Revalidating),
     ] {
         let value = cache_status(status);
@@ -244,7 +245,10 @@ fn every_cache_status_is_of_rfc_9211s_form() {
             status,
             CacheStatus::Revalidated
                 | CacheStatus::Stale(
-                    StaleReason::Quota | StaleReason::Slow | StaleReason::Unavailable
+                    StaleReason::Quota
+                        | StaleReason::Slow
+                        | StaleReason::Unavailable
+                        | StaleReason::Deleted
                 )
         );
         assert_eq!(parameters.contains(&"fwd=stale"), was_stale, "{status:?}");

@@ -187,6 +187,66 @@ const MISTAKES: &[(&str, &str)] = &[
         "f.toml:2: upstreams.\"a.io\".tags.confirm_wait: some clients give up on a response after 30 s: write at most \"20s\"",
     ),
     (
+        "[upstreams.'a.io']\nkeep_deleted = true",
+        "f.toml:2: upstreams.\"a.io\".keep_deleted: unknown key: did you mean `upstreams.*.tag_rules.keep_deleted` or `upstreams.*.tags.keep_deleted`?",
+    ),
+    (
+        "[tags]\nkeep_deleted = true\nstale_for = '0s'",
+        "f.toml:2: tags.keep_deleted: a deleted tag is kept for `stale_for`, which is \"0s\": write a longer one, or false here",
+    ),
+    (
+        "[tags]\nimmutable = true",
+        "f.toml:2: tags.immutable: unknown key: did you mean `upstreams.*.tag_rules.immutable`",
+    ),
+    (
+        "[upstreams.'a.io']\ntag_rules = 'v*'",
+        "f.toml:2: upstreams.\"a.io\".tag_rules: this is a list of tables: write [[upstreams.\"a.io\".tag_rules]] in a file for each",
+    ),
+    (
+        "[upstreams.'a.io']\ntag_rules = ['v*']",
+        "f.toml:2: upstreams.\"a.io\".tag_rules[0]: expected a table, found a string",
+    ),
+    (
+        "[upstreams.'a.io']\ntag_rules = [{ fresh_for = '7d' }]",
+        "f.toml:2: upstreams.\"a.io\".tag_rules[0]: it is not said which tags this is for: write `match`, such as match = \"v*.*.*\"",
+    ),
+    (
+        "[upstreams.'a.io']\ntag_rules = [{ match = 'v*' }]",
+        "f.toml:2: upstreams.\"a.io\".tag_rules[0]: this says nothing of `v*`: write `fresh_for`, or another key of [tags], or immutable = true",
+    ),
+    (
+        "[upstreams.'a.io']\ntag_rules = [{ match = 'v*', fresh = '7d' }]",
+        "f.toml:2: upstreams.\"a.io\".tag_rules[0].fresh: unknown key: did you mean `fresh_for`?",
+    ),
+    (
+        "[upstreams.'a.io']\ntag_rules = [{ match = 'v*', fresh_for = '7d', immutable = true }]",
+        "f.toml:2: upstreams.\"a.io\".tag_rules[0].fresh_for: a tag that is `immutable` is never asked for again once it is stored, so that this can't count: take one of the two away",
+    ),
+    (
+        "[[upstreams.'a.io'.tag_rules]]\nmatch = 'v*'\nimmutable = true\nkeep_deleted = true",
+        "f.toml:4: upstreams.\"a.io\".tag_rules[0].keep_deleted: a tag that is `immutable` is never asked for again",
+    ),
+    (
+        "[[upstreams.'a.io'.tag_rules]]\nmatch = '*'\nfresh_for = '7d'\n[[upstreams.'a.io'.tag_rules]]\nmatch = 'v*'\nfresh_for = '1d'",
+        "f.toml:5: upstreams.\"a.io\".tag_rules[1].match: never comes to count, since the rule for `*` stands before it: write this one before that",
+    ),
+    (
+        "[upstreams.'a.io']\ntag_rules = [{ match = 'library/app:v*', fresh_for = '7d' }]",
+        "f.toml:2: upstreams.\"a.io\".tag_rules[0].match: `library/app:v*` matches no tag: write tags alone, without a repository, such as \"v*.*.*\"",
+    ),
+    (
+        "[upstreams.'a.io']\ntag_rules = [{ match = '-v*', fresh_for = '7d' }]",
+        "f.toml:2: upstreams.\"a.io\".tag_rules[0].match: `-v*` matches no tag: write letters, digits,",
+    ),
+    (
+        "[upstreams.'a.io']\ntag_rules = [{ match = 'v[', fresh_for = '7d' }]",
+        "f.toml:2: upstreams.\"a.io\".tag_rules[0].match: `v[` matches no tag: ",
+    ),
+    (
+        "[upstreams.'a.io']\ntag_rules = [{ match = 'v*', confirm_wait = '1s' }]",
+        "f.toml:2: upstreams.\"a.io\".tag_rules[0].confirm_wait: unknown key: ",
+    ),
+    (
         "colour = 'red'",
         "f.toml:1: colour: unknown key: known here are admin, cache, default_registry, fetch, limits, log, server, tags, timeouts, upstreams",
     ),

@@ -33,6 +33,11 @@ fn template_keys() -> Vec<(String, String, bool)> {
     keys
 }
 
+fn template_line(beginning: &str) -> &'static str {
+    let mut lines = DEFAULT.lines();
+    lines.find(|line| line.starts_with(beginning)).unwrap()
+}
+
 #[test]
 fn the_template_has_every_key_that_is_read() {
     let table = files(None, &mut Vec::new()).unwrap();
@@ -52,8 +57,13 @@ fn the_template_has_every_key_that_is_read() {
             .strip_prefix("upstreams.*.")
             .filter(|key| key.contains('.'));
         let key = shared.unwrap_or(&known);
+        // A rule has the keys of the table for all tags, and two of its own, which its example shows.
+        let of_rule = key.strip_prefix("tag_rules.").is_some_and(|name| {
+            in_template.contains(&format!("tags.{name}"))
+                || template_line("#tag_rules = ").contains(&format!(" {name} = "))
+        });
         assert!(
-            is_table || in_template.contains(key),
+            is_table || of_rule || in_template.contains(key),
             "config/default.toml does not show {known}"
         );
     }
@@ -105,6 +115,10 @@ fn what_is_printed_loads_as_the_same() {
          password = '[redacted]'\n",
         "[upstreams.'a.io']\nhttp_proxy = 'direct'\n[upstreams.'b.io']\nhttp_proxy = 'https://P.io'\n\
          [upstreams.'c.io']\nhttp_proxy = 'http://d%5Cci:[redacted]@[::1]:3128'\n",
+        "[tags]\nkeep_deleted = true\nconfirm_wait = '1s'\n[upstreams.'docker.io']\ntags = { stale_for = '0s', \
+         confirm_wait = '3s', keep_deleted = false }\ntag_rules = [{ match = 'v*.*.*', fresh_for = '7d' }, \
+         { match = 'sha-*', immutable = true, negative_for = '1s' }, { match = 'keep-[a-z]', stale_for = '1d', \
+         keep_deleted = true }]\n[[upstreams.'ghcr.io'.tag_rules]]\nmatch = '*'\nstale_while_revalidate = '1h'\n",
     ] {
         let config = load_text(text).unwrap();
         let printed = render(&config);
