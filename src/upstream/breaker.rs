@@ -10,6 +10,7 @@
 
 mod state;
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -32,10 +33,15 @@ const MAX_HOSTS: u64 = 64;
 pub(crate) struct Breakers {
     hosts: Cache<Origin, Arc<Host>>,
     label: UpstreamName,
+    /// When a request that is given up counts as failed.
+    slow: Duration,
 }
 
-/// A request that is given up after this long has failed.
-const SLOW: Duration = Duration::from_secs(10);
+/// A request that is given up after this long has failed, or after the time that its host has by the configuration; within
+/// these bounds.
+const SLOW: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(20);
+/// How long a request waits for the first that looks whether a host is back.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// What is known of a host.
 #[derive(Debug)]
@@ -55,8 +61,10 @@ struct Guarded {
 }
 
 impl Breakers {
-    pub(crate) fn new(label: UpstreamName) -> Breakers {
+    /// For hosts of which each has `first_byte` for the head of its answer.
+    pub(crate) fn new(label: UpstreamName, first_byte: Duration) -> Breakers {
         Breakers {
+            slow: first_byte.clamp(*SLOW.start(), *SLOW.end()),
             hosts: Cache::builder()
                 .max_capacity(MAX_HOSTS)
                 .eviction_policy(EvictionPolicy::lru())
@@ -82,7 +90,7 @@ impl Breakers {
         })?;
         Ok(Passage {
             host,
-            label: &self.label,
+            of: self,
             ticket: Some(ticket),
             since: Instant::now(),
         })
@@ -105,16 +113,17 @@ impl Breakers {
         hosts.collect()
     }
 
-    /// Whether a request to `origin` would be refused now.
-    pub(crate) fn is_open(&self, origin: &Origin) -> bool {
+    /// Whether a request to `origin` would not be sent now.
+    pub(crate) fn keeps_from(&self, origin: &Origin) -> bool {
         let host = self.hosts.get(origin);
-        host.is_some_and(|host| lock(&host.breaker).state.is_open(Instant::now()))
+        host.is_some_and(|host| !lock(&host.breaker).state.admits(Instant::now()))
     }
 }
 
 impl Host {
     /// A ticket, or how long nobody gets one.
     async fn admit(&self) -> Result<Ticket, Duration> {
+        let mut patience = std::pin::pin!(None);
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             // Before the state is looked at, so that no change after it is missed.
@@ -122,8 +131,19 @@ impl Host {
             let admission = lock(&self.breaker).state.admit(Instant::now());
             match admission {
                 Admission::Go(ticket) => return Ok(ticket),
-                Admission::Wait => changed.await,
                 Admission::LeftAlone(wait) => return Err(wait),
+                Admission::Wait { is_back: true } => changed.await,
+                // One that hangs is no reason for all others to wait for its end: they may have something stale.
+                Admission::Wait { is_back: false } => {
+                    if patience.is_none() {
+                        patience.set(Some(tokio::time::sleep(FIRST_LOOK)));
+                    }
+                    let patience = patience.as_mut().as_pin_mut().expect("it was set");
+                    tokio::select! {
+                        () = changed => {}
+                        () = patience => return Err(FIRST_LOOK),
+                    }
+                }
             }
         }
     }
@@ -142,7 +162,7 @@ fn kept_failing(origin: &Origin) -> UpstreamError {
 #[derive(Debug)]
 pub(crate) struct Passage<'a> {
     host: Arc<Host>,
-    label: &'a UpstreamName,
+    of: &'a Breakers,
     ticket: Option<Ticket>,
     since: Instant,
 }
@@ -171,7 +191,7 @@ impl Passage<'_> {
         let mut guarded = lock(&self.host.breaker);
         verdict(&mut guarded.state, ticket);
         match (guarded.state.is_closed(), guarded.open.is_some()) {
-            (false, false) => guarded.open = Some(metrics::breaker_open(self.label)),
+            (false, false) => guarded.open = Some(metrics::breaker_open(&self.of.label)),
             (true, true) => guarded.open = None,
             _ => {}
         }
@@ -183,7 +203,7 @@ impl Passage<'_> {
 impl Drop for Passage<'_> {
     fn drop(&mut self) {
         // Whoever asked may have less patience than the host is given: then nobody would ever see it fail.
-        if self.since.elapsed() >= SLOW {
+        if self.since.elapsed() >= self.of.slow {
             self.fail();
         } else {
             self.end(Breaker::abandoned);
@@ -198,7 +218,7 @@ mod tests {
     use super::*;
 
     fn breakers() -> Breakers {
-        Breakers::new(UpstreamName::configured("test"))
+        Breakers::new(UpstreamName::configured("test"), Duration::ZERO)
     }
 
     fn origin(url: &str) -> Origin {
@@ -223,9 +243,9 @@ mod tests {
         let error = breakers.admit(&bad).await.unwrap_err();
         assert_eq!(error.to_string(), refused().to_string(), "why it is");
         assert!(error.is_not_asked() && error.retry_after().is_some());
-        assert!(breakers.is_open(&bad));
+        assert!(breakers.keeps_from(&bad));
         breakers.admit(&good).await.unwrap().answered();
-        assert!(!breakers.is_open(&good));
+        assert!(!breakers.keeps_from(&good));
     }
 
     #[tokio::test]
@@ -248,6 +268,29 @@ mod tests {
         drop(second);
         fourth.await.unwrap().answered();
         third.answered();
+    }
+
+    /// Everyone waited until it had timed out, those with something stale to serve as well.
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_the_end_of_a_look_that_hangs() {
+        let breakers = breakers();
+        let host = origin("https://a.io");
+        fail(&breakers, &host, state::FAILURES).await;
+        let known = breakers.hosts.get(&host).unwrap();
+        lock(&known.breaker).state.rested();
+
+        assert!(!breakers.keeps_from(&host), "it is time to look");
+        let hanging = breakers.admit(&host).await.unwrap();
+        assert!(
+            breakers.keeps_from(&host),
+            "others had better ask elsewhere"
+        );
+        let began = tokio::time::Instant::now();
+        let error = breakers.admit(&host).await.unwrap_err();
+        assert!(error.is_not_asked());
+        assert_eq!(began.elapsed(), FIRST_LOOK);
+        hanging.answered();
+        assert!(breakers.admit(&host).await.is_ok());
     }
 
     #[tokio::test]

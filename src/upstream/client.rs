@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::Instant;
 use url::Url;
 
 use super::auth::Auth;
 use super::blob::refuses_head;
 use super::bounds::{BlobPermit, Bounds};
 use super::breaker::Breakers;
-use super::budget::{Counted, RetryBudget};
-use super::course::{Course, Next};
+use super::budget::RetryBudget;
 use super::credentials::Credentials;
-use super::error::{ErrorKind, Trouble, UpstreamError};
+use super::error::{ErrorKind, UpstreamError};
 use super::exchange::{Answer, Ask, Endpoint, Exchange, Trace};
 use super::metered::Meter;
+use super::pursuit::Pursuit;
 use super::quota::Caller;
 use super::registry::Shared;
 use super::retry::RetryPolicy;
@@ -72,7 +72,7 @@ impl Upstream {
             configured,
             settings.allow_private,
             settings.timeouts,
-            Breakers::new(label.clone()),
+            Breakers::new(label.clone(), settings.timeouts.first_byte),
         ));
         Upstream {
             auth: Auth::new(
@@ -191,101 +191,28 @@ impl Upstream {
         ask: &Ask<'_>,
         payer: Option<&Caller>,
     ) -> Result<Answer, UpstreamError> {
-        // A question is rare beside a hit, and what it takes need not be in every future that may come to ask one.
-        Box::pin(self.attempt(ask, payer)).await
-    }
-
-    async fn attempt(
-        &self,
-        ask: &Ask<'_>,
-        payer: Option<&Caller>,
-    ) -> Result<Answer, UpstreamError> {
-        if self.endpoints.is_empty() {
+        let Some(pursuit) = Pursuit::new(self, ask, payer) else {
             let message = "no host has this name, so that it can't be asked";
             return Err(UpstreamError::new(
                 ErrorKind::Policy,
                 &self.registry,
                 message,
             ));
-        }
-        let mut began = Instant::now();
-        let mut deadline = began + self.retries.patience;
-        let _request = self.budget.request();
-        // Held through the pause and the attempt that it is for.
-        let mut _retry: Option<Counted<'_>> = None;
-        let mut course = Course::new(self.endpoints.len(), ask.anywhere, |endpoint| {
-            self.is_left_alone(endpoint)
-        });
-        let mut last: Option<UpstreamError> = None;
-        for made in 1.. {
-            let toll = match self.toll(ask, payer, course.endpoint()).await {
-                Ok(toll) => toll,
-                Err(spent) => return Err(last.unwrap_or(spent)),
-            };
-            if made == 1 {
-                // The wait for a quota is the payer's own.
-                began = Instant::now();
-                deadline = began + self.retries.patience;
-            }
-            let sent = Instant::now();
-            let trace = Trace::default();
-            let exchange = self.exchange(course.endpoint(), &trace);
-            let attempt = timeout_at(deadline, exchange.run(ask)).await;
-            let timed_out = attempt.is_err();
-            let attempt = attempt.unwrap_or_else(|_| Err(self.too_slow()));
-            self.count(ask, sent, attempt.as_ref());
-            let closed = toll.settle(attempt.as_ref(), &trace.so_far());
-            let error = match attempt {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            if timed_out {
-                return Err(last.unwrap_or(error));
-            }
-            let hearsay = course.is_hearsay(&error);
-            let next = course.after(&error, |endpoint| self.is_left_alone(endpoint));
-            let again = match next {
-                Next::Another => Some((Duration::ZERO, None)),
-                Next::Again => self.again(made, began, &error),
-                Next::Nobody => None,
-            };
-            let telling = worth_telling(error, last.take(), hearsay);
-            let Some((pause, retry)) = again else {
-                return Err(match closed {
-                    Some(quota) => telling.with_quota(quota),
-                    None => telling,
-                });
-            };
-            _retry = retry;
-            tracing::debug!(registry = %self.registry, error = %telling, ?pause, "asking the upstream again");
-            metrics::upstream_retry(&self.label, ask.kind);
-            last = Some(telling);
-            // An error is in hand: from now on it is better to tell it than to wait.
-            deadline = deadline.min(began + self.retries.give_up);
-            sleep(pause).await;
-        }
-        unreachable!("attempts are bounded")
+        };
+        // A question is rare beside a hit, and what it takes need not be in every future that may come to ask one.
+        Box::pin(pursuit.run()).await
     }
 
-    /// The pause before the same is tried again, and the right to do so; `None` to give up.
-    fn again(
-        &self,
-        made: u32,
-        began: Instant,
-        error: &UpstreamError,
-    ) -> Option<(Duration, Option<Counted<'_>>)> {
-        let pause = self
-            .retries
-            .pause(made, began.elapsed(), error, rand::random())?;
-        let retry = self.budget.retry();
-        if retry.is_none() {
-            metrics::upstream_retry_refused(&self.label);
-            return None;
-        }
-        Some((pause, retry))
+    pub(super) fn retries(&self) -> &RetryPolicy {
+        &self.retries
     }
 
-    fn is_left_alone(&self, endpoint: usize) -> bool {
+    pub(super) fn budget(&self) -> &RetryBudget {
+        &self.budget
+    }
+
+    /// Whether a request to an endpoint would not be sent now.
+    pub(super) fn is_left_alone(&self, endpoint: usize) -> bool {
         self.transport
             .is_left_alone(&self.endpoints[endpoint].origin)
     }
@@ -324,29 +251,9 @@ impl Upstream {
         }
     }
 
-    pub(super) fn too_slow(&self) -> UpstreamError {
-        let message = format!("no complete answer within {:?}", self.retries.patience);
+    pub(super) fn too_slow(&self, waited: Duration) -> UpstreamError {
+        let message = format!("no complete answer within {:.1} s", waited.as_secs_f64());
         UpstreamError::timeout(&self.registry, message)
-    }
-}
-
-/// Of an error and the one before it, the one to tell: what another endpoint lacks says nothing.
-fn worth_telling(
-    error: UpstreamError,
-    before: Option<UpstreamError>,
-    hearsay: bool,
-) -> UpstreamError {
-    match before {
-        Some(before) if hearsay || error.is_not_asked() => before,
-        None if hearsay => {
-            let message = "can't tell, and the upstream's first endpoint is left alone, since it has kept failing";
-            UpstreamError::new(
-                ErrorKind::Unavailable(Trouble::Connect),
-                error.host(),
-                message,
-            )
-        }
-        _ => error,
     }
 }
 
@@ -365,7 +272,10 @@ fn endpoints_of(settings: &config::Upstream, registry: &Registry) -> Vec<Url> {
 mod tests {
     use forebay_loadtest::origin::{Fault, Kind, Origin};
 
-    use super::super::tests::{latest, name, origin, upstream_of};
+    use super::super::error::Trouble;
+    use super::super::tests::{
+        latest, manifest_and_layer, name, origin, set_up, settings, upstream_of,
+    };
     use super::*;
     use crate::oci::{Digest, Reference};
 
@@ -384,6 +294,36 @@ mod tests {
         let error = upstream.get_manifest(&name(), &latest()).await;
         let trouble = ErrorKind::Unavailable(Trouble::Status(503));
         assert_eq!(error.unwrap_err().kind(), trouble);
+    }
+
+    /// A first endpoint that hung took all of the time, and the second was charged, asked and given up at once.
+    #[tokio::test]
+    async fn an_endpoint_that_hangs_leaves_the_next_one_its_time() {
+        let (first, second) = (
+            origin(Origin::builder()).await,
+            origin(Origin::builder()).await,
+        );
+        first.on(Kind::ManifestGet).always(Fault::hang());
+        let urls = [first.registry_url(), second.registry_url()];
+        let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+        for first_byte in [Duration::from_millis(200), Duration::from_mins(1)] {
+            let mut settings = settings(&urls);
+            settings.timeouts.first_byte = first_byte;
+            let mut upstream = Arc::into_inner(set_up(settings)).unwrap();
+            upstream.retries = RetryPolicy {
+                give_up: Duration::from_millis(100),
+                patience: Duration::from_secs(8),
+                ..RetryPolicy::default()
+            };
+            let (digest, _) = manifest_and_layer(&first);
+            let reference = Reference::Digest(digest);
+            let found = upstream.get_manifest(&name(), &reference).await.unwrap();
+            assert_eq!(
+                Digest::of(digest.algorithm(), &found.bytes),
+                digest,
+                "{first_byte:?}"
+            );
+        }
     }
 
     #[test]

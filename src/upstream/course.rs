@@ -4,15 +4,17 @@
 //! that. So only the first says what a tag means and what does not exist. What is named by its digest is the same thing
 //! at each of them, and may come from any while the first is in trouble.
 
-use super::error::UpstreamError;
+use super::error::{ErrorKind, UpstreamError};
 
 /// The way of one question through the endpoints.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Course {
     endpoints: Vec<Stop>,
     current: usize,
     /// Whether any endpoint can answer.
     anywhere: bool,
+    /// Whether the current endpoint is asked again.
+    again: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +51,7 @@ impl Course {
             endpoints: vec![Stop::Unasked; endpoints],
             current,
             anywhere,
+            again: false,
         };
         course.endpoints[current] = Stop::Asked;
         course
@@ -57,6 +60,40 @@ impl Course {
     /// The endpoint to ask.
     pub(crate) fn endpoint(&self) -> usize {
         self.current
+    }
+
+    /// Whether the current endpoint was asked before.
+    pub(crate) fn is_second_round(&self) -> bool {
+        self.again
+    }
+
+    /// How many endpoints have not been asked, can answer, and are not left alone.
+    pub(crate) fn unasked(&self, left_alone: impl Fn(usize) -> bool) -> u32 {
+        let unasked = self.next_unasked(left_alone).count();
+        u32::try_from(unasked).unwrap_or(u32::MAX)
+    }
+
+    /// Leaves the current endpoint out, whose quota allows nothing. False where there is no other.
+    pub(crate) fn skip(&mut self, left_alone: impl Fn(usize) -> bool) -> bool {
+        let next = self.next_unasked(left_alone).next();
+        if let Some(next) = next {
+            self.endpoints[next] = Stop::Asked;
+            self.current = next;
+            self.again = false;
+        }
+        next.is_some()
+    }
+
+    fn next_unasked(&self, left_alone: impl Fn(usize) -> bool) -> impl Iterator<Item = usize> {
+        self.others()
+            .filter(|&other| self.anywhere && self.endpoints[other] == Stop::Unasked)
+            .filter(move |&other| !left_alone(other))
+    }
+
+    /// The endpoints but for the current one, in their order from there.
+    fn others(&self) -> impl Iterator<Item = usize> {
+        let (current, count) = (self.current, self.endpoints.len());
+        (1..count).map(move |step| (current + step) % count)
     }
 
     /// Whether the current endpoint refuses what only the first can refuse.
@@ -71,18 +108,20 @@ impl Course {
         left_alone: impl Fn(usize) -> bool,
     ) -> Next {
         let refused = self.is_hearsay(error);
-        let in_trouble = error.is_failure_of_host() && !error.is_beyond_redirect();
+        let cannot = error.is_failure_of_host() || error.kind() == ErrorKind::TooManyRequests;
+        let in_trouble = cannot && !error.is_beyond_redirect();
         if !self.anywhere || !(refused || in_trouble) {
+            self.again = true;
             return Next::Again;
         }
         if refused {
             self.endpoints[self.current] = Stop::Without;
         }
-        let others = (1..self.endpoints.len())
-            .map(|step| (self.current + step) % self.endpoints.len())
-            .filter(|&other| self.endpoints[other] != Stop::Without);
         let rank = |other: &usize| (left_alone(*other), self.endpoints[*other] == Stop::Asked);
+        let others = self.others();
+        let others = others.filter(|&other| self.endpoints[other] != Stop::Without);
         let Some(next) = others.min_by_key(rank) else {
+            self.again = true;
             return if refused { Next::Nobody } else { Next::Again };
         };
         let asked = self.endpoints[next] == Stop::Asked;
@@ -91,13 +130,14 @@ impl Course {
         }
         self.endpoints[next] = Stop::Asked;
         self.current = next;
+        self.again = asked;
         if asked { Next::Again } else { Next::Another }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::error::{ErrorKind, Trouble};
+    use super::super::error::Trouble;
     use super::*;
     use crate::oci::ErrorCode;
 
@@ -163,6 +203,23 @@ mod tests {
             assert_eq!(course.after(&error(kind), none), Next::Again, "{kind:?}");
             assert_eq!(course.endpoint(), 0);
         }
+    }
+
+    #[test]
+    fn one_whose_quota_is_spent_is_passed_over_where_another_may_answer() {
+        for kind in [ErrorKind::TooManyRequests, DOWN] {
+            let mut course = Course::new(3, true, none);
+            assert_eq!(course.unasked(none), 2);
+            assert_eq!(course.after(&error(kind), none), Next::Another, "{kind:?}");
+            assert!(course.skip(|endpoint| endpoint == 0));
+            assert_eq!((course.endpoint(), course.unasked(none)), (2, 0));
+            assert!(!course.skip(none), "none is left");
+            assert!(!course.is_second_round());
+        }
+        let mut tag = Course::new(3, false, none);
+        assert_eq!(tag.unasked(none), 0);
+        assert!(!tag.skip(none));
+        assert_eq!(Course::new(3, true, none).unasked(|other| other == 1), 1);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::auth::{Auth, Grant, Memory};
 use super::body::read_small;
 use super::challenge::Complaint;
 use super::credentials::Access;
-use super::error::UpstreamError;
+use super::error::{ErrorKind, UpstreamError};
 use super::quota::QuotaReport;
 use super::range::ByteRange;
 use super::redirect::{self, Astray, MAX_REDIRECTS};
@@ -206,7 +206,12 @@ impl Exchange<'_> {
         let mut response = match end {
             End::Success(response) => response,
             End::Refusal(refusal, place) => {
-                return Err(place.error(refusal, grant.as_ref(), ask.name));
+                let error = place.error(refusal, grant.as_ref(), ask.name);
+                // Some registries say so with a 403.
+                if place.home && error.kind() == ErrorKind::TooManyRequests {
+                    self.trace.note(|traced| traced.refused = true);
+                }
+                return Err(error);
             }
         };
         let body = match ask.body {

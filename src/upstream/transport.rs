@@ -9,11 +9,11 @@
 
 use std::time::Duration;
 
-use http::Method;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
     RANGE, TRANSFER_ENCODING,
 };
+use http::{Method, StatusCode};
 use reqwest::{Client, Response};
 use tokio::time::timeout;
 use url::Url;
@@ -118,9 +118,9 @@ impl Transport {
         &self.clients.unguarded
     }
 
-    /// Whether a host is left alone, since it has kept failing.
+    /// Whether a host is left alone, since it has kept failing, or others are looking whether it is back.
     pub(crate) fn is_left_alone(&self, origin: &Origin) -> bool {
-        self.breakers.is_open(origin)
+        self.breakers.keeps_from(origin)
     }
 
     /// The hosts that were asked, and whether they still are.
@@ -250,16 +250,13 @@ fn request(outgoing: Outgoing) -> reqwest::Request {
 /// leads where it must not has answered.
 fn failure_of_host(answer: &Result<Response, UpstreamError>, host: &str) -> Option<UpstreamError> {
     match answer {
-        Ok(response) if matches!(response.status().as_u16(), 500 | 502 | 503 | 504) => {
+        Ok(response) => {
             let status = response.status();
+            // Not to know a method is no trouble. What lies before a registry has numbers of its own, such as 520 to 526.
+            let fails = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
             let kind = ErrorKind::Unavailable(Trouble::Status(status.as_u16()));
-            Some(UpstreamError::new(
-                kind,
-                host,
-                format!("answers with {status}"),
-            ))
+            fails.then(|| UpstreamError::new(kind, host, format!("answers with {status}")))
         }
-        Ok(_) => None,
         Err(error) => error.is_failure_of_host().then(|| error.clone()),
     }
 }

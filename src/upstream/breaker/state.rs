@@ -71,7 +71,10 @@ pub(super) struct Ticket {
 pub(super) enum Admission {
     Go(Ticket),
     /// Others are trying; their answers decide.
-    Wait,
+    Wait {
+        /// One has been answered.
+        is_back: bool,
+    },
     /// Not before this much time has passed.
     LeftAlone(Duration),
 }
@@ -94,7 +97,7 @@ impl Breaker {
                 *running += 1;
                 Admission::Go(Ticket { era, tries: true })
             }
-            State::Trying { .. } => Admission::Wait,
+            State::Trying { most, .. } => Admission::Wait { is_back: *most > 1 },
             State::Closed { .. } | State::Open { .. } => {
                 Admission::Go(Ticket { era, tries: false })
             }
@@ -140,8 +143,13 @@ impl Breaker {
         self.leave(ticket);
     }
 
-    pub(super) fn is_open(&self, now: Instant) -> bool {
-        matches!(self.state, State::Open { until, .. } if now < until)
+    /// Whether [`Breaker::admit`] would let a request through.
+    pub(super) fn admits(&self, now: Instant) -> bool {
+        match self.state {
+            State::Closed { .. } => true,
+            State::Open { until, .. } => now >= until,
+            State::Trying { running, most, .. } => running < most,
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -275,10 +283,13 @@ mod tests {
             fail(&mut breaker, now);
         }
         breaker.answered(late_answer);
-        assert!(breaker.is_open(now));
+        assert!(!breaker.admits(now));
         let trial = go(&mut breaker, now + FIRST);
         breaker.failed(late_failure, now + FIRST, 1.0);
-        assert_eq!(breaker.admit(now + FIRST), Admission::Wait);
+        assert_eq!(
+            breaker.admit(now + FIRST),
+            Admission::Wait { is_back: false }
+        );
         breaker.answered(trial);
         assert!(matches!(breaker.admit(now + FIRST), Admission::Go(_)));
     }
@@ -289,7 +300,7 @@ mod tests {
         let mut breaker = opened(now);
         let now = now + FIRST;
         let ticket = go(&mut breaker, now);
-        assert_eq!(breaker.admit(now), Admission::Wait);
+        assert_eq!(breaker.admit(now), Admission::Wait { is_back: false });
         breaker.abandoned(ticket);
         assert!(matches!(breaker.admit(now), Admission::Go(_)));
     }
@@ -308,7 +319,7 @@ mod tests {
                     0 | 1 => match breaker.admit(now) {
                         Admission::Go(ticket) => out.push(ticket),
                         Admission::LeftAlone(wait) => proptest::prop_assert!(wait <= LAST),
-                        Admission::Wait => {
+                        Admission::Wait { .. } => {
                             let trying = out.iter().filter(|ticket| ticket.tries && ticket.era == breaker.era);
                             proptest::prop_assert!(trying.count() > 0, "someone to wait for");
                         }

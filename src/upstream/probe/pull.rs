@@ -82,8 +82,9 @@ impl Probe<'_> {
             trace,
         };
         let question = question(http::Method::HEAD, &image.name, &image.reference);
-        let answer = timeout(self.upstream.patience(), exchange.run(&question)).await;
-        match answer.unwrap_or_else(|_| Err(self.upstream.too_slow())) {
+        let patience = self.upstream.patience();
+        let answer = timeout(patience, exchange.run(&question)).await;
+        match answer.unwrap_or_else(|_| Err(self.upstream.too_slow(patience))) {
             Ok(answer) => Ok(head_of(&answer)),
             Err(error) if error.kind() == ErrorKind::Unsupported => Ok(ManifestHead::default()),
             Err(error) => Err(error),

@@ -69,6 +69,14 @@ impl Caller {
         }
     }
 
+    /// As this one, but not to wait.
+    pub(crate) fn at_once(&self) -> Self {
+        Self {
+            until: None,
+            ..*self
+        }
+    }
+
     /// Work that waits for no quota: there is something to serve meanwhile, or nobody waits.
     pub fn impatient(priority: Priority) -> Self {
         Self {
