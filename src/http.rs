@@ -1,8 +1,8 @@
 //! One request of a registry client, from its head to its response's last byte.
 //!
 //! `vet` refuses messages that no client sends in earnest; `route` turns the rest into typed values; `client` tells who
-//! asks, and `limit` lets it in, holds it or refuses it; the mirror answers; `respond` and `errors` turn its answer into a response whose headers come from
-//! typed values only; `body` carries the bytes, and with them the record that becomes the
+//! asks, and `limit` lets it in, holds it or refuses it; the mirror answers; `respond` and `errors` turn its answer into a
+//! response whose headers come from typed values only; `body` carries the bytes, and with them the record that becomes the
 //! request's one line in the log.
 //!
 //! Owns no state of its own, but for what `limit` knows of clients.
@@ -23,5 +23,5 @@ mod vet;
 
 pub use api::Api;
 pub use body::{Aborted, ResponseBody};
-pub use client::{Caller, ClientAddr, ClientKey};
+pub use client::{ClientAddr, ClientKey, Peer};
 pub use limit::{Clients, Connected, Surplus};

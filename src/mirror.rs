@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::config::{Config, Routes};
 use crate::metrics::UpstreamName;
@@ -109,6 +110,15 @@ impl fmt::Debug for Mirror {
     }
 }
 
+/// Who waits for an answer: as whom, and until when.
+#[derive(Debug, Clone, Copy)]
+pub struct Waiter {
+    /// What stands for the client where upstreams' quotas are shared out; `None` where it is not known.
+    pub key: Option<ClientKey>,
+    /// Nobody waits for an answer that comes later.
+    pub deadline: Instant,
+}
+
 impl Mirror {
     /// A mirror of `upstreams` over `store`.
     pub fn new(config: &Config, store: Store, upstreams: Upstreams) -> Self {
@@ -180,6 +190,11 @@ impl Mirror {
         fills.stop.cancel();
         fills.drivers.close();
         tokio::join!(fills.drivers.wait(), self.inner.tasks.finish());
+    }
+
+    /// When a wait for an upstream, or for a turn at it, ends.
+    fn until(&self, waiter: Waiter) -> Instant {
+        waiter.deadline.min(Instant::now() + self.inner.wait)
     }
 
     /// The upstream of a repository that may be pulled. Every flow begins here, so that what is cached is refused as well.

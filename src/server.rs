@@ -78,7 +78,7 @@ struct Shared {
 
 /// A function that answers requests; it never fails, errors are responses.
 ///
-/// The request's extensions hold the [`ClientAddr`](crate::http::ClientAddr) of the connection's other end, and
+/// The request's extensions hold the [`Peer`](crate::http::Peer) of the connection's other end, and
 /// [`Surplus`](crate::http::Surplus) where its client has too many connections. A body that fails ends
 /// its connection short of its length: with RST where it was proven wrong, with FIN otherwise.
 pub type Service = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;

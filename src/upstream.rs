@@ -35,6 +35,7 @@ mod manifest;
 mod metered;
 mod probe;
 mod proxy;
+mod pursuit;
 mod quota;
 mod range;
 mod redirect;

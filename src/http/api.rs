@@ -8,18 +8,20 @@ use http::{Method, Request, Response};
 use tokio::time::Instant;
 
 use super::body::ResponseBody;
-use super::client::{Caller, ClientAddr};
+use super::client::{Caller, Peer};
 use super::limit::{Admitted, Refusal};
 use super::record::Record;
 use super::respond::{self, Answer};
 use super::route::{self, Action, Route, Target};
 use super::{Clients, Surplus, errors, range, vet};
-use crate::mirror::{Mirror, MirrorError, RangeSpec, Wanted};
+use crate::mirror::{Mirror, MirrorError, RangeSpec, Waiter, Wanted};
 use crate::oci::Digest;
 
 /// Clients give up on a response's head after 30 s (containerd 2.3). The mirror's own bounds end
 /// sooner; this one ends what they miss. It includes the time for which a request is held.
 const HEAD_WITHIN: Duration = Duration::from_secs(24);
+/// Of that, what is left to say what was waited for in vain: a quota, say. After it, only that it has been too long.
+const TO_TELL: Duration = Duration::from_secs(1);
 
 /// Answers the requests of registry clients.
 #[derive(Clone)]
@@ -36,13 +38,13 @@ impl Api {
 
     /// Answers one request. Its body is not read: none of this API's requests has one.
     ///
-    /// Its extensions hold the [`ClientAddr`] of the connection's other end, and [`Surplus`] where the connection is one too
+    /// Its extensions hold the [`Peer`] at the connection's other end, and [`Surplus`] where the connection is one too
     /// many of its client.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<ResponseBody> {
         let deadline = Instant::now() + HEAD_WITHIN;
-        let (mut head, _) = request.into_parts();
-        let caller = self.caller(&mut head);
-        let mut record = Record::new(&head);
+        let (head, _) = request.into_parts();
+        let caller = self.caller(&head);
+        let mut record = Record::new(&head, caller.map(|caller| caller.address));
         let (answer, admitted) = self.decide(&head, caller, deadline, &mut record).await;
         let mut response = answer.into_response(&head.method, record);
         response.body_mut().admitted(admitted);
@@ -54,13 +56,10 @@ impl Api {
         response
     }
 
-    /// Who asks, from here on also in the request's extensions.
-    fn caller(&self, head: &mut Parts) -> Option<Caller> {
-        let peer = *head.extensions.get::<ClientAddr>()?;
-        let caller = self.clients.caller(peer, &head.headers);
-        head.extensions.insert(caller.address);
-        head.extensions.insert(caller);
-        Some(caller)
+    /// Who asks.
+    fn caller(&self, head: &Parts) -> Option<Caller> {
+        let peer = *head.extensions.get::<Peer>()?;
+        Some(self.clients.caller(peer, &head.headers))
     }
 
     async fn decide(
@@ -85,14 +84,19 @@ impl Api {
             }
             Err(_) => {}
         }
-        // What has no route counts as well: to be told so costs as much as a hit.
-        let admitted = match self.admit(head, caller).await {
+        // What has no route counts as well: to be told so costs as much as a hit. A ping does not: it costs no more than a
+        // refusal, and a client that is refused it takes the mirror for dead and goes around it.
+        let is_ping = matches!(route, Ok(Route::Ping));
+        let admitted = match self.admit(head, caller.filter(|_| !is_ping)).await {
             Ok(admitted) => admitted,
             Err(refusal) => return refused(errors::of_limit(refusal)),
         };
+        let waiter = Waiter {
+            key: caller.and_then(|caller| caller.key),
+            deadline: deadline - TO_TELL,
+        };
         let answer = match route {
-            Ok(Route::Ping) => Answer::ping(),
-            Ok(route) => self.ask_in_time(&route, head, deadline).await,
+            Ok(route) => self.ask_in_time(&route, head, waiter).await,
             Err(error) => errors::of_route(error, routes),
         };
         (answer, admitted)
@@ -108,13 +112,14 @@ impl Api {
         }
     }
 
-    async fn ask_in_time(&self, route: &Route, head: &Parts, deadline: Instant) -> Answer {
+    async fn ask_in_time(&self, route: &Route, head: &Parts, waiter: Waiter) -> Answer {
         let registry = match route {
             Route::Ping => None,
             Route::Catalog(catalog) => catalog.registry.as_ref(),
             Route::Of(target) => Some(&target.repository.registry),
         };
-        let answer = tokio::time::timeout_at(deadline, self.ask(route, head)).await;
+        let answer = self.ask(route, head, waiter);
+        let answer = tokio::time::timeout_at(waiter.deadline + TO_TELL, answer).await;
         let mut refusal = match answer {
             Ok(Ok(answer)) => return answer,
             Ok(Err(error)) => errors::of_mirror(error, registry, self.mirror.routes()),
@@ -126,7 +131,12 @@ impl Api {
         refusal
     }
 
-    async fn ask(&self, route: &Route, head: &Parts) -> Result<Answer, MirrorError> {
+    async fn ask(
+        &self,
+        route: &Route,
+        head: &Parts,
+        waiter: Waiter,
+    ) -> Result<Answer, MirrorError> {
         match route {
             Route::Ping => Ok(Answer::ping()),
             Route::Catalog(catalog) => {
@@ -134,11 +144,16 @@ impl Api {
                 let listing = self.mirror.catalog(registry, &catalog.page).await?;
                 Ok(Answer::catalog(listing, catalog))
             }
-            Route::Of(target) => self.ask_of(target, head).await,
+            Route::Of(target) => self.ask_of(target, head, waiter).await,
         }
     }
 
-    async fn ask_of(&self, target: &Target, head: &Parts) -> Result<Answer, MirrorError> {
+    async fn ask_of(
+        &self,
+        target: &Target,
+        head: &Parts,
+        waiter: Waiter,
+    ) -> Result<Answer, MirrorError> {
         let repository = &target.repository;
         let mirror = &self.mirror;
         let served = match &target.action {
@@ -148,13 +163,11 @@ impl Api {
                 } else {
                     Wanted::Head
                 };
-                let client = head.extensions.get::<Caller>();
-                let client = client.and_then(|caller| caller.key);
-                mirror.manifest(repository, reference, wanted, client).await
+                mirror.manifest(repository, reference, wanted, waiter).await
             }
             Action::Blob(digest) => {
                 let (range, wanted) = part_wanted(digest, head);
-                mirror.blob(repository, digest, range, wanted).await
+                mirror.blob(repository, digest, range, wanted, waiter).await
             }
             Action::Tags(tags) => {
                 let listing = mirror.tags(repository, &tags.page).await?;

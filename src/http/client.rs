@@ -65,9 +65,39 @@ impl From<ClientAddr> for ClientKey {
     }
 }
 
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it is.
+    pub address: ClientAddr,
+    /// Whether it may ask for others, if it is a proxy.
+    forwards: bool,
+}
+
+impl Peer {
+    /// A proxy that has said, below HTTP, that it does not ask for a client that it could name. What a header of its requests
+    /// says is somebody else's word: such a proxy does not look at them.
+    #[must_use]
+    pub fn speaking_for_itself(self) -> Self {
+        Self {
+            forwards: false,
+            ..self
+        }
+    }
+}
+
+impl From<ClientAddr> for Peer {
+    fn from(address: ClientAddr) -> Self {
+        Self {
+            address,
+            forwards: true,
+        }
+    }
+}
+
 /// Who asks, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub(super) struct Caller {
     /// Where the request came from.
     pub address: ClientAddr,
     /// `None` where a trusted proxy asks and names nobody: its own address stands for all of its clients and is no key.
@@ -80,9 +110,9 @@ impl Caller {
     /// The list is read from its end, since each proxy adds to it: what a trusted one has added holds, and it goes on while
     /// that is a trusted proxy itself. Where an entry is no address, or there is none left, the walk ends at the last address
     /// that was vouched for; whatever stands before it may be the client's own invention.
-    pub(super) fn find(peer: ClientAddr, headers: &HeaderMap, proxies: &Proxies) -> Self {
-        let mut address = peer;
-        if peer.is_in(&proxies.trusted) {
+    pub(super) fn find(peer: Peer, headers: &HeaderMap, proxies: &Proxies) -> Self {
+        let mut address = peer.address;
+        if peer.forwards && address.is_in(&proxies.trusted) {
             let named = match proxies.header {
                 ForwardedHeader::XForwardedFor => forwarded::x_forwarded_for,
                 ForwardedHeader::Forwarded => forwarded::forwarded,

@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub(super) use pace::Pace;
 
-use super::client::{Caller, ClientAddr};
+use super::client::{Caller, ClientAddr, Peer};
 use crate::config;
 use crate::metrics::{self, ClientLimit};
 use rate::Pacer;
@@ -213,7 +213,7 @@ impl Clients {
     }
 
     /// Who asks, on a connection from `peer`.
-    pub(super) fn caller(&self, peer: ClientAddr, headers: &HeaderMap) -> Caller {
+    pub(super) fn caller(&self, peer: Peer, headers: &HeaderMap) -> Caller {
         let caller = Caller::find(peer, headers, &self.0.proxies);
         if caller.key.is_none() {
             metrics::client_unnamed();
@@ -227,7 +227,7 @@ impl Clients {
         let Some(most) = self.0.limits.connections else {
             return Ok(None);
         };
-        let caller = Caller::find(peer, &HeaderMap::new(), &self.0.proxies);
+        let caller = Caller::find(peer.into(), &HeaderMap::new(), &self.0.proxies);
         let Some(client) = self.limited(&caller) else {
             return Ok(None);
         };

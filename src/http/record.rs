@@ -40,11 +40,11 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(request: &Parts) -> Self {
+    pub(super) fn new(request: &Parts, client: Option<ClientAddr>) -> Self {
         Self {
             started: Instant::now(),
             method: request.method.clone(),
-            client: request.extensions.get().copied(),
+            client,
             path: shown(request.uri.path()),
             user_agent: field(&request.headers, USER_AGENT),
             range: field(&request.headers, RANGE),

@@ -9,7 +9,6 @@ use crate::oci::{Digest, Repository, Verifier, media_type};
 use crate::store::{BlobFile, StoreError};
 use crate::upstream::{Caller, Priority, Upstream, UpstreamError};
 
-use super::Mirror;
 use super::body::{BlobBody, StoredBody};
 use super::error::MirrorError;
 use super::fill::reader::{FillReader, Release};
@@ -20,6 +19,7 @@ use super::fill::{Failure, Progress, fetch};
 use super::range::RangeSpec;
 use super::rights::{Granted, Kind};
 use super::served::{Body, CacheStatus, Served};
+use super::{Mirror, Waiter};
 
 /// How often a request joins another fill after one ended without a byte for it: paused in the moment it came, or
 /// started over after a mismatch.
@@ -60,6 +60,7 @@ impl Mirror {
         digest: &Digest,
         range: Option<RangeSpec>,
         wanted: Wanted,
+        waiter: Waiter,
     ) -> Result<Served, MirrorError> {
         let ask = Ask {
             upstream: self.upstream(repository)?,
@@ -67,7 +68,7 @@ impl Mirror {
             digest: *digest,
             range,
             wanted,
-            deadline: Instant::now() + self.inner.wait,
+            deadline: self.until(waiter),
         };
         let absent = (repository.clone(), Kind::Blob, digest.to_string());
         if let Some(error) = self.inner.absent.get(&absent) {

@@ -3,19 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::metrics::{self, TagOutcome};
 use crate::oci::{Algorithm, Digest, Manifest, Reference, Repository, Verified};
-use crate::upstream::{Caller, ClientKey, FetchedManifest, Upstream};
+use crate::upstream::{Caller, FetchedManifest, Upstream};
 
-use super::Mirror;
 use super::blobs::Wanted;
 use super::error::MirrorError;
 use super::memory::StoredManifest;
 use super::rights::{Granted, Kind};
 use super::served::{Body, CacheStatus, Served};
 use super::tags;
+use super::{Mirror, Waiter};
 
 /// A manifest on its way up.
 type Found = (Arc<StoredManifest>, CacheStatus);
@@ -29,10 +27,9 @@ impl Mirror {
         repository: &Repository,
         reference: &Reference,
         wanted: Wanted,
-        client: Option<ClientKey>,
+        waiter: Waiter,
     ) -> Result<Served, MirrorError> {
-        let until = Instant::now() + self.inner.wait;
-        let caller = Caller::client(client, until);
+        let caller = Caller::client(waiter.key, self.until(waiter));
         let served = self.find_manifest(repository, reference, &caller).await?;
         if wanted == Wanted::Body
             && let Some(references) = &served.references

@@ -56,7 +56,9 @@ impl Bench {
     async fn manifest(&self, reference: &str) -> Result<Served, MirrorError> {
         let reference = reference.parse().unwrap();
         let asked = app();
-        let answer = self.mirror.manifest(&asked, &reference, Wanted::Body, None);
+        let answer = self
+            .mirror
+            .manifest(&asked, &reference, Wanted::Body, waiter());
         let answer = tokio::time::timeout(PATIENCE, answer).await;
         answer.expect("an answer does not wait for the disk")
     }
@@ -70,6 +72,13 @@ impl Bench {
     async fn tag_on_disk(&self) -> Option<Digest> {
         let record = self.store.tag(&app(), &v1()).await.unwrap();
         record.map(|record| record.descriptor.digest)
+    }
+}
+
+pub(super) fn waiter() -> Waiter {
+    Waiter {
+        key: None,
+        deadline: Instant::now() + PATIENCE,
     }
 }
 
@@ -147,6 +156,26 @@ impl Drop for Disk {
     fn drop(&mut self) {
         self.hold(false);
     }
+}
+
+/// A request that had been held for its client's sake waited for a quota until it was too late to tell so.
+#[tokio::test]
+async fn nothing_is_waited_for_longer_than_the_client_waits() {
+    let origin = origin_with_image().await;
+    let bench = Bench::start(&origin, ["", ""], Faults::none()).await;
+    let now = Instant::now();
+    let until = |wait: u64| {
+        let deadline = now + Duration::from_secs(wait);
+        let waiter = Waiter {
+            key: None,
+            deadline,
+        };
+        (bench.mirror.until(waiter), deadline)
+    };
+    let (until_then, deadline) = until(3);
+    assert_eq!(until_then, deadline);
+    let (until_then, deadline) = until(3600);
+    assert!(until_then < deadline, "`wait` of [fetch] holds as well");
 }
 
 /// A cold answer waited for two syncs and three index transactions, one after the other.

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Service, Shared, connection};
-use crate::http::{ClientAddr, Clients, Connected, Surplus};
+use crate::http::{ClientAddr, Clients, Connected, Peer, Surplus};
 use crate::metrics;
 
 /// The pause after a failed `accept`, doubled up to the second value: a lack of descriptors ends
@@ -26,7 +26,7 @@ const LOG_EVERY: Duration = Duration::from_mins(1);
 /// A connection that is to be served.
 pub(super) struct Arrival {
     pub(super) stream: TcpStream,
-    pub(super) peer: ClientAddr,
+    pub(super) peer: Peer,
     pub(super) standing: Standing,
     /// Given back when the connection is over.
     pub(super) place: OwnedSemaphorePermit,
@@ -88,11 +88,11 @@ async fn accept_from<F: Future<Output = io::Result<(TcpStream, SocketAddr)>>>(
         match accepted {
             Ok((stream, peer)) => {
                 pause = BACK_OFF.0;
-                let peer = ClientAddr::from(peer);
-                let standing = if shared.clients.sends_proxy_header(peer) {
+                let peer = Peer::from(ClientAddr::from(peer));
+                let standing = if shared.clients.sends_proxy_header(peer.address) {
                     Standing::Proxied
                 } else {
-                    Standing::of(peer, &shared.clients)
+                    Standing::of(peer.address, &shared.clients)
                 };
                 let place = match standing {
                     Standing::Surplus(_) => match telling(shared) {
@@ -145,7 +145,7 @@ async fn capacity(shared: &Shared, full: &mut Seldom) -> Option<OwnedSemaphorePe
 }
 
 /// A place to tell a connection in that it is one too many, if there is one left.
-fn telling(shared: &Shared) -> Option<OwnedSemaphorePermit> {
+pub(super) fn telling(shared: &Shared) -> Option<OwnedSemaphorePermit> {
     let place = Arc::clone(&shared.telling).try_acquire_owned().ok();
     if place.is_none() {
         metrics::client_refused(metrics::ClientLimit::Connections);

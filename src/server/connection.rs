@@ -15,11 +15,11 @@ use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 
-use super::accept::{Arrival, Standing};
+use super::accept::{self, Arrival, Standing};
 use super::pace::{Paced, Turn};
 use super::proxy::{self, ProxyError, Source};
 use super::{Service, Shared};
-use crate::http::{Aborted, ResponseBody};
+use crate::http::{Aborted, ClientAddr, Peer, ResponseBody};
 use crate::metrics;
 
 /// Bounds what hyper holds of a response before it writes: two chunks of a body. Its own is 400 KiB.
@@ -81,7 +81,7 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
     match ended {
         Err(error) if is_mismatch(&error) => socket.reset(),
         Err(error) => {
-            tracing::debug!(%error, client = %peer, "connection ended early");
+            tracing::debug!(%error, client = %peer.address, "connection ended early");
             socket.close().await;
         }
         Ok(()) => socket.close().await,
@@ -101,19 +101,24 @@ async fn introduced(mut arrival: Arrival, shared: &Shared) -> Option<Arrival> {
     };
     match header {
         Ok(Ok(source)) => {
-            if let Source::Client(address) = source {
-                arrival.peer = address.into();
+            arrival.peer = match source {
+                Source::Client(address) => Peer::from(ClientAddr::from(address)),
+                Source::Proxy => arrival.peer.speaking_for_itself(),
+            };
+            arrival.standing = Standing::of(arrival.peer.address, &shared.clients);
+            if matches!(arrival.standing, Standing::Surplus(_)) {
+                // It waits with those who are told so, and leaves its place to others.
+                arrival.place = accept::telling(shared)?;
             }
-            arrival.standing = Standing::of(arrival.peer, &shared.clients);
             return Some(arrival);
         }
         // As a proxy's test does whether the port is open.
         Ok(Err(error @ ProxyError::Ended(_))) => {
-            tracing::debug!(%error, proxy = %arrival.peer, "connection closed");
+            tracing::debug!(%error, proxy = %arrival.peer.address, "connection closed");
         }
         Ok(Err(error @ ProxyError::Malformed)) => {
             metrics::connection_closed(metrics::Closed::ProxyHeader);
-            tracing::warn!(%error, proxy = %arrival.peer, "connection closed");
+            tracing::warn!(%error, proxy = %arrival.peer.address, "connection closed");
         }
         Err(_) => metrics::connection_closed(metrics::Closed::HeaderTimeout),
     }

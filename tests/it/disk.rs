@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use forebay::config::Config;
-use forebay::mirror::{Body, BodyError, Mirror, MirrorError, RangeSpec, Wanted};
+use forebay::mirror::{Body, BodyError, Mirror, MirrorError, RangeSpec, Waiter, Wanted};
 use forebay::oci::{Digest, Repository};
 use forebay::store::{Fault, Faults, Op, Settings, Store};
 use forebay::upstream::Upstreams;
@@ -98,9 +99,13 @@ impl Rig {
 
     async fn ask(&self, range: Option<RangeSpec>) -> Result<Body, MirrorError> {
         let repository: Repository = "docker.io/library/app".parse().unwrap();
+        let waiter = Waiter {
+            key: None,
+            deadline: tokio::time::Instant::now() + Duration::from_mins(1),
+        };
         let served = self
             .mirror
-            .blob(&repository, &self.digest(), range, Wanted::Body)
+            .blob(&repository, &self.digest(), range, Wanted::Body, waiter)
             .await?;
         Ok(served.body)
     }

@@ -42,8 +42,12 @@ fn entries(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = Option
 /// The value of an element's one `for` parameter, without its quotes.
 fn named_for(element: &str) -> Option<&str> {
     let mut found = None;
-    for pair in element.split(';') {
-        let (name, value) = pair.trim_matches([' ', '\t']).split_once('=')?;
+    let pairs = element
+        .split(';')
+        .map(|pair| pair.trim_matches([' ', '\t']));
+    // Some end with a semicolon.
+    for pair in pairs.filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=')?;
         if name.eq_ignore_ascii_case("for") && found.replace(value).is_some() {
             return None;
         }

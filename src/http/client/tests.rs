@@ -33,7 +33,7 @@ fn addr(text: &str) -> ClientAddr {
 
 /// The client's address as it shows in the log, and whether it has a key.
 fn found(peer: &str, header: ForwardedHeader, headers: &[(&str, &str)]) -> (String, bool) {
-    let caller = Caller::find(addr(peer), &lines(headers), &proxies(header));
+    let caller = Caller::find(addr(peer).into(), &lines(headers), &proxies(header));
     if let Some(key) = caller.key {
         assert_eq!(key, caller.address.into());
     }
@@ -94,6 +94,8 @@ fn behind_trusted_proxies_the_client_is_whom_the_farthest_of_them_names() {
         ),
         ("F for=\"6.6.6.6, for=192.0.2.1", "192.0.2.1"),
         ("F for=192.0.2.1;by=10.0.0.2, for=10.0.0.2", "192.0.2.1"),
+        ("F for=6.6.6.6, for=192.0.2.1;", "192.0.2.1"),
+        ("F ;for=192.0.2.1; ;proto=https", "192.0.2.1"),
         // The header that the proxy does not send is the client's own.
         ("X 192.0.2.1|F for=6.6.6.6", "192.0.2.1"),
         ("F for=192.0.2.1|X 6.6.6.6", "192.0.2.1"),
@@ -105,6 +107,14 @@ fn behind_trusted_proxies_the_client_is_whom_the_farthest_of_them_names() {
 }
 
 /// Nobody is named, or in no way that can be read: it is never who stands before that, and never the proxy.
+#[test]
+fn a_proxy_that_speaks_for_itself_is_taken_at_its_word() {
+    let peer = Peer::from(addr("10.0.0.1:7")).speaking_for_itself();
+    let headers = lines(&[(XFF, "192.0.2.1")]);
+    let caller = Caller::find(peer, &headers, &proxies(ForwardedHeader::XForwardedFor));
+    assert_eq!((caller.address, caller.key), (peer.address, None));
+}
+
 #[test]
 fn where_no_trusted_proxy_names_a_client_nobody_is_limited() {
     for (headers, client) in [
@@ -178,7 +188,7 @@ proptest! {
             let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) else { continue };
             let headers = HeaderMap::from_iter([(name.parse::<HeaderName>().unwrap(), value)]);
             let proxies = proxies(header);
-            let caller = Caller::find(addr("10.0.0.1:7"), &headers, &proxies);
+            let caller = Caller::find(addr("10.0.0.1:7").into(), &headers, &proxies);
             prop_assert_eq!(caller.key.is_none(), caller.address.is_in(&proxies.trusted));
         }
     }

@@ -41,7 +41,10 @@ fn peer(ip: impl Into<IpAddr>) -> ClientAddr {
 }
 
 fn caller(clients: &Clients, last: u8) -> Caller {
-    clients.caller(peer(Ipv4Addr::new(192, 0, 2, last)), &HeaderMap::new())
+    clients.caller(
+        peer(Ipv4Addr::new(192, 0, 2, last)).into(),
+        &HeaderMap::new(),
+    )
 }
 
 /// Whose, when, and whether it was let in.
@@ -154,7 +157,7 @@ async fn one_clients_queue_holds_up_nobody_else() {
     for address in [[192, 0, 2, 200], [10, 0, 0, 1]] {
         let someone = peer(Ipv4Addr::from(address));
         for _ in 0..100 {
-            let asks = clients.caller(someone, &HeaderMap::new());
+            let asks = clients.caller(someone.into(), &HeaderMap::new());
             clients.admit(&asks).await.unwrap();
             assert!(clients.connect(someone).unwrap().is_none());
         }

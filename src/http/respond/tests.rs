@@ -45,7 +45,7 @@ fn respond(
     conditions: &HeaderMap,
 ) -> Response<ResponseBody> {
     let (request, ()) = http::Request::new(()).into_parts();
-    Answer::served(served, target, conditions).into_response(method, Record::new(&request))
+    Answer::served(served, target, conditions).into_response(method, Record::new(&request, None))
 }
 
 fn get(served: Served, target: &Target) -> Response<ResponseBody> {

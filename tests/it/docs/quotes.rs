@@ -128,8 +128,8 @@ async fn unreached() -> Vec<String> {
 async fn refused_for_its_limit(origin: &Origin) -> [String; 2] {
     let limits = "[limits]\nper_client_requests = \"1/h\"\nmax_delay = \"0s\"";
     let forebay = Setup::new(origin).config(limits).start().await;
-    forebay.client().get("/v2/").await;
-    said(&forebay.client().get("/v2/").await)
+    forebay.client().get("/v2/_catalog").await;
+    said(&forebay.client().get("/v2/_catalog").await)
 }
 
 /// What a mirror says whose own quota is used up.

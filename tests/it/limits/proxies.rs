@@ -1,6 +1,6 @@
 //! Clients behind proxies, and clients that pretend to be.
 
-use super::socket::{LAST_PING, exchange};
+use super::socket::{LAST, exchange};
 use crate::harness::{Forebay, Setup, origin_with_blob};
 
 const PROXY: u8 = 9;
@@ -17,9 +17,9 @@ async fn once_each(more: &str) -> Forebay {
         .await
 }
 
-/// The status of a ping from 127.0.0.`last` with a header.
-async fn ping(forebay: &Forebay, last: u8, header: &str) -> String {
-    let request = format!("GET /v2/ HTTP/1.1\r\nHost: mirror\r\nConnection: close\r\n{header}\r\n");
+/// The status of a request from 127.0.0.`last` with a header.
+async fn ask(forebay: &Forebay, last: u8, header: &str) -> String {
+    let request = format!("{LAST}{header}\r\n");
     let answer = exchange(last, forebay.address, request.as_bytes()).await;
     answer.get(9..12).unwrap_or_default().to_owned()
 }
@@ -42,7 +42,7 @@ async fn a_client_is_whom_a_trusted_proxy_names_and_whoever_else_names_itself_is
             ("192.0.2.1", "429"),
         ] {
             assert_eq!(
-                ping(&forebay, PROXY, &named(client)).await,
+                ask(&forebay, PROXY, &named(client)).await,
                 status,
                 "{client}"
             );
@@ -53,12 +53,12 @@ async fn a_client_is_whom_a_trusted_proxy_names_and_whoever_else_names_itself_is
             named("192.0.2.8"),
             named("192.0.2.2")
         );
-        assert_eq!(ping(&forebay, PROXY, &forged).await, "429");
-        assert_eq!(ping(&forebay, STRANGER, &named("192.0.2.3")).await, "200");
-        assert_eq!(ping(&forebay, STRANGER, &named("192.0.2.4")).await, "429");
+        assert_eq!(ask(&forebay, PROXY, &forged).await, "429");
+        assert_eq!(ask(&forebay, STRANGER, &named("192.0.2.3")).await, "200");
+        assert_eq!(ask(&forebay, STRANGER, &named("192.0.2.4")).await, "429");
         // The proxy asks for itself, as often as it likes.
         for _ in 0..3 {
-            assert_eq!(ping(&forebay, PROXY, "").await, "200");
+            assert_eq!(ask(&forebay, PROXY, "").await, "200");
         }
         let unnamed = forebay.metric("forebay_clients_unnamed_total", "").await;
         assert_eq!(unnamed.to_string(), "3");
@@ -107,7 +107,9 @@ async fn a_proxy_protocol_header_is_required_of_trusted_proxies_and_refused_from
         (STRANGER, Vec::new(), "200"),
         (STRANGER, Vec::new(), "429"),
     ] {
-        let bytes = [&header[..], LAST_PING.as_bytes()].concat();
+        // Where a proxy speaks for itself, a header is somebody else's word: this client has asked before.
+        let request = format!("{LAST}X-Forwarded-For: 192.0.2.1\r\n\r\n");
+        let bytes = [&header[..], request.as_bytes()].concat();
         let answer = exchange(last, forebay.address, &bytes).await;
         let text = String::from_utf8_lossy(&header);
         assert_eq!(
@@ -139,8 +141,7 @@ async fn a_balancer_before_a_proxy_before_the_mirror() {
         ("192.0.2.1", "429"),
     ] {
         let message = format!(
-            "PROXY TCP4 127.0.0.9 127.0.0.1 4000 5000\r\nGET /v2/ HTTP/1.1\r\nHost: mirror\r\n\
-             X-Forwarded-For: {client}\r\nConnection: close\r\n\r\n"
+            "PROXY TCP4 127.0.0.9 127.0.0.1 4000 5000\r\n{LAST}X-Forwarded-For: {client}\r\n\r\n"
         );
         let answer = exchange(PROXY, forebay.address, message.as_bytes()).await;
         assert_eq!(answer.get(9..12), Some(status), "{client}: {answer}");
