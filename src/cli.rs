@@ -2,9 +2,12 @@
 
 mod check;
 mod client;
+mod marks;
 mod options;
 mod serve;
+mod status;
 
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -23,8 +26,23 @@ enum Command {
     Serve(serve::Serve),
     /// Print the configuration that applies, or everything that is wrong with it; --online tries its upstreams.
     Check(check::Check),
+    /// Show how a running mirror stands: what is wrong, what is left of quotas, what upstreams were saved.
+    Status(status::Status),
     /// Show what points a client at the mirror; --write puts it in place, --undo takes it back.
     Client(client::Client),
+}
+
+/// How printing ended, and with it the command.
+fn ended(printed: io::Result<Exit>) -> Exit {
+    match printed {
+        Ok(exit) => exit,
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Success,
+        Err(error) => {
+            eprintln!("error: the answer cannot be printed: {error}");
+            Exit::Failure
+        }
+    }
 }
 
 /// How a command ended. Most usage errors end in clap already, with 2.
@@ -34,6 +52,8 @@ enum Exit {
     Failure,
     /// What was asked for can't be done, whatever is on the machine.
     Usage,
+    /// What was looked at can be seen, and something is wrong with it.
+    Wrong,
     /// `EX_CONFIG` of sysexits.h.
     BadConfig,
 }
@@ -44,6 +64,7 @@ impl From<Exit> for ExitCode {
             Exit::Success => Self::SUCCESS,
             Exit::Failure => Self::FAILURE,
             Exit::Usage => Self::from(2),
+            Exit::Wrong => Self::from(3),
             Exit::BadConfig => Self::from(78),
         }
     }
@@ -54,6 +75,7 @@ pub fn run() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
+        Command::Status(status) => status.run(),
         Command::Client(client) => client.run(),
     };
     exit.into()

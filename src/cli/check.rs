@@ -4,12 +4,12 @@ mod online;
 mod print;
 mod target;
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 
 use clap::Args;
 
-use super::Exit;
 use super::options::Options;
+use super::{Exit, ended};
 use crate::config::{Config, render};
 
 /// Prints the configuration that applies, secrets left out; or, with --online, whether its upstreams can be pulled from.
@@ -56,17 +56,4 @@ fn show(config: &Config) -> Exit {
             .write_all(render(config).as_bytes())
             .map(|()| Exit::Success),
     )
-}
-
-/// How printing ended.
-fn ended(printed: io::Result<Exit>) -> Exit {
-    match printed {
-        Ok(exit) => exit,
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Success,
-        Err(error) => {
-            eprintln!("error: the answer cannot be printed: {error}");
-            Exit::Failure
-        }
-    }
 }

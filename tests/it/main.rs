@@ -33,5 +33,6 @@ mod restart;
 mod rights;
 mod spec;
 mod startup;
+mod status;
 mod tags;
 mod tokens;

@@ -21,9 +21,9 @@
 //! An upstream with several endpoints has a part for each. What failed ends its part, with a line `change` below it where the
 //! finding itself does not say what to do. On a terminal the marks are signs in colour.
 
-use super::{ended, print, target};
+use super::{print, target};
 use crate::app;
-use crate::cli::Exit;
+use crate::cli::{Exit, ended};
 use crate::config::{Config, Routes};
 use crate::upstream::{Report, Target};
 

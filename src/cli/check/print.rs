@@ -1,10 +1,11 @@
 //! Prints what was found: text for people, with signs in colour on a terminal, or JSON.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 
 use serde::Serialize;
 
+use crate::cli::marks::{Mark, Marks};
 use crate::upstream::{Finding, Report, Verdict};
 
 /// Prints reports as they come, and counts them.
@@ -23,13 +24,6 @@ enum Form {
     Json(Vec<Report>),
 }
 
-/// How a verdict is marked.
-#[derive(Clone, Copy)]
-enum Marks {
-    Words,
-    Signs { colour: bool },
-}
-
 #[derive(Serialize)]
 struct Document {
     ok: bool,
@@ -42,11 +36,8 @@ impl Printer {
     pub(super) fn new(json: bool, left_out: Vec<String>) -> Printer {
         let form = if json {
             Form::Json(Vec::new())
-        } else if io::stdout().is_terminal() {
-            let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            Form::Text(Marks::Signs { colour })
         } else {
-            Form::Text(Marks::Words)
+            Form::Text(Marks::of_stdout())
         };
         Printer {
             form,
@@ -112,7 +103,7 @@ fn text(report: &Report, marks: Marks) -> String {
             seen,
             change,
         } = finding;
-        let (mark, pad) = marks.of(*verdict);
+        let (mark, pad) = marks.of((*verdict).into());
         let _ = writeln!(text, "  {mark}  {:<8}  {seen}", step.as_str());
         if let Some(change) = change {
             let _ = writeln!(text, "  {:pad$}  {:<8}  {change}", "", "change");
@@ -132,18 +123,12 @@ fn key(key: &str) -> String {
     }
 }
 
-impl Marks {
-    /// The mark, and how wide it is.
-    fn of(self, verdict: Verdict) -> (String, usize) {
-        let (word, sign, colour) = match verdict {
-            Verdict::Good => ("ok", '✓', 32),
-            Verdict::Note => ("note", '!', 33),
-            Verdict::Wrong => ("FAIL", '✗', 31),
-        };
-        match self {
-            Marks::Words => (format!("{word:<4}"), 4),
-            Marks::Signs { colour: false } => (sign.to_string(), 1),
-            Marks::Signs { colour: true } => (format!("\x1b[{colour}m{sign}\x1b[0m"), 1),
+impl From<Verdict> for Mark {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Good => Self::Good,
+            Verdict::Note => Self::Note,
+            Verdict::Wrong => Self::Wrong,
         }
     }
 }
