@@ -3,6 +3,7 @@
 //! - [`report`]: what an answer's headers say.
 //! - [`reported`], [`ceiling`]: the two sources of truth, what the upstream reports and what the configuration allows.
 //!   Pure; they take `now`.
+//! - [`ceilings`]: the configured quotas of all that share a ledger. Pure.
 //! - [`ledger`]: both together, what is under way, and when the upstream is left alone. Pure.
 //! - [`queue`]: who waits, fair across clients. Pure.
 //! - [`snapshot`]: a ledger as it is written down.
@@ -16,6 +17,7 @@
 mod book;
 mod caller;
 mod ceiling;
+mod ceilings;
 mod gate;
 mod ledger;
 mod queue;

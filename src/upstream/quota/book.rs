@@ -1,8 +1,14 @@
 //! All quotas: one for each upstream and account, until an upstream says that it counts several as one.
 //!
 //! Upstreams tell whom they count for (`docker-ratelimit-source`). What reports one source, and one limit, shares a gate,
-//! across upstreams and logins; two registries that happen to see the same address have limits of their own. Owns the
-//! table of sources, and what was written down of those that nobody has asked yet.
+//! across upstreams and logins; two registries that happen to see the same address have limits of their own. Whom a slot is
+//! counted for may change under way: the mirror's address, its plan. Whatever a report is about is done to the gate that it
+//! is about, before anyone can take a pull there on account of it. Owns the table of sources, and what was written down of
+//! those that nobody has asked yet.
+//!
+//! Locks are taken in this order: the tables, a slot's seat, a gate.
+
+mod seat;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -13,16 +19,22 @@ use tokio::time::Instant;
 
 use super::caller::{Caller, Priority};
 use super::ceiling::Ceiling;
-use super::gate::{Gate, Visit};
-use super::ledger::{Closing, Ledger, Outcome, PullId, Spent, SpentBy, Standing};
+use super::ceilings::{Owned, Owner};
+use super::gate::{Gate, State, Visit};
+use super::ledger::{Closing, Ledger, Spent, SpentBy, Standing};
 use super::report::QuotaReport;
 use super::snapshot::Snapshot;
 use crate::config;
 use crate::metrics::{self, UpstreamName};
 use crate::sync::lock;
 
+pub(crate) use seat::Charge;
+use seat::Seat;
+
 /// Snapshots that are kept: far more than anyone configures.
 const SAVED: usize = 1_000;
+/// Sources that are kept while no slot is there: a pool of addresses.
+const SOURCES: usize = 64;
 
 /// All quotas of a mirror.
 #[derive(Debug, Default)]
@@ -33,30 +45,21 @@ pub(crate) struct Book {
 
 #[derive(Debug, Default)]
 struct Tables {
-    /// By source and limit.
-    sources: HashMap<(String, u64), Weak<Gate>>,
+    sources: HashMap<Source, Arc<Gate>>,
     slots: HashMap<String, Weak<Slot>>,
     saved: HashMap<String, Snapshot>,
 }
 
+/// Whom an upstream counts for, and how many pulls it allows them.
+type Source = (String, u64);
+
 /// The quota of one upstream for one account, as far as is known.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    key: String,
+    key: Owner,
     label: UpstreamName,
-    quota: Option<config::Quota>,
-    gate: Mutex<Arc<Gate>>,
+    seat: Mutex<Seat>,
     book: Arc<Book>,
-}
-
-/// A pull that is charged. Where it goes unsettled, it counts as lost.
-#[derive(Debug)]
-pub(crate) struct Charge {
-    slot: Arc<Slot>,
-    gate: Arc<Gate>,
-    id: PullId,
-    sent: Instant,
-    is_settled: bool,
 }
 
 impl Book {
@@ -71,12 +74,12 @@ impl Book {
         if let Some(slot) = tables.slots.get(&key).and_then(Weak::upgrade) {
             return slot;
         }
-        let gate = tables.open(&key, quota);
+        let owner = Owner::from(key.as_str());
+        let gate = tables.open(&owner, quota);
         let slot = Arc::new(Slot {
-            key: key.clone(),
+            key: owner,
             label: label.clone(),
-            quota,
-            gate: Mutex::new(gate),
+            seat: Mutex::new(Seat::new(gate)),
             book: Arc::clone(self),
         });
         tables.slots.retain(|_, slot| slot.strong_count() > 0);
@@ -102,10 +105,10 @@ impl Book {
             .iter()
             .map(|slot| {
                 let snapshot = slot.gate().with(|state| {
-                    let snapshot = Snapshot::of(&state.ledger, now, wall);
+                    let snapshot = Snapshot::of(&state.ledger, &slot.key, now, wall);
                     snapshot.with_source(state.source.clone())
                 });
-                (slot.key.clone(), snapshot)
+                (slot.key.to_string(), snapshot)
             })
             .filter(|(_, snapshot)| !snapshot.is_empty())
             .collect();
@@ -124,100 +127,96 @@ impl Book {
         self.changed.notified().await;
     }
 
-    /// Sees to it that `slot` has the gate of the source that it was told. True where that is another than before.
-    fn place(&self, slot: &Slot, source: &str, limit: u64) -> bool {
+    /// Does `act` to the gate of `source`, which an answer to what `slot` has sent then has named, and leaves the slot there
+    /// unless a later question has told better.
+    fn at_source<T>(
+        &self,
+        slot: &Slot,
+        source: Source,
+        asked: Instant,
+        act: impl FnOnce(&mut State) -> T,
+    ) -> (T, Arc<Gate>) {
         let mut tables = lock(&self.tables);
-        let gate = slot.gate();
-        let known = tables.source(source, limit).map(|gate| gate.root());
-        let is_named = gate.with(|state| state.source.is_some());
-        match known {
-            Some(known) if Arc::ptr_eq(&known, &gate) => false,
-            Some(known) if is_named => {
-                slot.move_to(known);
-                true
-            }
+        let mut seat = lock(&slot.seat);
+        let own = seat.root();
+        let is_named = own.with(|state| state.source.is_some());
+        let known = tables.sources.get(&source).cloned();
+        let gate = match known {
+            Some(known) if is_named => known,
             Some(known) => {
-                gate.merge_into(&known);
-                false
+                own.merge_into(&known);
+                known
             }
-            // Its address has changed, or its account: another quota.
-            None if is_named => {
-                let new = Gate::new(Ledger::new(slot.ceiling()), Some(source.to_owned()));
-                tables.name(source, limit, &new);
-                slot.move_to(new);
-                true
-            }
+            // Its address has changed, or its account, or its plan: another quota.
+            None if is_named => Gate::new(Ledger::new(), Some(source.0.clone())),
             None => {
-                gate.with(|state| state.source = Some(source.to_owned()));
-                tables.name(source, limit, &gate);
-                false
+                own.with(|state| state.source = Some(source.0.clone()));
+                own
             }
+        };
+        tables.name(source, &gate);
+        let left = seat.hear(&slot.key, &gate, asked);
+        let result = gate.change(act);
+        drop((seat, tables));
+        // Those who wait where it was find it where it is.
+        if let Some(left) = left {
+            left.change(|_| ());
+            left.wake();
         }
+        (result, gate)
     }
 }
 
 impl Tables {
     /// A gate as it was left, or a new one.
-    fn open(&mut self, key: &str, quota: Option<config::Quota>) -> Arc<Gate> {
-        let ceiling = || quota.map(Ceiling::new);
-        let Some(saved) = self.saved.remove(key) else {
-            return Gate::new(Ledger::new(ceiling()), None);
+    fn open(&mut self, key: &Owner, quota: Option<config::Quota>) -> Arc<Gate> {
+        let (now, wall) = (Instant::now().into_std(), SystemTime::now());
+        let saved = self.saved.remove(&**key);
+        let ceiling = quota.map(|quota| match &saved {
+            Some(saved) => saved.restore_ceiling(quota, now, wall),
+            None => Ceiling::new(quota),
+        });
+        let gate = match saved {
+            Some(saved) => self.restore(saved.restore(now, wall), saved.source),
+            None => Gate::new(Ledger::new(), None),
         };
-        let now = Instant::now().into_std();
-        let ledger = saved.restore(quota, now, SystemTime::now());
-        let Some(source) = saved.source else {
-            return Gate::new(ledger, None);
-        };
-        let limit = ledger
-            .reported
-            .as_ref()
-            .map_or(0, |reported| reported.limit);
-        if let Some(known) = self.source(&source, limit) {
-            // Written down twice, for both of those that share it.
-            known.with(|state| {
-                if state.ledger.ceiling.is_none() {
-                    state.ledger.ceiling = ledger.ceiling;
-                }
-            });
-            return known.root();
+        if let Some(ceiling) = ceiling {
+            gate.with(|state| state.ledger.limit(Owned::new(key, ceiling)));
         }
-        let gate = Gate::new(ledger, Some(source.clone()));
-        self.name(&source, limit, &gate);
         gate
     }
 
-    fn source(&self, source: &str, limit: u64) -> Option<Arc<Gate>> {
-        let known = self.sources.get(&(source.to_owned(), limit))?;
-        known.upgrade()
+    /// A ledger's gate. It was written down for each of those that shared it.
+    fn restore(&mut self, ledger: Ledger, source: Option<String>) -> Arc<Gate> {
+        let Some(source) = source else {
+            return Gate::new(ledger, None);
+        };
+        let reported = ledger.reported.as_ref();
+        let limit = reported.map_or(0, |reported| reported.limit);
+        let source = (source, limit);
+        if let Some(known) = self.sources.get(&source) {
+            return Arc::clone(known);
+        }
+        let gate = Gate::new(ledger, Some(source.0.clone()));
+        self.name(source, &gate);
+        gate
     }
 
-    fn name(&mut self, source: &str, limit: u64, gate: &Arc<Gate>) {
-        self.sources.retain(|_, gate| gate.strong_count() > 0);
-        let key = (source.to_owned(), limit);
-        self.sources.insert(key, Arc::downgrade(gate));
+    fn name(&mut self, source: Source, gate: &Arc<Gate>) {
+        if self.sources.len() >= SOURCES && !self.sources.contains_key(&source) {
+            self.sources.retain(|_, gate| Arc::strong_count(gate) > 1);
+        }
+        self.sources.insert(source, Arc::clone(gate));
     }
 }
 
 impl Slot {
     pub(super) fn gate(&self) -> Arc<Gate> {
-        let mut gate = lock(&self.gate);
-        let root = gate.root();
-        *gate = Arc::clone(&root);
-        root
+        lock(&self.seat).root()
     }
 
     pub(crate) fn label(&self) -> &UpstreamName {
         &self.label
-    }
-
-    fn ceiling(&self) -> Option<Ceiling> {
-        self.quota.map(Ceiling::new)
-    }
-
-    /// Those who wait at the old gate find the new one.
-    fn move_to(&self, gate: Arc<Gate>) {
-        let old = std::mem::replace(&mut *lock(&self.gate), gate);
-        old.wake();
     }
 
     /// Begins to ask for a pull for `caller`.
@@ -248,8 +247,7 @@ impl Slot {
 
     /// Something was answered that costs nothing.
     pub(crate) fn heard(&self, sent: Instant, report: Option<&QuotaReport>) {
-        self.settle_source(report);
-        self.gate().change(|state| {
+        self.at(sent, report, |state| {
             let now = Instant::now().into_std();
             state.ledger.heard(sent.into_std(), now, report);
         });
@@ -258,8 +256,7 @@ impl Slot {
 
     /// Something that costs nothing was refused for load.
     pub(crate) fn refused(&self, sent: Instant, closing: Closing<'_>) {
-        self.settle_source(closing.report);
-        self.gate().change(|state| {
+        self.at(sent, closing.report, |state| {
             let now = Instant::now().into_std();
             state.ledger.close(sent.into_std(), now, closing);
         });
@@ -271,62 +268,29 @@ impl Slot {
         self.gate().standing()
     }
 
-    /// True where the report is about another quota than before.
-    fn settle_source(&self, report: Option<&QuotaReport>) -> bool {
-        let source = report.and_then(|report| Some((report.source.as_deref()?, report.limit?)));
-        source.is_some_and(|(source, limit)| {
-            let limit = u64::try_from(limit.count).unwrap_or(0);
-            self.book.place(self, source, limit)
-        })
+    /// Does `act` to the gate that a report is about. True where the report names whom it is about.
+    fn at(
+        &self,
+        sent: Instant,
+        report: Option<&QuotaReport>,
+        act: impl FnOnce(&mut State),
+    ) -> (Arc<Gate>, bool) {
+        let source = report.and_then(|report| {
+            let limit = u64::try_from(report.limit?.count).unwrap_or(0);
+            Some((report.source.clone()?, limit))
+        });
+        let Some(source) = source else {
+            let gate = self.gate();
+            gate.change(act);
+            return (gate, false);
+        };
+        let ((), gate) = self.book.at_source(self, source, sent, act);
+        (gate, true)
     }
 
     /// What has changed is shown, and will be written down.
     pub(crate) fn note(&self) {
         metrics::quota(&self.label, &self.standing().into());
         self.book.changed.notify_one();
-    }
-}
-
-impl Charge {
-    pub(super) fn new(slot: &Arc<Slot>, gate: Arc<Gate>, id: PullId) -> Self {
-        Self {
-            slot: Arc::clone(slot),
-            gate,
-            id,
-            sent: Instant::now(),
-            is_settled: false,
-        }
-    }
-
-    /// The pull has ended.
-    pub(crate) fn settle(mut self, outcome: Outcome<'_>) {
-        self.is_settled = true;
-        let report = outcome.report();
-        let is_moved = self.slot.settle_source(report);
-        let now = Instant::now().into_std();
-        if is_moved {
-            // It was counted elsewhere, where all that is known of it is its report.
-            self.gate
-                .change(|state| state.ledger.settle(self.id, now, Outcome::Unsent));
-            let sent = self.sent.into_std();
-            self.slot
-                .gate()
-                .change(|state| state.ledger.heard(sent, now, report));
-        } else {
-            self.gate
-                .change(|state| state.ledger.settle(self.id, now, outcome));
-        }
-        self.slot.note();
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        if !self.is_settled {
-            let now = Instant::now().into_std();
-            let lost = Outcome::Lost(None);
-            self.gate
-                .change(|state| state.ledger.settle(self.id, now, lost));
-        }
     }
 }

@@ -4,7 +4,7 @@
 //! on the quota's; a pull comes back when the whole span that it was made in is a window old, never sooner.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::config;
 
@@ -49,11 +49,15 @@ impl Ceiling {
         limit.saturating_sub_unsigned(spent)
     }
 
-    /// When the first pull comes back.
+    /// When there is a pull again, or one more.
     pub(crate) fn back_at(&self, now: Instant) -> Option<Instant> {
-        self.current(now)
-            .find(|span| span.pulls > 0)
-            .map(|span| span.back_at)
+        let mut left = self.left(now).min(0);
+        let mut spans = self.current(now);
+        let last = spans.find(|span| {
+            left = left.saturating_add_unsigned(span.pulls);
+            left > 0
+        });
+        last.map(|span| span.back_at)
     }
 
     pub(crate) fn current(&self, now: Instant) -> impl Iterator<Item = &Span> {
@@ -94,18 +98,12 @@ impl Ceiling {
             .make_contiguous()
             .sort_unstable_by_key(|span| span.back_at);
     }
-
-    /// Whether it allows fewer pulls in the same time.
-    pub(crate) fn is_below(&self, other: &Ceiling) -> bool {
-        let rate = |quota: config::Quota, window: Duration| {
-            u128::from(quota.pulls).saturating_mul(window.as_millis())
-        };
-        rate(self.quota, other.quota.window) < rate(other.quota, self.quota.window)
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;

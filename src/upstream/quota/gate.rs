@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use super::book::Slot;
 use super::caller::{Caller, ClientKey, Priority};
 use super::ledger::{Ledger, Outcome, PullId, Refusal, Spent, SpentBy, Standing};
 use super::queue::{Joined, Place, Queue};
@@ -146,12 +147,17 @@ impl Gate {
             if let Inner::Own(mut state) = before {
                 // Their places are of no use any more; they take new ones.
                 drop(state.queue.drain());
-                target.ledger.absorb(state.ledger, now_std());
+                target.ledger.absorb(state.ledger);
                 target.serve(Instant::now());
             }
         }
         self.wake();
         into.wake();
+    }
+
+    /// A pull that was admitted here, and will not be sent.
+    fn give_back(self: &Arc<Self>, id: PullId) {
+        self.change(|state| state.ledger.settle(id, now_std(), Outcome::Unsent));
     }
 
     pub(super) fn standing(self: &Arc<Self>) -> Standing {
@@ -315,6 +321,16 @@ struct Held {
     told: Option<Told>,
 }
 
+impl Waiting {
+    /// Gives up what it has at another gate: a place, or a pull.
+    fn keep_at(&mut self, gate: &Arc<Gate>) {
+        let is_elsewhere = |held: &Held| !Arc::ptr_eq(&held.gate.root(), gate);
+        if self.0.as_ref().is_some_and(is_elsewhere) {
+            *self = Self::default();
+        }
+    }
+}
+
 type Told = Result<Grant, oneshot::error::TryRecvError>;
 
 impl Held {
@@ -346,17 +362,22 @@ impl Drop for Waiting {
 }
 
 /// One asks the upstream for free how much is left. However that ends, the others look again.
-pub(crate) struct Look(Arc<Gate>);
+pub(crate) struct Look {
+    slot: Arc<Slot>,
+    gate: Arc<Gate>,
+}
 
 impl Drop for Look {
     fn drop(&mut self) {
         let now = now_std();
-        self.0.change(|state| {
+        // What was told may have been about another quota than this one.
+        let is_here = Arc::ptr_eq(&self.slot.gate(), &self.gate.root());
+        self.gate.change(|state| {
             state.is_looking = false;
-            if state.ledger.wants_look(now) {
+            if is_here && state.ledger.wants_look(now) {
                 state.ledger.looked_in_vain(now);
             }
         });
-        self.0.root().wake();
+        self.gate.root().wake();
     }
 }

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod model;
+mod telling;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::caller::Priority;
-use super::ceiling::{Ceiling, Counted};
+use super::ceilings::{Ceilings, Counts, Owned, Owner};
 use super::report::QuotaReport;
 use super::reported::{Heard, Reported};
 
@@ -37,7 +38,7 @@ pub(crate) type PullId = u64;
 pub(crate) struct Ledger {
     under_way: HashMap<PullId, UnderWay>,
     pub(super) reported: Option<Reported>,
-    pub(super) ceiling: Option<Ceiling>,
+    pub(super) ceilings: Ceilings,
     pub(super) closed_until: Option<Instant>,
     /// When it was closed last, and for how long where the upstream did not say.
     closed_at: Option<Instant>,
@@ -47,10 +48,17 @@ pub(crate) struct Ledger {
     lost: Vec<Instant>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct UnderWay {
     sent: Instant,
-    counted: Option<Counted>,
+    counted: Counts,
+}
+
+/// What a slot takes along to another ledger: its own configured quota, and its pulls under way, which that one may count.
+#[derive(Debug)]
+pub(crate) struct Luggage {
+    ceiling: Option<Owned>,
+    under_way: Vec<(PullId, Instant)>,
 }
 
 /// Who finds out how things stand where nothing is known: one pull, before the others. After a closure too, so that
@@ -63,11 +71,11 @@ enum Scout {
 }
 
 impl Ledger {
-    pub(crate) fn new(ceiling: Option<Ceiling>) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             under_way: HashMap::new(),
             reported: None,
-            ceiling,
+            ceilings: Ceilings::default(),
             closed_until: None,
             closed_at: None,
             pause: Duration::ZERO,
@@ -77,16 +85,17 @@ impl Ledger {
     }
 
     /// As an earlier process left it.
-    pub(crate) fn restored(
-        ceiling: Option<Ceiling>,
-        reported: Option<Reported>,
-        closed_until: Option<Instant>,
-    ) -> Self {
+    pub(crate) fn restored(reported: Option<Reported>, closed_until: Option<Instant>) -> Self {
         Self {
             reported,
             closed_until,
-            ..Self::new(ceiling)
+            ..Self::new()
         }
+    }
+
+    /// Holds a configured quota from now on.
+    pub(crate) fn limit(&mut self, ceiling: Owned) {
+        self.ceilings.add(ceiling);
     }
 
     /// Charges a pull, if there is one.
@@ -97,7 +106,7 @@ impl Ledger {
         priority: Priority,
     ) -> Result<(), Refusal> {
         self.may(now, priority)?;
-        let counted = self.ceiling.as_mut().map(|ceiling| ceiling.spend(now));
+        let counted = self.ceilings.spend(now);
         self.under_way.insert(id, UnderWay { sent: now, counted });
         if self.scout == Scout::Wanted {
             self.scout = Scout::Out { since: now };
@@ -110,9 +119,7 @@ impl Ledger {
         if self.is_closed(now) {
             return Err(Refusal::Spent(SpentBy::Closed));
         }
-        if let Some(ceiling) = &self.ceiling
-            && !priority.may_take(ceiling.left(now), ceiling.quota().pulls)
-        {
+        if !self.ceilings.may_take(now, priority) {
             return Err(Refusal::Spent(SpentBy::Configured));
         }
         if let Some(reported) = &self.reported {
@@ -143,17 +150,18 @@ impl Ledger {
             return;
         };
         match outcome {
+            Outcome::Elsewhere => self.scout_lost(),
             Outcome::Answered(report) => {
                 self.open(sent);
                 self.hear(report, sent, now, true);
             }
             Outcome::Uncounted(report) => {
                 self.open(sent);
-                self.refund(counted);
+                counted.refund();
                 self.hear(report, sent, now, false);
             }
             Outcome::Refused(closing) => {
-                self.refund(counted);
+                counted.refund();
                 self.close(sent, now, closing);
             }
             Outcome::Lost(report) => {
@@ -166,7 +174,7 @@ impl Ledger {
             }
             Outcome::Unsent => {
                 self.scout_lost();
-                self.refund(counted);
+                counted.refund();
             }
         }
     }
@@ -195,12 +203,6 @@ impl Ledger {
     fn scout_lost(&mut self) {
         if matches!(self.scout, Scout::Out { .. }) && self.under_way.is_empty() {
             self.scout = Scout::Wanted;
-        }
-    }
-
-    fn refund(&mut self, counted: Option<Counted>) {
-        if let (Some(ceiling), Some(counted)) = (&mut self.ceiling, counted) {
-            ceiling.refund(counted);
         }
     }
 
@@ -266,117 +268,49 @@ impl Ledger {
         !self.is_closed(now) && reported.is_some_and(|reported| reported.look_at() <= now)
     }
 
-    /// When a refusal may end by itself, or by a look.
-    pub(crate) fn look_again_at(&self, now: Instant, refusal: Refusal) -> Option<Instant> {
-        match refusal {
-            Refusal::Alone { until } => Some(until),
-            Refusal::Taken => None,
-            Refusal::Unknown => Some(now),
-            Refusal::Spent(SpentBy::Closed) => self.closed_until,
-            Refusal::Spent(SpentBy::Configured) => self.ceiling.as_ref()?.back_at(now),
-            Refusal::Spent(SpentBy::Reported) => Some(self.reported.as_ref()?.look_at()),
-        }
-    }
-
-    /// When there is a pull again at the latest, as far as that is known.
-    pub(crate) fn renews_at(&self, now: Instant, by: SpentBy) -> Option<Instant> {
-        match by {
-            SpentBy::Closed => self.closed_until,
-            SpentBy::Configured => self.ceiling.as_ref()?.back_at(now),
-            SpentBy::Reported => {
-                let reported = self.reported.as_ref()?;
-                let looked = reported.look_at();
-                Some(
-                    reported
-                        .ends_by()
-                        .filter(|end| *end > now)
-                        .unwrap_or(looked),
-                )
-            }
-        }
-    }
-
-    /// What to tell of a refusal.
-    pub(crate) fn spent(&self, now: Instant, by: SpentBy) -> Spent {
-        let (limit, window) = match (by, &self.ceiling, &self.reported) {
-            (SpentBy::Configured, Some(ceiling), _) => {
-                let quota = ceiling.quota();
-                (Some(quota.pulls), Some(quota.window))
-            }
-            (SpentBy::Reported, _, Some(reported)) => (Some(reported.limit), reported.window),
-            _ => (None, None),
-        };
-        let renews_at = self.renews_at(now, by);
-        Spent {
-            by,
-            source: None,
-            limit,
-            window,
-            wait: renews_at.map_or(LONGEST_PAUSE, |at| at.saturating_duration_since(now)),
-            is_exact: renews_at.is_some(),
-        }
-    }
-
-    /// How it stands, by whichever has the least left.
-    pub(crate) fn standing(&self, now: Instant) -> Standing {
-        let under_way = self.under_way.len();
-        let configured = self.ceiling.as_ref().map(|ceiling| {
-            let quota = ceiling.quota();
-            (
-                ceiling.left(now),
-                quota.pulls,
-                Some(quota.window),
-                SpentBy::Configured,
-            )
-        });
-        let reported = self.reported.as_ref().map(|reported| {
-            let left = reported.left(now, under_way);
-            (left, reported.limit, reported.window, SpentBy::Reported)
-        });
-        let least = configured.into_iter().chain(reported).min_by_key(|of| of.0);
-        let is_closed = self.is_closed(now);
-        let by = if is_closed {
-            Some(SpentBy::Closed)
-        } else {
-            least.map(|(_, _, _, by)| by)
-        };
-        let renews_at = by.and_then(|by| self.renews_at(now, by));
-        Standing {
-            source: None,
-            limit: least.map(|(_, limit, _, _)| limit),
-            window: least.and_then(|(_, _, window, _)| window),
-            left: least.map(|(left, _, _, _)| left),
-            renews_within: renews_at.map(|at| at.saturating_duration_since(now)),
-            is_closed,
-            least: least.map(|(_, _, _, by)| by),
-            under_way,
-            waiting: 0,
-        }
-    }
-
     /// Takes in another ledger, which has turned out to be of the same quota.
-    pub(crate) fn absorb(&mut self, other: Ledger, now: Instant) {
+    pub(crate) fn absorb(&mut self, other: Ledger) {
         self.under_way.extend(other.under_way);
         match (&mut self.reported, other.reported) {
             (Some(own), Some(others)) => own.join(others),
             (own @ None, others) => *own = others,
             (Some(_), None) => {}
         }
-        if let Some(mut others) = other.ceiling {
-            match &mut self.ceiling {
-                // The stricter one counts, for the pulls of both.
-                Some(own) => {
-                    if others.is_below(own) {
-                        std::mem::swap(own, &mut others);
-                    }
-                    own.add(others.current(now).copied().collect::<Vec<_>>());
-                }
-                own @ None => *own = Some(others),
-            }
-        }
+        self.ceilings.extend(other.ceilings);
         self.closed_until = self.closed_until.max(other.closed_until);
         self.closed_at = self.closed_at.max(other.closed_at);
         self.pause = self.pause.max(other.pause);
         self.lost.extend(other.lost);
+    }
+
+    /// A slot goes to another ledger, with pulls under way: they may be counted there, or still here.
+    pub(crate) fn leave(
+        &mut self,
+        owner: &Owner,
+        pulls: impl IntoIterator<Item = PullId>,
+    ) -> Luggage {
+        let sent = |id| Some((id, self.under_way.get(&id)?.sent));
+        Luggage {
+            under_way: pulls.into_iter().filter_map(sent).collect(),
+            ceiling: self.ceilings.take(owner),
+        }
+    }
+
+    /// As [`Ledger::leave`], from the other side.
+    pub(crate) fn arrive(&mut self, luggage: Luggage) {
+        if let Some(ceiling) = luggage.ceiling {
+            self.ceilings.add(ceiling);
+        }
+        for (id, sent) in luggage.under_way {
+            self.meet(id, sent);
+        }
+    }
+
+    /// A pull that is under way, wherever it was admitted.
+    pub(crate) fn meet(&mut self, id: PullId, sent: Instant) {
+        self.under_way.entry(id).or_insert_with(|| UnderWay {
+            sent,
+            counted: Counts::default(),
+        });
     }
 }

@@ -76,12 +76,10 @@ fn millis(duration: Duration) -> u64 {
 
 impl Snapshot {
     /// What `ledger` knows at `now`, which is `wall` by the wall clock.
-    pub(crate) fn of(ledger: &Ledger, now: Instant, wall: SystemTime) -> Self {
+    pub(crate) fn of(ledger: &Ledger, owner: &str, now: Instant, wall: SystemTime) -> Self {
         let clocks = Clocks { now, wall };
-        let spans = ledger
-            .ceiling
-            .iter()
-            .flat_map(|ceiling| ceiling.current(now));
+        let ceiling = ledger.ceilings.of(owner);
+        let spans = ceiling.iter().flat_map(|ceiling| ceiling.current(now));
         Self {
             reported: ledger.reported.as_ref().map(|reported| Account {
                 limit: reported.limit,
@@ -97,8 +95,7 @@ impl Snapshot {
                 .filter(|span| span.pulls > 0)
                 .map(|span| (clocks.write(span.back_at), span.pulls))
                 .collect(),
-            spent_in: ledger
-                .ceiling
+            spent_in: ceiling
                 .as_ref()
                 .map_or(0, |ceiling| millis(ceiling.quota().window)),
             source: None,
@@ -115,27 +112,30 @@ impl Snapshot {
         self.reported.is_none() && self.closed_until.is_none() && self.spent.is_empty()
     }
 
-    /// The ledger, under what is configured now.
-    pub(crate) fn restore(
+    /// The slot's own pulls, under what is configured now.
+    pub(crate) fn restore_ceiling(
         &self,
-        quota: Option<config::Quota>,
+        quota: config::Quota,
         now: Instant,
         wall: SystemTime,
-    ) -> Ledger {
+    ) -> Ceiling {
         let clocks = Clocks { now, wall };
-        let ceiling = quota.map(|quota| {
-            let mut ceiling = Ceiling::new(quota);
-            // A pull of a longer window comes back sooner in a shorter one, and the other way round.
-            let then = Duration::from_millis(self.spent_in).min(LONGEST);
-            let spans = self.spent.iter().map(|(back_at, pulls)| Span {
-                back_at: (clocks.read(*back_at, then * 2) + quota.window)
-                    .checked_sub(then)
-                    .unwrap_or(now),
-                pulls: *pulls,
-            });
-            ceiling.add(spans);
-            ceiling
+        let mut ceiling = Ceiling::new(quota);
+        // A pull of a longer window comes back sooner in a shorter one, and the other way round.
+        let then = Duration::from_millis(self.spent_in).min(LONGEST);
+        let spans = self.spent.iter().map(|(back_at, pulls)| Span {
+            back_at: (clocks.read(*back_at, then * 2) + quota.window)
+                .checked_sub(then)
+                .unwrap_or(now),
+            pulls: *pulls,
         });
+        ceiling.add(spans);
+        ceiling
+    }
+
+    /// The ledger of the quota that it was at.
+    pub(crate) fn restore(&self, now: Instant, wall: SystemTime) -> Ledger {
+        let clocks = Clocks { now, wall };
         let reported = self.reported.as_ref().map(|account| {
             let window = account.window.map(Duration::from_millis);
             let window = window.map(|window| window.min(LONGEST));
@@ -145,6 +145,6 @@ impl Snapshot {
         });
         let closed_until = self.closed_until;
         let closed_until = closed_until.map(|until| clocks.read(until, LONGEST_CLOSURE));
-        Ledger::restored(ceiling, reported, closed_until)
+        Ledger::restored(reported, closed_until)
     }
 }

@@ -1,5 +1,7 @@
 //! Waiting, on a paused clock: who is served when, and who is told that there is nothing.
 
+mod moves;
+
 use std::time::Duration;
 
 use tokio::task::JoinHandle;

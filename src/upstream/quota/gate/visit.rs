@@ -46,20 +46,31 @@ impl<'a> Visit<'a> {
             tokio::pin!(changed);
             // Before the look at the state, so that no change falls between the two.
             changed.as_mut().enable();
+            if !Arc::ptr_eq(&gate, &self.slot.gate()) {
+                continue;
+            }
+            self.waiting.keep_at(&gate);
             let step = gate.with(|state| {
                 let now = Instant::now();
                 state.step(now, self.caller, &mut self.waiting, &gate)
             });
             match step {
                 Step::Go(id) => {
+                    let Some(charge) = self.slot.charge(&gate, id) else {
+                        gate.give_back(id);
+                        continue;
+                    };
                     self.end(metrics::WaitOutcome::Admitted);
-                    return Turn::Go(Charge::new(self.slot, Arc::clone(&gate), id));
+                    return Turn::Go(charge);
                 }
                 Step::Refuse(spent) => {
                     self.end(metrics::WaitOutcome::Refused);
                     return Turn::Refused(spent);
                 }
-                Step::Look => return Turn::Look(Look(Arc::clone(&gate))),
+                Step::Look => {
+                    let (slot, gate) = (Arc::clone(self.slot), Arc::clone(&gate));
+                    return Turn::Look(Look { slot, gate });
+                }
                 Step::Wait { wake } => {
                     let label = self.slot.label();
                     self.waits.get_or_insert_with(|| metrics::quota_wait(label));

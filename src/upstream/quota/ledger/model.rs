@@ -126,7 +126,7 @@ impl World {
         };
         let mut world = Self {
             registry,
-            ledger: Ledger::new(None),
+            ledger: Ledger::new(),
             start: now,
             now,
             jump: 0,
@@ -222,7 +222,7 @@ impl World {
         self.head = None;
         self.jump = jump;
         self.now += TICK;
-        self.ledger = self.written.restore(None, self.now, self.wall());
+        self.ledger = self.written.restore(self.now, self.wall());
         if self.ledger.reported.is_none() {
             self.look();
         }
@@ -250,7 +250,7 @@ impl World {
                 }
             }
             Step::Wait(n) => self.now += TICK * u32::from(n) / 8,
-            Step::WriteDown => self.written = Snapshot::of(&self.ledger, self.now, self.wall()),
+            Step::WriteDown => self.written = Snapshot::of(&self.ledger, "", self.now, self.wall()),
             Step::Restart => self.restart(0),
             Step::Foreign(n) => {
                 for _ in 0..n % 4 {

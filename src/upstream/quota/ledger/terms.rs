@@ -18,14 +18,25 @@ pub(crate) enum Outcome<'a> {
     Lost(Option<&'a QuotaReport>),
     /// It never went out.
     Unsent,
+    /// It was counted, and by another quota.
+    Elsewhere,
 }
 
 impl<'a> Outcome<'a> {
+    /// What it is to the other quotas that may have counted the pull. `is_told` says that the report tells which one has.
+    pub(crate) fn to_others(self, is_told: bool) -> Outcome<'static> {
+        match self {
+            Self::Uncounted(_) | Self::Refused(_) | Self::Unsent => Outcome::Unsent,
+            Self::Answered(_) | Self::Lost(_) if !is_told => Outcome::Lost(None),
+            Self::Answered(_) | Self::Lost(_) | Self::Elsewhere => Outcome::Elsewhere,
+        }
+    }
+
     pub(crate) fn report(self) -> Option<&'a QuotaReport> {
         match self {
             Self::Answered(report) | Self::Uncounted(report) | Self::Lost(report) => report,
             Self::Refused(closing) => closing.report,
-            Self::Unsent => None,
+            Self::Unsent | Self::Elsewhere => None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The ledger by table: what it makes of each kind of answer. What holds whatever happens is in [`super::model`].
 
+use super::super::ceiling::Ceiling;
 use super::super::report::Allowance;
 use super::*;
 use crate::config::Quota;
@@ -29,7 +30,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self::with(Ledger::new(None))
+        Self::with(Ledger::new())
     }
 
     fn with(ledger: Ledger) -> Self {
@@ -42,7 +43,10 @@ impl Bench {
             pulls,
             window: WINDOW,
         };
-        Self::with(Ledger::new(Some(Ceiling::new(quota))))
+        let mut ledger = Ledger::new();
+        let owner = pulls.to_string();
+        ledger.limit(Owned::new(&owner.into(), Ceiling::new(quota)));
+        Self::with(ledger)
     }
 
     /// One to which the upstream has just reported.
@@ -331,7 +335,7 @@ fn an_answer_that_comes_after_the_windows_end_is_no_look_in_vain() {
 fn what_an_earlier_process_knew_is_asked_for_before_it_is_relied_on() {
     let now = Instant::now();
     let old = Reported::restored(100, Some(WINDOW), 40, Some(now + WINDOW / 2), now);
-    let mut bench = Bench::with(Ledger::restored(None, Some(old), None));
+    let mut bench = Bench::with(Ledger::restored(Some(old), None));
     bench.now = now;
     assert_eq!(bench.client(), Err(Refusal::Unknown));
     assert!(bench.ledger.wants_look(bench.now));
@@ -349,10 +353,10 @@ fn two_ledgers_of_one_quota_become_one() {
     (other.now, other.next) = (one.now, 100);
     other.head(40);
     let id = other.client().unwrap();
-    one.ledger.absorb(other.ledger, one.now);
+    one.ledger.absorb(other.ledger);
     assert_eq!(one.ledger.under_way(), 2);
-    let ceiling = one.ledger.ceiling.as_ref().unwrap();
-    assert_eq!((ceiling.quota().pulls, ceiling.left(one.now)), (20, 18));
+    let strictest = one.ledger.ceilings.least(one.now).unwrap();
+    assert_eq!((strictest.quota().pulls, strictest.left(one.now)), (20, 19));
     let reported = |bench: &Bench, under_way| {
         let reported = bench.ledger.reported.as_ref().unwrap();
         reported.left(bench.now, under_way)

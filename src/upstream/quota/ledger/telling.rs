@@ -1,0 +1,95 @@
+//! What a ledger tells: how it stands, why there is no pull, and when there is one again.
+
+use std::time::Instant;
+
+use super::{LONGEST_PAUSE, Ledger, Refusal, Spent, SpentBy, Standing};
+
+impl Ledger {
+    /// When a refusal may end by itself, or by a look.
+    pub(crate) fn look_again_at(&self, now: Instant, refusal: Refusal) -> Option<Instant> {
+        match refusal {
+            Refusal::Alone { until } => Some(until),
+            Refusal::Taken => None,
+            Refusal::Unknown => Some(now),
+            Refusal::Spent(SpentBy::Closed) => self.closed_until,
+            Refusal::Spent(SpentBy::Configured) => self.ceilings.back_at(now),
+            Refusal::Spent(SpentBy::Reported) => Some(self.reported.as_ref()?.look_at()),
+        }
+    }
+
+    /// When there is a pull again at the latest, as far as that is known.
+    pub(crate) fn renews_at(&self, now: Instant, by: SpentBy) -> Option<Instant> {
+        match by {
+            SpentBy::Closed => self.closed_until,
+            SpentBy::Configured => self.ceilings.back_at(now),
+            SpentBy::Reported => {
+                let reported = self.reported.as_ref()?;
+                let looked = reported.look_at();
+                Some(
+                    reported
+                        .ends_by()
+                        .filter(|end| *end > now)
+                        .unwrap_or(looked),
+                )
+            }
+        }
+    }
+
+    /// What to tell of a refusal.
+    pub(crate) fn spent(&self, now: Instant, by: SpentBy) -> Spent {
+        let (limit, window) = match (by, self.ceilings.least(now), &self.reported) {
+            (SpentBy::Configured, Some(ceiling), _) => {
+                let quota = ceiling.quota();
+                (Some(quota.pulls), Some(quota.window))
+            }
+            (SpentBy::Reported, _, Some(reported)) => (Some(reported.limit), reported.window),
+            _ => (None, None),
+        };
+        let renews_at = self.renews_at(now, by);
+        Spent {
+            by,
+            source: None,
+            limit,
+            window,
+            wait: renews_at.map_or(LONGEST_PAUSE, |at| at.saturating_duration_since(now)),
+            is_exact: renews_at.is_some(),
+        }
+    }
+
+    /// How it stands, by whichever has the least left.
+    pub(crate) fn standing(&self, now: Instant) -> Standing {
+        let under_way = self.under_way.len();
+        let configured = self.ceilings.least(now).map(|ceiling| {
+            let quota = ceiling.quota();
+            (
+                ceiling.left(now),
+                quota.pulls,
+                Some(quota.window),
+                SpentBy::Configured,
+            )
+        });
+        let reported = self.reported.as_ref().map(|reported| {
+            let left = reported.left(now, under_way);
+            (left, reported.limit, reported.window, SpentBy::Reported)
+        });
+        let least = configured.into_iter().chain(reported).min_by_key(|of| of.0);
+        let is_closed = self.is_closed(now);
+        let by = if is_closed {
+            Some(SpentBy::Closed)
+        } else {
+            least.map(|(_, _, _, by)| by)
+        };
+        let renews_at = by.and_then(|by| self.renews_at(now, by));
+        Standing {
+            source: None,
+            limit: least.map(|(_, limit, _, _)| limit),
+            window: least.and_then(|(_, _, window, _)| window),
+            left: least.map(|(left, _, _, _)| left),
+            renews_within: renews_at.map(|at| at.saturating_duration_since(now)),
+            is_closed,
+            least: least.map(|(_, _, _, by)| by),
+            under_way,
+            waiting: 0,
+        }
+    }
+}
