@@ -82,11 +82,14 @@
 //!    RST, because a resume would splice a good tail onto bad bytes. Kept by `src/mirror/fill/reader.rs`,
 //!    `src/mirror/fill/solo.rs`, `src/http/body.rs`; tested by `tests/it/faults.rs`, `src/server/tests/ends.rs`.
 //! 6. **Digests are never revalidated; tags are.** A stale tag is served only while its upstream can't be reached or
-//!    refuses for load, or within `stale_while_revalidate`; never on 401, 403 or 404. Where a stale answer would do, the
-//!    upstream is waited for `confirm_wait` at most. Lists of tags and of referrers are held to the same. Kept by
-//!    `src/mirror/freshness.rs`, `src/mirror/tags.rs`, `src/mirror/confirm.rs`, `src/mirror/listing.rs`; tested by
-//!    `tests/it/tags.rs`, `tests/it/spec/listing.rs`, `tests/it/spec/listing/restart.rs`, `tests/it/hostile/stale.rs`,
-//!    `src/mirror/tests.rs`.
+//!    refuses for load, or within `stale_while_revalidate`; never on 401 or 403, and on 404 only where the operator keeps
+//!    what is deleted. Where a stale answer would do, the upstream is waited for `confirm_wait` at most. However little is
+//!    left of a quota, a tag is asked for when it is due; what is put off is to follow it where it has moved. Tags that
+//!    never change are for the operator to name. Lists of tags and of referrers are held to the same. Kept by
+//!    `src/mirror/freshness.rs`, `src/mirror/tags.rs`, `src/mirror/confirm.rs`, `src/mirror/ahead.rs`,
+//!    `src/mirror/listing.rs`; tested by `tests/it/tags.rs`, `tests/it/freshness.rs`, `tests/it/spec/listing.rs`,
+//!    `tests/it/spec/listing/restart.rs`, `tests/it/hostile/stale.rs`, `src/mirror/tests.rs`,
+//!    `src/mirror/tests/freshness.rs`.
 //! 7. **Verbatim.** Manifest bytes are stored and served as they came. Kept by `src/mirror/manifests.rs`; tested by
 //!    `tests/it/tags.rs`.
 //! 8. **Bytes are shared, rights are not.** What was fetched without credentials, or from a repository declared public, is

@@ -5,6 +5,7 @@
 //! - [`confirm`]: what a tag points at, as its upstream tells it.
 //! - [`fill`]: one fetch of one blob, read by any number of clients.
 //! - [`rights`]: who may read what.
+//! - `ahead`: hot tags, asked for before they are due.
 //! - [`freshness`]: when a tag has to be asked for. Pure.
 //! - [`memory`]: the memory tier.
 //! - [`keeping`]: manifests and tag records on their way to disk.
@@ -13,6 +14,7 @@
 //! - `quotas`: what is known of the upstreams' quotas, over restarts.
 //! - [`served`], [`error`], [`range`]: what goes up to `http`.
 
+mod ahead;
 pub mod blobs;
 pub mod body;
 pub mod confirm;
@@ -99,6 +101,8 @@ struct Inner {
     confirmations: SingleFlight<(Repository, Tag), confirm::Answer>,
     /// A place for each confirmation that nobody waits for.
     refreshes: Arc<Semaphore>,
+    /// A place for each hot tag that waits for its time.
+    hot: Arc<Semaphore>,
     strict_ranges: bool,
     /// How long a response head may take: containerd gives up after 30 s.
     wait: Duration,
@@ -149,6 +153,7 @@ impl Mirror {
                 held: Held::default(),
                 troubles: Troubles::default(),
                 refreshes: Arc::new(Semaphore::new(REFRESHES)),
+                hot: Arc::new(Semaphore::new(ahead::WAITING)),
                 manifests: SingleFlight::new(tasks.clone()),
                 confirmations: SingleFlight::new(tasks.clone()),
                 tasks,

@@ -13,7 +13,7 @@ use crate::upstream::{Caller, Priority, Upstream};
 
 use super::Mirror;
 use super::error::MirrorError;
-use super::freshness;
+use super::freshness::{self, Budget};
 use super::memory::{KnownTag, StoredManifest};
 use super::served::StaleReason;
 
@@ -62,22 +62,35 @@ impl Mirror {
         tag: &Tag,
         caller: &Caller,
     ) -> (Answer, bool) {
-        let key = (repository.clone(), tag.clone());
-        let work = self.confirmation(upstream, repository, tag, *caller);
-        match self.inner.confirmations.run(key, || work).await {
-            Ok((confirmed, joined)) => (confirmed, joined),
-            Err(abandoned) => (Err(abandoned.into()), true),
+        let ask = || {
+            let key = (repository.clone(), tag.clone());
+            let work = || self.confirmation(upstream, repository, tag, *caller);
+            self.inner.confirmations.run(key, work)
+        };
+        let mut answer = ask().await;
+        // Another's question had to leave to others what is left of the quota; a client with nothing to be served is one.
+        if matches!(answer, Ok((Err(MirrorError::TooManyRequests { .. }), true)))
+            && caller.priority() == Priority::Client
+        {
+            answer = ask().await;
         }
+        answer.unwrap_or_else(|abandoned| (Err(abandoned.into()), true))
     }
 
     /// Starts the question without waiting for its answer. Only so many go on at once, since an upstream in trouble takes
     /// long to answer; beyond them the next request tries again.
-    pub(super) fn refresh(&self, upstream: &Arc<Upstream>, repository: &Repository, tag: &Tag) {
+    pub(super) fn refresh(
+        &self,
+        upstream: &Arc<Upstream>,
+        repository: &Repository,
+        tag: &Tag,
+        priority: Priority,
+    ) {
         let Ok(place) = Arc::clone(&self.inner.refreshes).try_acquire_owned() else {
             return;
         };
         let key = (repository.clone(), tag.clone());
-        let caller = Caller::impatient(Priority::Moved);
+        let caller = Caller::impatient(priority);
         let work = self.confirmation(upstream, repository, tag, caller);
         let work = async move {
             let _place = place;
@@ -119,7 +132,7 @@ impl Mirror {
         match (current, old) {
             (Ok(current), old) => Ok(self.advance(repository, tag, current, old.as_ref())),
             (Err(error), Some(old)) => {
-                self.hold_back(upstream, repository, tag, old, &error);
+                self.hold_back(upstream, repository, tag, old, &error, caller.priority());
                 Err(error)
             }
             (Err(error), None) => Err(error),
@@ -152,6 +165,13 @@ impl Mirror {
                     fetched: Vec::new(),
                 });
             }
+            digest
+                if self
+                    .puts_off(upstream, repository, tag, old, digest.as_ref(), caller)
+                    .await =>
+            {
+                return Err(MirrorError::put_off(repository, tag));
+            }
             Some(digest) => {
                 self.pointed_at(upstream, repository, &digest, caller)
                     .await?
@@ -168,6 +188,32 @@ impl Mirror {
         self.fetch_pulled_platforms(upstream, repository, old, &mut current, caller)
             .await?;
         Ok(current)
+    }
+
+    /// Whether to follow a move has to wait, since little is left of the upstream's quota: not for a client that has
+    /// nothing else to be served, nor to what is here and costs nothing.
+    async fn puts_off(
+        &self,
+        upstream: &Upstream,
+        repository: &Repository,
+        tag: &Tag,
+        old: &TagRecord,
+        digest: Option<&Digest>,
+        caller: &Caller,
+    ) -> bool {
+        let standing = upstream.quota(&repository.name);
+        let left = standing.and_then(|standing| standing.left.zip(standing.limit));
+        let budget = left.map(|(left, limit)| Budget { left, limit });
+        let policy = upstream.policy_of(tag);
+        if caller.priority() == Priority::Client
+            || freshness::follows(SystemTime::now(), old.confirmed_at, &policy, budget)
+        {
+            return false;
+        }
+        match digest {
+            Some(digest) => self.readable(repository, digest).await.is_none(),
+            None => true,
+        }
     }
 
     /// What the upstream says that the tag points at. That it is not there does not say that the tag is gone: it may have
@@ -253,6 +299,7 @@ impl Mirror {
         tag: &Tag,
         mut old: TagRecord,
         error: &MirrorError,
+        priority: Priority,
     ) {
         let inner = &self.inner;
         let policy = upstream.policy_of(tag);
@@ -264,6 +311,13 @@ impl Mirror {
                 inner
                     .held
                     .insert(repository, tag, StaleReason::Deleted, lifetime);
+            }
+            // One ahead of its time has only gone without; when the tag is due it is asked for in earnest.
+            MirrorError::TooManyRequests { .. } if priority == Priority::Moved => {
+                let lifetime = freshness::held_for(&policy);
+                inner
+                    .held
+                    .insert(repository, tag, StaleReason::Quota, lifetime);
             }
             MirrorError::NotFound { .. } => {
                 inner.memory.learn_tag(repository, tag, KnownTag::Gone);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::oci::{Digest, ErrorCode, ManifestError, Reference, Registry, Repository};
+use crate::oci::{Digest, ErrorCode, ManifestError, Reference, Registry, Repository, Tag};
 use crate::upstream::{ErrorKind, Spent, Trouble, UpstreamError};
 
 use super::fill::plan::Dishonest;
@@ -210,6 +210,18 @@ impl MirrorError {
         Self::Busy(
             "all connections to the upstream are busy (fetch.connections_per_upstream)".to_owned(),
         )
+    }
+
+    /// A tag has moved, and what is left of the quota is for what is not here at all.
+    pub fn put_off(repository: &Repository, tag: &Tag) -> Self {
+        Self::TooManyRequests {
+            retry_after: None,
+            message: format!(
+                "little is left of the quota of {}, so that {repository}:{tag} is not looked at now",
+                repository.registry
+            ),
+            quota: None,
+        }
     }
 
     /// Whether it says something of the repository itself, rather than of the moment.

@@ -1,29 +1,25 @@
-//! The memory tier: manifests, tags, sizes, absences and troubles, each bounded.
+//! The memory tier: manifests, tags and sizes, each bounded; `recent` holds what upstreams said a moment ago.
 //!
 //! Nothing here is the truth. What falls out is read from the store, or asked upstream.
 
-use std::hash::Hash;
+mod recent;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use crate::oci::{Descriptor, Digest, Manifest, MediaType, Registry, Repository, Tag};
+use crate::oci::{Descriptor, Digest, Manifest, MediaType, Repository, Tag};
 use crate::store::{References, TagRecord};
 
-use super::error::MirrorError;
-use super::freshness;
-use super::rights::{Granted, Kind};
-use super::served::StaleReason;
+use super::rights::Granted;
+
+pub use recent::{Absent, AbsentKey, Held, Troubles};
 
 /// Sizes and tag records, at most; each is some 200 bytes.
 const ENTRIES: u64 = 100_000;
-/// Absences, at most.
-const ABSENCES: u64 = 10_000;
-/// Upstreams in trouble, at most.
-const TROUBLES: u64 = 1_000;
 
 /// A manifest as it is served: verbatim, with what its bytes are.
 #[derive(Debug)]
@@ -80,11 +76,49 @@ impl KnownTag {
     }
 }
 
+/// What is known of a tag, and how often it was asked for since that was learned.
+#[derive(Debug, Clone)]
+struct Told {
+    known: KnownTag,
+    asks: Arc<Asks>,
+}
+
+impl From<KnownTag> for Told {
+    fn from(known: KnownTag) -> Self {
+        Self {
+            known,
+            asks: Arc::default(),
+        }
+    }
+}
+
+/// How often a tag was served as it was last confirmed, and whether it will be asked for ahead of its time.
+#[derive(Debug, Default)]
+pub struct Asks {
+    count: AtomicU32,
+    is_planned: AtomicBool,
+}
+
+impl Asks {
+    /// How often; none any more once it is planned.
+    pub fn so_far(&self) -> u32 {
+        if self.is_planned.load(Ordering::Relaxed) {
+            return 0;
+        }
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// True for the one who plans it.
+    pub fn plan(&self) -> bool {
+        !self.is_planned.swap(true, Ordering::Relaxed)
+    }
+}
+
 /// Manifests, tags and sizes.
 #[derive(Debug)]
 pub struct Memory {
     manifests: Cache<Digest, Arc<StoredManifest>>,
-    tags: Cache<(Repository, Tag), KnownTag>,
+    tags: Cache<(Repository, Tag), Told>,
     sizes: Cache<(Repository, Digest), u64>,
 }
 
@@ -137,148 +171,37 @@ impl Memory {
 
     /// What is known of a tag.
     pub fn tag(&self, repository: &Repository, tag: &Tag) -> Option<KnownTag> {
-        self.tags.get(&(repository.clone(), tag.clone()))
+        let told = self.tags.get(&(repository.clone(), tag.clone()))?;
+        Some(told.known)
+    }
+
+    /// Counts that a tag was asked for.
+    pub fn asked(&self, repository: &Repository, tag: &Tag) -> Option<Arc<Asks>> {
+        let told = self.tags.get(&(repository.clone(), tag.clone()))?;
+        told.asks.count.fetch_add(1, Ordering::Relaxed);
+        Some(told.asks)
     }
 
     /// Keeps what the upstream says of a tag. Confirmations of one tag do not overlap, so what comes is newer than what
     /// is here.
     pub fn learn_tag(&self, repository: &Repository, tag: &Tag, known: KnownTag) {
-        self.tags.insert((repository.clone(), tag.clone()), known);
+        let key = (repository.clone(), tag.clone());
+        self.tags.insert(key, known.into());
     }
 
     /// Keeps a record that was read from disk, and returns what stands: where something is known here it came from
     /// upstream while the disk was read, or waits to be written there.
     pub fn load_tag(&self, repository: &Repository, tag: &Tag, record: TagRecord) -> KnownTag {
         let entry = self.tags.entry((repository.clone(), tag.clone()));
-        entry.or_insert(KnownTag::Record(record)).into_value()
-    }
-}
-
-/// What a moment ago did not exist upstream: repository, kind, and tag or digest.
-pub type AbsentKey = (Repository, Kind, String);
-
-/// Answers that stay negative for seconds. Only a true 404 comes here, never trouble.
-#[derive(Debug)]
-pub struct Absent<K: Hash + Eq + Send + Sync + 'static = AbsentKey>(
-    Cache<K, (Instant, MirrorError)>,
-);
-
-impl<K: Hash + Eq + Send + Sync + 'static> Default for Absent<K> {
-    fn default() -> Self {
-        Self(Cache::new(ABSENCES))
-    }
-}
-
-impl<K: Hash + Eq + Send + Sync + 'static> Absent<K> {
-    /// The answer, while it lasts.
-    pub fn get(&self, key: &K) -> Option<MirrorError> {
-        self.get_at(key, Instant::now())
-    }
-
-    /// Remembers `error` for `lifetime`.
-    pub fn insert(&self, key: K, error: MirrorError, lifetime: Duration) {
-        if let Some(until) = Instant::now().checked_add(lifetime) {
-            self.0.insert(key, (until, error));
-        }
-    }
-
-    fn get_at(&self, key: &K, now: Instant) -> Option<MirrorError> {
-        let (until, error) = self.0.get(key)?;
-        (now < until).then_some(error)
-    }
-}
-
-/// Tags of which an upstream said a moment ago what leaves the old answer standing, and why that is stale. It would say the
-/// same again, so that it is not asked for a while.
-#[derive(Debug)]
-pub struct Held(Cache<(Repository, Tag), (Instant, StaleReason)>);
-
-impl Default for Held {
-    fn default() -> Self {
-        Self(Cache::new(ABSENCES))
-    }
-}
-
-impl Held {
-    /// Why the old answer stands, while it does.
-    pub fn get(&self, repository: &Repository, tag: &Tag) -> Option<StaleReason> {
-        let (until, reason) = self.0.get(&(repository.clone(), tag.clone()))?;
-        (Instant::now() < until).then_some(reason)
-    }
-
-    /// The old answer stands for `lifetime`.
-    pub fn insert(
-        &self,
-        repository: &Repository,
-        tag: &Tag,
-        reason: StaleReason,
-        lifetime: Duration,
-    ) {
-        if let Some(until) = Instant::now().checked_add(lifetime) {
-            let key = (repository.clone(), tag.clone());
-            self.0.insert(key, (until, reason));
-        }
-    }
-
-    /// The upstream has said something else.
-    pub fn remove(&self, repository: &Repository, tag: &Tag) {
-        self.0.invalidate(&(repository.clone(), tag.clone()));
-    }
-}
-
-/// When upstreams were last seen in trouble.
-#[derive(Debug)]
-pub struct Troubles(Cache<Registry, Instant>);
-
-impl Default for Troubles {
-    fn default() -> Self {
-        Self(Cache::new(TROUBLES))
-    }
-}
-
-impl Troubles {
-    /// The upstream did not answer, or not in time.
-    pub fn note(&self, registry: &Registry) {
-        self.0.insert(registry.clone(), Instant::now());
-    }
-
-    /// What came of a question to the upstream.
-    pub fn heard(&self, registry: &Registry, error: Option<&MirrorError>) {
-        match error {
-            Some(MirrorError::Unavailable { .. }) => self.note(registry),
-            // Of our own making: they say nothing of the upstream.
-            Some(MirrorError::Busy(_) | MirrorError::Internal) => {}
-            _ => self.clear(registry),
-        }
-    }
-
-    /// The upstream has answered.
-    fn clear(&self, registry: &Registry) {
-        self.0.invalidate(registry);
-    }
-
-    /// Whether it is not worth waiting for the upstream at `now`.
-    pub fn lasts(&self, registry: &Registry, now: Instant) -> bool {
-        let seen = self.0.get(registry);
-        seen.is_some_and(|seen| freshness::in_trouble(now, seen))
+        let told = entry.or_insert(KnownTag::Record(record).into());
+        told.into_value().known
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_absence_is_forgotten_when_its_time_is_over() {
-        let absent = Absent::<u8>::default();
-        let lifetime = Duration::from_secs(10);
-        let before = Instant::now();
-        absent.insert(1, MirrorError::Internal, lifetime);
-        let after = Instant::now();
-        assert!(absent.get_at(&1, before).is_some());
-        assert!(absent.get_at(&1, after + lifetime).is_none());
-        assert!(absent.get_at(&2, before).is_none());
-    }
+    use crate::oci::Registry;
 
     fn record(text: &str) -> TagRecord {
         TagRecord {
@@ -323,18 +246,5 @@ mod tests {
         assert!(matches!(loaded, KnownTag::Gone));
         let stands = memory.tag(&repository, &tag);
         assert!(matches!(stands, Some(KnownTag::Gone)));
-    }
-
-    #[test]
-    fn trouble_lasts_until_the_upstream_answers_or_its_time_is_over() {
-        let troubles = Troubles::default();
-        let (docker, quay) = ("docker.io".parse().unwrap(), "quay.io".parse().unwrap());
-        troubles.note(&docker);
-        let now = Instant::now();
-        assert!(troubles.lasts(&docker, now));
-        assert!(!troubles.lasts(&quay, now), "each upstream has its own");
-        assert!(!troubles.lasts(&docker, now + Duration::from_mins(1)));
-        troubles.clear(&docker);
-        assert!(!troubles.lasts(&docker, now));
     }
 }

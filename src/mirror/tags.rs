@@ -61,6 +61,7 @@ impl Mirror {
             }
         };
         if decision == Decision::Fresh {
+            self.stay_ahead(upstream, repository, tag, &record, &policy);
             let digest = &record.descriptor.digest;
             let found = self.manifest_by_digest(upstream, repository, digest, caller);
             return match found.await {
@@ -88,7 +89,7 @@ impl Mirror {
                 Ok(Self::serve_stale(&stale, upstream, reason))
             }
             Some(stale) if decision == Decision::ServeAndRefresh => {
-                self.refresh(upstream, repository, tag);
+                self.refresh(upstream, repository, tag, Priority::Moved);
                 Ok(Self::serve_stale(
                     &stale,
                     upstream,
@@ -146,7 +147,7 @@ impl Mirror {
     ) -> Decided {
         let troubles = &self.inner.troubles;
         if troubles.lasts(upstream.registry(), Instant::now()) {
-            self.refresh(upstream, repository, tag);
+            self.refresh(upstream, repository, tag, Priority::Moved);
             return Ok(Self::serve_stale(
                 &stale,
                 upstream,

@@ -248,3 +248,29 @@ async fn nothing_is_kept_after_a_refusal_nor_past_stale_for() {
     let gone = until(&client, "v1", |answer| answer.status != StatusCode::OK).await;
     assert_eq!(gone.status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hot_tag_is_asked_for_before_it_is_due_though_nobody_asks_then() {
+    let origin = origin_with(&["v1"]).await;
+    let forebay = mirror(&origin, "fresh_for = \"5s\"", "").await;
+    let client = forebay.client();
+    let gate = origin.on(Kind::ManifestHead).hold_head();
+    for _ in 0..3 {
+        client.manifest(NAME, "v1").await;
+    }
+    // Whether all of them came in time for it or the last one found it due, nobody asks any more.
+    gate.reached(1).await;
+    forebay
+        .until_metric("forebay_requests_running", "", |running| running < 1.0)
+        .await;
+    gate.release();
+    forebay
+        .until_metric(
+            "forebay_upstream_requests_total",
+            "kind=\"manifest_head\",outcome=\"ok\"",
+            |asked| asked >= 1.0,
+        )
+        .await;
+    assert_eq!(client.manifest(NAME, "v1").await.status, StatusCode::OK);
+    assert_eq!(asked(&origin, "v1"), 2, "the GET at first, and one HEAD");
+}
