@@ -143,16 +143,17 @@ impl Upstream {
             match visit.turn().await {
                 Turn::Go(charge) => return Ok(charge),
                 Turn::Refused(spent) => return Err(spent),
-                Turn::Look(looking) => {
-                    self.look(ask, endpoint, slot).await;
-                    drop(looking);
+                Turn::Look(mut looking) => {
+                    if self.look(ask, endpoint, slot).await {
+                        looking.answered();
+                    }
                 }
             }
         }
     }
 
-    /// Asks how much is left, by a HEAD of what is to be pulled.
-    async fn look(&self, pull: &Ask<'_>, endpoint: usize, slot: &Arc<Slot>) {
+    /// Asks how much is left, by a HEAD of what is to be pulled. False where that failed.
+    async fn look(&self, pull: &Ask<'_>, endpoint: usize, slot: &Arc<Slot>) -> bool {
         let ask = Ask {
             kind: UpstreamKind::ManifestHead,
             method: Method::HEAD,
@@ -167,10 +168,11 @@ impl Upstream {
         let trace = Trace::default();
         let exchange = self.exchange(endpoint, &trace);
         let Ok(attempt) = timeout(LOOK, exchange.run(&ask)).await else {
-            return;
+            return false;
         };
         self.count(&ask, sent, attempt.as_ref());
         toll.settle(attempt.as_ref(), &trace.so_far());
+        attempt.is_ok()
     }
 }
 

@@ -8,6 +8,8 @@
 //!
 //! Locks are taken in this order: the tables, a slot's seat, a gate.
 
+#[cfg(test)]
+mod model;
 mod seat;
 
 use std::collections::HashMap;

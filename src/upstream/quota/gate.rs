@@ -365,6 +365,14 @@ impl Drop for Waiting {
 pub(crate) struct Look {
     slot: Arc<Slot>,
     gate: Arc<Gate>,
+    is_answered: bool,
+}
+
+impl Look {
+    /// There was an answer, whether it told anything or not.
+    pub(crate) fn answered(&mut self) {
+        self.is_answered = true;
+    }
 }
 
 impl Drop for Look {
@@ -375,7 +383,7 @@ impl Drop for Look {
         self.gate.change(|state| {
             state.is_looking = false;
             if is_here && state.ledger.wants_look(now) {
-                state.ledger.looked_in_vain(now);
+                state.ledger.looked_in_vain(now, self.is_answered);
             }
         });
         self.gate.root().wake();

@@ -62,11 +62,11 @@ pub(crate) struct Luggage {
 }
 
 /// Who finds out how things stand where nothing is known: one pull, before the others. After a closure too, so that
-/// those who waited for its end do not all come at once.
+/// those who waited for its end do not all come at once. One that takes long is followed by another, and no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scout {
     Wanted,
-    Out { since: Instant },
+    Out { id: PullId, since: Instant },
     Back,
 }
 
@@ -85,10 +85,15 @@ impl Ledger {
     }
 
     /// As an earlier process left it.
-    pub(crate) fn restored(reported: Option<Reported>, closed_until: Option<Instant>) -> Self {
+    pub(crate) fn restored(
+        reported: Option<Reported>,
+        closed_until: Option<Instant>,
+        now: Instant,
+    ) -> Self {
         Self {
             reported,
             closed_until,
+            closed_at: closed_until.map(|_| now),
             ..Self::new()
         }
     }
@@ -108,8 +113,8 @@ impl Ledger {
         self.may(now, priority)?;
         let counted = self.ceilings.spend(now);
         self.under_way.insert(id, UnderWay { sent: now, counted });
-        if self.scout == Scout::Wanted {
-            self.scout = Scout::Out { since: now };
+        if self.scout != Scout::Back {
+            self.scout = Scout::Out { id, since: now };
         }
         Ok(())
     }
@@ -137,7 +142,7 @@ impl Ledger {
             }
         }
         match self.scout {
-            Scout::Out { since } if now < since + ALONE => Err(Refusal::Alone {
+            Scout::Out { since, .. } if now < since + ALONE => Err(Refusal::Alone {
                 until: since + ALONE,
             }),
             _ => Ok(()),
@@ -149,14 +154,17 @@ impl Ledger {
         let Some(UnderWay { sent, counted }) = self.under_way.remove(&id) else {
             return;
         };
+        if matches!(self.scout, Scout::Out { id: scout, .. } if scout == id) {
+            // The next one goes at once, if this one has learned nothing.
+            self.scout = Scout::Wanted;
+        }
         match outcome {
-            Outcome::Elsewhere => self.scout_lost(),
+            Outcome::Elsewhere => {}
             Outcome::Answered(report) => {
                 self.open(sent);
                 self.hear(report, sent, now, true);
             }
             Outcome::Uncounted(report) => {
-                self.open(sent);
                 counted.refund();
                 self.hear(report, sent, now, false);
             }
@@ -164,45 +172,32 @@ impl Ledger {
                 counted.refund();
                 self.close(sent, now, closing);
             }
-            Outcome::Lost(report) => {
-                self.scout_lost();
-                match (report, &mut self.reported) {
-                    (Some(_), _) => self.hear(report, sent, now, true),
-                    (None, Some(reported)) => reported.lose(now),
-                    (None, None) => self.lose(now),
-                }
-            }
-            Outcome::Unsent => {
-                self.scout_lost();
-                counted.refund();
-            }
+            Outcome::Lost(report) => match (report, &mut self.reported) {
+                (Some(_), _) => self.hear(report, sent, now, true),
+                (None, Some(reported)) => reported.lose(now),
+                (None, None) => self.lose(now),
+            },
+            Outcome::Unsent => counted.refund(),
         }
     }
 
     /// Something was answered that costs nothing.
     pub(crate) fn heard(&mut self, sent: Instant, now: Instant, report: Option<&QuotaReport>) {
-        self.open(sent);
         self.hear(report, sent, now, false);
     }
 
-    /// The upstream was asked for free how much is left, and told nothing.
-    pub(crate) fn looked_in_vain(&mut self, now: Instant) {
+    /// The upstream was asked for free how much is left, and told nothing: it does not answer that, or not now.
+    pub(crate) fn looked_in_vain(&mut self, now: Instant, is_answered: bool) {
         if let Some(reported) = &mut self.reported {
-            reported.looked_in_vain(now);
+            reported.looked_in_vain(now, is_answered);
         }
     }
 
-    /// An answer that is not a refusal for load.
+    /// The upstream has answered a pull: it takes more.
     fn open(&mut self, sent: Instant) {
         if self.closed_at.is_none_or(|at| sent > at) {
             self.scout = Scout::Back;
             self.pause = Duration::ZERO;
-        }
-    }
-
-    fn scout_lost(&mut self) {
-        if matches!(self.scout, Scout::Out { .. }) && self.under_way.is_empty() {
-            self.scout = Scout::Wanted;
         }
     }
 
@@ -218,6 +213,10 @@ impl Ledger {
         match &mut self.reported {
             Some(reported) => reported.hear(report, heard),
             None => self.reported = Reported::new(report, heard, &std::mem::take(&mut self.lost)),
+        }
+        // What is left says all, unless the upstream has refused pulls since: whether it takes them again, only a pull tells.
+        if report.remaining.is_some() && self.closed_at.is_none() {
+            self.scout = Scout::Back;
         }
     }
 
@@ -280,6 +279,9 @@ impl Ledger {
         self.closed_until = self.closed_until.max(other.closed_until);
         self.closed_at = self.closed_at.max(other.closed_at);
         self.pause = self.pause.max(other.pause);
+        if self.closed_at == other.closed_at && other.closed_at.is_some() {
+            self.scout = other.scout;
+        }
         self.lost.extend(other.lost);
     }
 

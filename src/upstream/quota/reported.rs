@@ -50,6 +50,8 @@ pub(crate) struct Reported {
     late: Vec<Instant>,
     /// Whether it is from before a restart, and nothing was heard since.
     pub(crate) is_old: bool,
+    /// How often nothing new was heard in a row.
+    quiet: u32,
 }
 
 /// How a report came.
@@ -69,10 +71,10 @@ impl Reported {
     /// The first report that an upstream makes; `None` of one that says too little. `lost` are the ends of pulls that
     /// were not answered.
     pub(crate) fn new(report: &QuotaReport, heard: Heard, lost: &[Instant]) -> Option<Self> {
-        let (limit, window, remaining) = read(report)?;
+        let remaining = report.remaining?.count;
         let mut new = Self {
-            limit,
-            window,
+            limit: limit_of(report, 0),
+            window: window_of(report),
             remaining,
             asked_at: heard.sent,
             believed_at: heard.now,
@@ -83,13 +85,15 @@ impl Reported {
             doubtful: lost.to_vec(),
             late: Vec::new(),
             is_old: false,
+            quiet: 0,
         };
         new.doubtful.retain(|ended| *ended >= heard.sent);
         new.believe(remaining, heard);
         Some(new)
     }
 
-    /// What an earlier process knew. Its window ends by `ends_by`, at most a window from `now`.
+    /// What an earlier process knew. Its window ends by `ends_by`, at most a window from `now`; where that is not known, and
+    /// some of it was spent, it has begun.
     pub(crate) fn restored(
         limit: u64,
         window: Option<Duration>,
@@ -97,10 +101,14 @@ impl Reported {
         ends_by: Option<Instant>,
         now: Instant,
     ) -> Self {
-        let began_by = ends_by.zip(window).map(|(ends, window)| {
+        let limit = limit.max(1);
+        let is_begun = !is_untouched(remaining, limit);
+        let began_by = match ends_by {
             // No instant can be told that is before the machine's start.
-            ends.checked_sub(window).unwrap_or(now)
-        });
+            Some(ends) => ends.checked_sub(window.unwrap_or(UNKNOWN_WINDOW)),
+            None => None,
+        };
+        let began_by = began_by.or_else(|| is_begun.then_some(now));
         Self {
             limit,
             window,
@@ -114,16 +122,24 @@ impl Reported {
             doubtful: Vec::new(),
             late: Vec::new(),
             is_old: true,
+            quiet: 0,
         }
     }
 
     /// Takes a report in.
     pub(crate) fn hear(&mut self, report: &QuotaReport, heard: Heard) {
-        let Some((limit, window, remaining)) = read(report) else {
+        let Some(remaining) = report.remaining.map(|remaining| remaining.count) else {
             return;
         };
+        let limit = limit_of(report, self.limit);
+        let window = window_of(report).or(self.window);
         (self.heard_at, self.vain_at) = (heard.now, None);
         self.is_old = false;
+        self.quiet = if remaining == self.remaining {
+            self.quiet.saturating_add(1)
+        } else {
+            0
+        };
         let is_same = self.limit == limit;
         (self.limit, self.window) = (limit, window);
         // A pull that came after the known number, in its window, has made it smaller.
@@ -157,8 +173,7 @@ impl Reported {
     fn believe(&mut self, remaining: i64, heard: Heard) {
         (self.asked_at, self.believed_at) = (heard.sent, heard.now);
         self.remaining = remaining;
-        let is_untouched = u64::try_from(remaining).is_ok_and(|left| left >= self.limit);
-        if is_untouched {
+        if is_untouched(remaining, self.limit) {
             self.began_by = None;
             self.lasts_until = self.window.map(|window| heard.sent + window);
         } else if self.began_by.is_none() {
@@ -206,7 +221,8 @@ impl Reported {
         let mut remaining = self.remaining;
         if remaining < 1 && self.has_ended_in_vain(now) {
             // One pull finds out, unless the new window may have gone already.
-            remaining = i64::from(self.limit > self.late.len() as u64);
+            let late = self.late.iter().filter(|at| **at + window > now);
+            remaining = i64::from(self.limit > late.count() as u64);
         }
         remaining.saturating_sub_unsigned(uncounted as u64)
     }
@@ -221,17 +237,27 @@ impl Reported {
         priority.may_take(self.left(now, under_way), self.limit)
     }
 
-    /// When the window has ended at the latest.
+    /// When the window has ended at the latest; of one whose length is not told, when it is taken to have.
     pub(crate) fn ends_by(&self) -> Option<Instant> {
-        Some(self.began_by? + self.window?)
+        Some(self.began_by? + self.window_or_long())
+    }
+
+    /// As [`Reported::ends_by`], where the upstream tells the window's length.
+    pub(crate) fn told_end(&self) -> Option<Instant> {
+        self.ends_by().filter(|_| self.window.is_some())
     }
 
     /// When the upstream may be asked for free how much is left.
     pub(crate) fn look_at(&self) -> Instant {
-        if self.is_old {
+        if self.is_old && self.vain_at.is_none() {
             return self.heard_at;
         }
-        let every = self.window_or_long() / LOOKS;
+        let every = match self.window {
+            _ if self.is_old => SHORTEST_LOOK,
+            Some(window) => window / LOOKS,
+            // It may be a second.
+            None => SHORTEST_LOOK * (1 << self.quiet.min(10)),
+        };
         let next = self.heard_at + every.clamp(SHORTEST_LOOK, LONGEST_LOOK);
         // Not past the end of a window: those who wait for it are to see it when it comes.
         match self.ends_by() {
@@ -240,10 +266,12 @@ impl Reported {
         }
     }
 
-    /// The upstream was asked for free, and told nothing.
-    pub(crate) fn looked_in_vain(&mut self, now: Instant) {
+    /// The upstream was asked for free, and told nothing. What was known before a restart is asked for once more where there
+    /// was no answer at all.
+    pub(crate) fn looked_in_vain(&mut self, now: Instant, is_answered: bool) {
+        self.is_old &= !is_answered && self.vain_at.is_none();
         (self.heard_at, self.vain_at) = (now, Some(now));
-        self.is_old = false;
+        self.quiet = self.quiet.saturating_add(1);
     }
 
     /// Another account of the same quota: what is known of both is the less.
@@ -260,12 +288,23 @@ impl Reported {
     }
 }
 
-/// Limit, window, and what is left. A report without the last says too little.
-fn read(report: &QuotaReport) -> Option<(u64, Option<Duration>, i64)> {
-    let remaining = report.remaining?;
-    let limit = report.limit.map_or(remaining.count, |limit| limit.count);
-    let window = report.limit.and_then(|limit| limit.window);
-    let window = window.or(remaining.window);
-    let window = window.map(|window| window.min(LONGEST));
-    Some((u64::try_from(limit).unwrap_or(0), window, remaining.count))
+fn is_untouched(remaining: i64, limit: u64) -> bool {
+    u64::try_from(remaining).is_ok_and(|left| left >= limit)
+}
+
+/// Where it is not told, it is what it was, and not less than what is left of it. One of nothing could never be seen to
+/// renew.
+fn limit_of(report: &QuotaReport, before: u64) -> u64 {
+    let count = |count| u64::try_from(count).unwrap_or(0);
+    let limit = report.limit.map(|limit| count(limit.count));
+    let remaining = report
+        .remaining
+        .map_or(0, |remaining| count(remaining.count));
+    limit.unwrap_or(before.max(remaining)).max(1)
+}
+
+fn window_of(report: &QuotaReport) -> Option<Duration> {
+    let limit = report.limit.and_then(|limit| limit.window);
+    let window = limit.or(report.remaining?.window);
+    window.map(|window| window.min(LONGEST))
 }

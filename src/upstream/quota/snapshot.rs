@@ -29,6 +29,9 @@ pub(crate) struct Snapshot {
     /// The window that they were counted in.
     #[serde(default)]
     spent_in: u64,
+    /// When this was written. Nothing lies further ahead of the next process than it did of that one.
+    #[serde(default)]
+    written_at: u64,
     /// Whom the upstream counts for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<String>,
@@ -62,8 +65,9 @@ impl Clocks {
         millis(since.unwrap_or_default())
     }
 
-    /// The moment, which is not before now and at most `ahead` after it.
-    fn read(self, at: u64, ahead: Duration) -> Instant {
+    /// The moment, which is not before now, at most `ahead` after it, and no further than it was at `written_at`.
+    fn read(self, at: u64, ahead: Duration, written_at: u64) -> Instant {
+        let ahead = ahead.min(Duration::from_millis(at.saturating_sub(written_at)));
         let wall = UNIX_EPOCH.checked_add(Duration::from_millis(at));
         let wait = wall.and_then(|wall| wall.duration_since(self.wall).ok());
         self.now + wait.unwrap_or_default().min(ahead)
@@ -98,6 +102,7 @@ impl Snapshot {
             spent_in: ceiling
                 .as_ref()
                 .map_or(0, |ceiling| millis(ceiling.quota().window)),
+            written_at: clocks.write(now),
             source: None,
         }
     }
@@ -124,7 +129,7 @@ impl Snapshot {
         // A pull of a longer window comes back sooner in a shorter one, and the other way round.
         let then = Duration::from_millis(self.spent_in).min(LONGEST);
         let spans = self.spent.iter().map(|(back_at, pulls)| Span {
-            back_at: (clocks.read(*back_at, then * 2) + quota.window)
+            back_at: (clocks.read(*back_at, then * 2, self.written_at) + quota.window)
                 .checked_sub(then)
                 .unwrap_or(now),
             pulls: *pulls,
@@ -139,12 +144,52 @@ impl Snapshot {
         let reported = self.reported.as_ref().map(|account| {
             let window = account.window.map(Duration::from_millis);
             let window = window.map(|window| window.min(LONGEST));
-            let ends_by = account.ends_by.zip(window);
-            let ends_by = ends_by.map(|(end, window)| clocks.read(end, window));
+            let longest = window.unwrap_or(LONGEST);
+            let ends_by = account.ends_by;
+            let ends_by = ends_by.map(|end| clocks.read(end, longest, self.written_at));
             Reported::restored(account.limit, window, account.left, ends_by, now)
         });
         let closed_until = self.closed_until;
-        let closed_until = closed_until.map(|until| clocks.read(until, LONGEST_CLOSURE));
-        Ledger::restored(reported, closed_until)
+        let closed_until =
+            closed_until.map(|until| clocks.read(until, LONGEST_CLOSURE, self.written_at));
+        Ledger::restored(reported, closed_until, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// The clock was set back by an hour while nobody ran: a closure of a second closed for an hour, and what was spent came
+    /// back a window too late.
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_wait_longer_than_it_was() {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let quota = config::Quota {
+            pulls: 2,
+            window: HOUR,
+        };
+        let mut ceiling = Ceiling::new(quota);
+        ceiling.spend(now);
+        let back_at = ceiling.back_at(now).unwrap();
+        let mut ledger = Ledger::restored(None, Some(now + SECOND), now);
+        ledger.limit(super::super::ceilings::Owned::new(&"own".into(), ceiling));
+        let later = now + Duration::from_mins(59);
+        for (at, back_in, closed) in [(now, back_at - now, true), (later, back_at - later, false)] {
+            let written = Snapshot::of(&ledger, "own", at, wall);
+            for set_back in [Duration::ZERO, HOUR, 24 * HOUR] {
+                let wall = wall - set_back;
+                let ceiling = written.restore_ceiling(quota, now, wall);
+                let back = ceiling.back_at(now).unwrap() - now;
+                assert!(back <= back_in, "{back:?} {back_in:?}");
+                assert!(back + SECOND > back_in, "{back:?} {back_in:?}");
+                let restored = written.restore(now, wall);
+                assert_eq!(restored.is_closed(now), closed);
+                assert!(!restored.is_closed(now + SECOND));
+            }
+        }
     }
 }

@@ -69,7 +69,12 @@ impl<'a> Visit<'a> {
                 }
                 Step::Look => {
                     let (slot, gate) = (Arc::clone(self.slot), Arc::clone(&gate));
-                    return Turn::Look(Look { slot, gate });
+                    let is_answered = false;
+                    return Turn::Look(Look {
+                        slot,
+                        gate,
+                        is_answered,
+                    });
                 }
                 Step::Wait { wake } => {
                     let label = self.slot.label();

@@ -113,10 +113,13 @@ struct World {
     refused: usize,
     /// Whether HEAD tells how much is left.
     head_tells: bool,
+    /// Pulls that were sent while nothing was known and others were not heard of.
+    blind: usize,
 }
 
 impl World {
-    fn new(limit: i64, window: u64) -> Self {
+    /// `is_told` of one that was asked for free how much is left.
+    fn new(limit: i64, window: u64, is_told: bool) -> Self {
         let now = Instant::now();
         let registry = Registry {
             limit,
@@ -136,8 +139,11 @@ impl World {
             written: Snapshot::default(),
             refused: 0,
             head_tells: true,
+            blind: 0,
         };
-        world.look();
+        if is_told {
+            world.look();
+        }
         world
     }
 
@@ -159,7 +165,7 @@ impl World {
         if self.head_tells {
             self.ledger.heard(sent, self.now, Some(&report));
         } else {
-            self.ledger.looked_in_vain(self.now);
+            self.ledger.looked_in_vain(self.now, true);
         }
     }
 
@@ -173,6 +179,8 @@ impl World {
             admitted = self.ledger.admit(id, self.now, priority);
         }
         if admitted.is_ok() {
+            let is_alone = self.pulls.is_empty() && self.ledger.lost.is_empty();
+            self.blind += usize::from(self.ledger.reported.is_none() && !is_alone);
             self.pulls.push(Pull { id, counted: None });
         }
         admitted.is_ok()
@@ -281,7 +289,7 @@ proptest! {
     fn a_registry_that_nobody_else_uses_never_refuses_and_everyone_is_served(
         limit in 1i64..12, window in 1u64..8, steps in steps(false),
     ) {
-        let mut world = World::new(limit, window);
+        let mut world = World::new(limit, window, true);
         for step in steps {
             world.step(step);
             prop_assert_eq!(world.refused, 0, "{:?}", step);
@@ -296,7 +304,7 @@ proptest! {
         limit in 1i64..12, window in 1u64..8, before in steps(false), after in steps(false),
         jump in -400_000_000i64..400_000_000,
     ) {
-        let mut world = World::new(limit, window);
+        let mut world = World::new(limit, window, true);
         for step in before {
             world.step(step);
         }
@@ -312,11 +320,64 @@ proptest! {
     fn others_who_spend_the_same_quota_withhold_nothing_for_ever(
         limit in 1i64..12, window in 1u64..8, steps in steps(true),
     ) {
-        let mut world = World::new(limit, window);
+        let mut world = World::new(limit, window, true);
         for step in steps {
             world.step(step);
         }
         world.must_serve();
+    }
+
+    /// The first pull goes alone, and whoever follows one that takes long, or was lost, may be one too many.
+    #[test]
+    fn a_start_with_nothing_known_overdraws_by_no_more_than_its_scouts(
+        limit in 1i64..12, window in 1u64..8, steps in steps(false), head_tells in any::<bool>(),
+    ) {
+        let mut world = World::new(limit, window, false);
+        world.head_tells = head_tells;
+        for step in steps {
+            if !matches!(step, Step::Restart) {
+                world.step(step);
+            }
+            prop_assert!(world.refused <= world.blind, "{:?}", step);
+        }
+        world.must_serve();
+    }
+
+    /// 0 asks, 1 and 2 are answers that tell nothing, 3 a failure, 4 something else that tells nothing, 5 waits.
+    #[test]
+    fn with_nothing_known_one_is_sent_every_two_seconds_or_after_the_last(
+        steps in prop::collection::vec((0u8..6, any::<prop::sample::Index>()), 1..200),
+        closed in any::<bool>(),
+    ) {
+        let mut now = Instant::now();
+        let mut ledger = Ledger::new();
+        if closed {
+            let wait = Some(Duration::from_secs(1));
+            ledger.close(now, now, Closing { report: None, wait });
+            now += Duration::from_secs(1);
+        }
+        let mut sent: Vec<(PullId, Instant)> = Vec::new();
+        for (id, (step, which)) in (0..).zip(steps) {
+            now += TICK / 10;
+            match step {
+                0 => {
+                    if ledger.admit(id, now, Priority::Client).is_ok() {
+                        let recent = sent.iter().filter(|(_, at)| *at + ALONE > now);
+                        prop_assert_eq!(recent.count(), 0);
+                        sent.push((id, now));
+                    } else {
+                        prop_assert!(!sent.is_empty(), "withheld");
+                    }
+                }
+                1..4 if !sent.is_empty() => {
+                    let (id, _) = sent.remove(which.index(sent.len()));
+                    let outcome = [Outcome::Uncounted(None), Outcome::Unsent, Outcome::Lost(None)];
+                    ledger.settle(id, now, outcome[usize::from(step) - 1]);
+                }
+                4 => ledger.heard(now, now, None),
+                _ => now += Duration::from_millis(700),
+            }
+        }
     }
 
     /// Where HEAD tells nothing, one pull that goes alone sees that a window has ended.
@@ -324,7 +385,7 @@ proptest! {
     fn a_registry_whose_head_tells_nothing_never_refuses_and_everyone_is_served(
         limit in 1i64..12, window in 1u64..8, steps in steps(false),
     ) {
-        let mut world = World::new(limit, window);
+        let mut world = World::new(limit, window, true);
         world.head_tells = false;
         for step in steps {
             // What was spent between writing it down and being killed, nobody tells.

@@ -10,10 +10,11 @@ impl Ledger {
         match refusal {
             Refusal::Alone { until } => Some(until),
             Refusal::Taken => None,
-            Refusal::Unknown => Some(now),
             Refusal::Spent(SpentBy::Closed) => self.closed_until,
             Refusal::Spent(SpentBy::Configured) => self.ceilings.back_at(now),
-            Refusal::Spent(SpentBy::Reported) => Some(self.reported.as_ref()?.look_at()),
+            Refusal::Unknown | Refusal::Spent(SpentBy::Reported) => {
+                Some(self.reported.as_ref()?.look_at())
+            }
         }
     }
 
@@ -27,7 +28,7 @@ impl Ledger {
                 let looked = reported.look_at();
                 Some(
                     reported
-                        .ends_by()
+                        .told_end()
                         .filter(|end| *end > now)
                         .unwrap_or(looked),
                 )
