@@ -10,7 +10,7 @@ use http::header::{ALLOW, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
 
 use super::body::ResponseBody;
 use super::limit::{Refusal, Refused};
-use super::respond::{Answer, CACHE_STATUS, NO_PULL};
+use super::respond::{Answer, CACHE_STATUS, LEFT_ALONE, NO_ANSWER, NO_PULL};
 use super::route::RouteError;
 use super::vet::FormError;
 use crate::config::Routes;
@@ -149,18 +149,11 @@ pub(super) fn of_mirror(
         MirrorError::BadUpstream { detail, .. } => {
             refuse(StatusCode::BAD_GATEWAY, ErrorCode::Unknown, message, detail)
         }
-        MirrorError::Unavailable { timed_out, .. } => {
-            let status = if timed_out {
-                StatusCode::GATEWAY_TIMEOUT
-            } else {
-                StatusCode::SERVICE_UNAVAILABLE
-            };
-            let detail = "the upstream cannot be reached or is failing, and nothing is cached; see the mirror's log";
-            retry(
-                refuse(status, ErrorCode::Unavailable, message, Some(detail.into())),
-                SOON,
-            )
-        }
+        MirrorError::Unavailable {
+            timed_out,
+            left_alone,
+            ..
+        } => unavailable(message, registry, timed_out, left_alone),
         MirrorError::Busy(_) => retry(
             refuse(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -177,6 +170,30 @@ pub(super) fn of_mirror(
             Some("see the mirror's log".into()),
         ),
     }
+}
+
+/// An upstream that gives no answer, or is not asked for one.
+fn unavailable(
+    message: String,
+    registry: Option<&Registry>,
+    timed_out: bool,
+    left_alone: Option<Duration>,
+) -> Answer {
+    let (status, cache_status) = match left_alone {
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, LEFT_ALONE),
+        None if timed_out => (StatusCode::GATEWAY_TIMEOUT, NO_ANSWER),
+        None => (StatusCode::SERVICE_UNAVAILABLE, NO_ANSWER),
+    };
+    let detail = match (left_alone, registry) {
+        (Some(wait), Some(registry)) => format!(
+            "it has kept failing, and is asked again within {}; `forebay status` and `forebay check --online {registry}` on the mirror's machine say more",
+            brief(wait)
+        ),
+        _ => "the upstream cannot be reached or is failing, and nothing is cached; see the mirror's log".to_owned(),
+    };
+    let mut answer = refuse(status, ErrorCode::Unavailable, message, Some(detail));
+    answer.set(CACHE_STATUS, cache_status);
+    retry(answer, left_alone.unwrap_or(SOON))
 }
 
 /// Later than `wait` by up to a tenth of it, so that not all who are refused come back at once. `roll` is uniform in

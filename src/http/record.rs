@@ -204,7 +204,7 @@ fn label(cache: Option<CacheStatus>) -> metrics::Cache {
         None => metrics::Cache::None,
         Some(CacheStatus::Hit) => metrics::Cache::Hit,
         Some(CacheStatus::Revalidated) => metrics::Cache::Revalidated,
-        Some(CacheStatus::Miss) => metrics::Cache::Miss,
+        Some(CacheStatus::Miss | CacheStatus::MissAfterWait) => metrics::Cache::Miss,
         Some(CacheStatus::Collapsed) => metrics::Cache::Collapsed,
         Some(CacheStatus::Unverified) => metrics::Cache::Unverified,
         Some(CacheStatus::Bypass) => metrics::Cache::Bypass,

@@ -26,6 +26,12 @@ pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-statu
 /// Of a 429: it would have taken a pull.
 pub(super) const NO_PULL: &str = "forebay; fwd=miss; detail=upstream-quota";
 
+/// Of a 503 or 504: its upstream would have had to be asked, and fails.
+pub(super) const NO_ANSWER: &str = "forebay; fwd=miss; detail=upstream-unavailable";
+
+/// Of a 503: its upstream was not asked, since it has kept failing.
+pub(super) const LEFT_ALONE: &str = "forebay; fwd=miss; detail=upstream-breaker";
+
 /// A response in the making, and what its record is to say.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -172,6 +178,7 @@ pub(super) fn cache_status(status: CacheStatus) -> HeaderValue {
         CacheStatus::Hit => "forebay; hit",
         CacheStatus::Revalidated => "forebay; fwd=stale; detail=revalidated",
         CacheStatus::Miss => "forebay; fwd=miss",
+        CacheStatus::MissAfterWait => "forebay; fwd=miss; detail=quota-wait",
         CacheStatus::Collapsed => "forebay; fwd=miss; collapsed",
         CacheStatus::Unverified => "forebay; fwd=miss; detail=unverified",
         CacheStatus::Bypass => "forebay; fwd=bypass",

@@ -64,7 +64,7 @@ impl Mirror {
     ) -> (Answer, bool) {
         let ask = || {
             let key = (repository.clone(), tag.clone());
-            let work = || self.confirmation(upstream, repository, tag, *caller);
+            let work = || self.confirmation(upstream, repository, tag, caller.clone());
             self.inner.confirmations.run(key, work)
         };
         let mut answer = ask().await;

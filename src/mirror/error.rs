@@ -76,6 +76,8 @@ pub enum MirrorError {
     Unavailable {
         /// Whether it was a time-out.
         timed_out: bool,
+        /// Where it was not asked, since it has kept failing: for how long it is left alone.
+        left_alone: Option<Duration>,
         /// For the client.
         message: String,
     },
@@ -173,10 +175,12 @@ impl MirrorError {
             },
             ErrorKind::Unavailable(trouble) => Self::Unavailable {
                 timed_out: trouble == Trouble::Timeout,
+                left_alone: error.left_alone(),
                 message: format!("{what} can't be fetched: {error}"),
             },
             ErrorKind::Cut => Self::Unavailable {
                 timed_out: false,
+                left_alone: None,
                 message: format!("{what} broke off: {error}"),
             },
             ErrorKind::Policy => Self::BadUpstream {
@@ -241,6 +245,7 @@ impl MirrorError {
     pub fn cut_short(digest: &Digest) -> Self {
         Self::Unavailable {
             timed_out: false,
+            left_alone: None,
             message: format!("blob {digest} broke off before its end"),
         }
     }
@@ -265,6 +270,7 @@ impl MirrorError {
     pub fn no_head(repository: &Repository) -> Self {
         Self::Unavailable {
             timed_out: true,
+            left_alone: None,
             message: format!("{} has not answered in time", repository.registry),
         }
     }

@@ -30,7 +30,10 @@ impl Mirror {
         waiter: Waiter,
     ) -> Result<Served, MirrorError> {
         let caller = Caller::client(waiter.key, self.until(waiter));
-        let served = self.find_manifest(repository, reference, &caller).await?;
+        let mut served = self.find_manifest(repository, reference, &caller).await?;
+        if caller.has_waited() && served.cache_status == CacheStatus::Miss {
+            served.cache_status = CacheStatus::MissAfterWait;
+        }
         if wanted == Wanted::Body
             && let Some(references) = &served.references
         {
@@ -162,7 +165,7 @@ impl Mirror {
         let key = (repository.clone(), Reference::Digest(*digest));
         let (mirror, upstream, repository) =
             (self.clone(), Arc::clone(upstream), repository.clone());
-        let (reference, digest, caller) = (key.1.clone(), *digest, *caller);
+        let (reference, digest, caller) = (key.1.clone(), *digest, caller.clone());
         let work = move || async move {
             // Who looked before an earlier question ended, and came here after, finds its answer.
             let granted = mirror.inner.rights.remembered(&repository, &digest);

@@ -259,7 +259,7 @@ impl Rights {
             Arc::clone(upstream),
             name.clone(),
             *digest,
-            *caller,
+            caller.clone(),
         );
         let work =
             move || async move { rights.ask(&upstream, &name, kind, &digest, &caller).await };

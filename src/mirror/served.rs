@@ -66,6 +66,8 @@ pub enum CacheStatus {
     Revalidated,
     /// This request made the mirror fetch it.
     Miss,
+    /// As a miss, after it had waited for a pull of its upstream's quota.
+    MissAfterWait,
     /// Another request was already fetching it.
     Collapsed,
     /// A bounded range of a running fill: its bytes are not verified yet.
@@ -82,7 +84,7 @@ impl CacheStatus {
         match self {
             Self::Hit => "hit",
             Self::Revalidated => "revalidated",
-            Self::Miss => "miss",
+            Self::Miss | Self::MissAfterWait => "miss",
             Self::Collapsed => "collapsed",
             Self::Unverified => "unverified",
             Self::Bypass => "bypass",

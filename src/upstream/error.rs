@@ -368,6 +368,11 @@ impl UpstreamError {
         self.unsent == Some(Unsent::Breaker)
     }
 
+    /// For how long its host is left alone, where nothing was asked on account of that.
+    pub fn left_alone(&self) -> Option<Duration> {
+        self.retry_after.filter(|_| self.is_not_asked())
+    }
+
     /// Whether there is an answer, larger than it may be. Less of it may be asked for.
     pub fn is_too_large(&self) -> bool {
         self.too_large

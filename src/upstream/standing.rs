@@ -1,5 +1,6 @@
 //! How upstreams stand, for whoever asks the mirror: the hosts that are dialled for them, and their quotas.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::breaker::HostState;
@@ -45,9 +46,9 @@ pub struct QuotaStanding {
 }
 
 impl Upstreams {
-    /// How each stands, in the order of the configuration. `members` is given for a family: as many as are in use.
+    /// How each stands, in the order of the configuration.
     pub fn standings(&self) -> Vec<UpstreamStanding> {
-        let standing = |(name, members): (UpstreamName, Vec<std::sync::Arc<Upstream>>)| {
+        let standing = |(name, members): (UpstreamName, Vec<Arc<Upstream>>)| {
             let hosts = members.iter().flat_map(|upstream| upstream.hosts());
             let quotas = members.iter().flat_map(|upstream| upstream.quotas());
             UpstreamStanding {
@@ -102,7 +103,6 @@ impl Upstream {
     }
 }
 
-/// How long a host is left alone, where it is.
 impl HostState {
     /// When it is tried again.
     pub fn next_attempt(self) -> Option<Duration> {

@@ -228,6 +228,7 @@ fn every_cache_status_is_of_rfc_9211s_form() {
         CacheStatus::Hit,
         CacheStatus::Revalidated,
         CacheStatus::Miss,
+        CacheStatus::MissAfterWait,
         CacheStatus::Collapsed,
         CacheStatus::Unverified,
         CacheStatus::Bypass,

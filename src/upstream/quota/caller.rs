@@ -1,6 +1,8 @@
 //! For whom something is asked of an upstream.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::Instant;
 
@@ -51,12 +53,14 @@ impl Priority {
 }
 
 /// For whom an upstream is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Caller {
     pub(super) priority: Priority,
     pub(super) client: Option<ClientKey>,
     /// How long it waits for a pull that a quota does not have now; `None` for not at all.
     pub(super) until: Option<Instant>,
+    /// Whether anything was waited for on its behalf; its clones share it.
+    waited: Arc<AtomicBool>,
 }
 
 impl Caller {
@@ -66,6 +70,7 @@ impl Caller {
             priority: Priority::Client,
             client,
             until: Some(until),
+            waited: Arc::default(),
         }
     }
 
@@ -73,7 +78,7 @@ impl Caller {
     pub(crate) fn at_once(&self) -> Self {
         Self {
             until: None,
-            ..*self
+            ..self.clone()
         }
     }
 
@@ -83,7 +88,17 @@ impl Caller {
             priority,
             client: None,
             until: None,
+            waited: Arc::default(),
         }
+    }
+
+    /// Whether it has waited for a pull.
+    pub fn has_waited(&self) -> bool {
+        self.waited.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn waits(&self) {
+        self.waited.store(true, Ordering::Relaxed);
     }
 
     /// What it is for.

@@ -68,7 +68,11 @@ impl Pair {
 /// The headers at no moment: what tells of it is there or is not, whatever it says.
 fn timeless(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
-    for name in MOMENT {
+    // Whether a host that fails is asked once more or left alone is of the moment, too, and told in the body.
+    let is_put_off = headers.contains_key("retry-after");
+    let of_failures = ["retry-after", "cache-status", "content-length"];
+    let of_failures = of_failures.into_iter().filter(|_| is_put_off);
+    for name in MOMENT.into_iter().chain(of_failures) {
         if let Some(value) = headers.get_mut(name) {
             *value = HeaderValue::from_static("some");
         }

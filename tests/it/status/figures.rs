@@ -122,12 +122,66 @@ async fn stale_answers_are_counted_by_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_miss_that_waited_for_a_quota_says_so() {
+    let origin = images(3, 100).start().await.unwrap();
+    let forebay = Setup::new(&origin)
+        .upstream("quota = \"1/2s\"")
+        .start()
+        .await;
+    let first = forebay.client().manifest(NAME, "v0").await;
+    assert_eq!(first.header("cache-status"), "forebay; fwd=miss");
+    // Both at once, so that one waits however late they come.
+    let client = forebay.client();
+    let both = tokio::join!(client.manifest(NAME, "v1"), client.manifest(NAME, "v2"));
+    let waited = [both.0, both.1].map(|answer| {
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        answer.header("cache-status").to_owned()
+    });
+    let says_so = "forebay; fwd=miss; detail=quota-wait".to_owned();
+    assert!(waited.contains(&says_so), "{waited:?}");
+    let waits = hub(&forebay).await["waits"]["count"].as_u64().unwrap();
+    assert!(waits >= 1);
+}
+
+/// Left alone for seconds at a time, and asked in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_say_that_an_upstream_is_left_alone() {
+    let origin = images(1, 100).start().await.unwrap();
+    let forebay = Setup::new(&origin).config(DUE).start().await;
+    pull(&forebay, 0..1).await;
+    origin.stop().await;
+    let told = async {
+        loop {
+            let stale = forebay.client().manifest(NAME, "v0").await;
+            assert_eq!(stale.status, StatusCode::OK);
+            let status = stale.header("cache-status");
+            assert_eq!(status, "forebay; fwd=stale; detail=upstream-unavailable");
+            let refused = forebay.client().manifest(NAME, "none").await;
+            let status = refused.header("cache-status").to_owned();
+            if status == "forebay; fwd=miss; detail=upstream-breaker" {
+                assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+                let seconds: u64 = refused.header("retry-after").parse().unwrap();
+                assert!((1..=5).contains(&seconds), "{seconds}");
+                let text = refused.text();
+                assert!(text.contains("is asked again within"), "{text}");
+                return;
+            }
+            assert_eq!(status, "forebay; fwd=miss; detail=upstream-unavailable");
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, told).await;
+    told.expect("it is left alone at last");
+    let stale = hub(&forebay).await["stale"]["upstream-unavailable"].as_u64();
+    assert!(stale.unwrap() >= 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_clients_are_held_to_is_counted() {
     let origin = images(1, 100).start().await.unwrap();
     let limits = "[limits]\nper_client_requests = \"1/h\"\nmax_delay = \"0s\"";
     let forebay = Setup::new(&origin).config(limits).start().await;
     for _ in 0..3 {
-        forebay.client().get("/v2/").await;
+        forebay.client().manifest(NAME, "v0").await;
     }
     let clients = document(&forebay).await["clients"].clone();
     assert_eq!(clients["refused"]["requests"], 2);

@@ -79,6 +79,7 @@ impl<'a> Visit<'a> {
                 Step::Wait { wake } => {
                     let label = self.slot.label();
                     self.waits.get_or_insert_with(|| metrics::quota_wait(label));
+                    self.caller.waits();
                     let Some(held) = &mut self.waiting.0 else {
                         continue;
                     };
