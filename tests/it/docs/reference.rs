@@ -22,17 +22,22 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Vec<&'a str> {
 #[test]
 fn the_pages_name_metrics_that_there_are() {
     let source = source("src/metrics.rs");
-    let text = page("troubleshooting.md");
-    let named: Vec<_> = text
-        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .filter(|word| word.starts_with("forebay_"))
-        .collect();
-    assert!(!named.is_empty());
-    for name in named {
-        assert!(
-            source.contains(&format!("\"{name}\"")),
-            "there is no metric {name}"
-        );
+    for text in [page("troubleshooting.md"), page("metrics.md")] {
+        let named: Vec<_> = text
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .filter(|word| word.starts_with("forebay_"))
+            .collect();
+        assert!(!named.is_empty());
+        for name in named {
+            // A histogram's parts.
+            let parts = ["_seconds_sum", "_seconds_count"];
+            let part = parts.iter().find_map(|part| name.strip_suffix(part));
+            let name = part.map_or(name.to_owned(), |metric| format!("{metric}_seconds"));
+            assert!(
+                source.contains(&format!("\"{name}\"")),
+                "there is no metric {name}"
+            );
+        }
     }
 }
 
@@ -139,6 +144,39 @@ fn every_metric_is_listed_with_its_kind_and_labels() {
     for listed in between(&page, "\n| `forebay_", "`") {
         let name = format!("forebay_{listed}");
         assert!(known.contains(name.as_str()), "there is no metric {name}");
+    }
+}
+
+/// Names of fields, at any depth, but for those of maps.
+fn fields(value: &serde_json::Value, names: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(object) => {
+            for (name, value) in object {
+                names.insert(name.clone());
+                if !["delayed", "refused", "stale"].contains(&name.as_str()) {
+                    fields(value, names);
+                }
+            }
+        }
+        serde_json::Value::Array(list) => list.iter().for_each(|value| fields(value, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_the_status_is_explained() {
+    let frozen = source("src/status/tests/document.json");
+    let mut names = BTreeSet::new();
+    fields(&serde_json::from_str(&frozen).unwrap(), &mut names);
+    assert!(names.len() > 40, "{names:?}");
+    let page = page("status.md");
+    let (_, page) = page.split_once("## The document").unwrap();
+    let explained: BTreeSet<_> = page.split('`').skip(1).step_by(2).collect();
+    for name in names {
+        assert!(
+            explained.contains(name.as_str()),
+            "config/status.md does not explain `{name}`"
+        );
     }
 }
 
