@@ -259,7 +259,8 @@ async fn a_hot_tag_is_asked_for_before_it_is_due_though_nobody_asks_then() {
         client.manifest(NAME, "v1").await;
     }
     // Whether all of them came in time for it or the last one found it due, nobody asks any more.
-    gate.reached(1).await;
+    let reached = tokio::time::timeout(Duration::from_mins(1), gate.reached(1)).await;
+    reached.expect("the tag is asked for");
     forebay
         .until_metric("forebay_requests_running", "", |running| running < 1.0)
         .await;

@@ -1,6 +1,7 @@
 //! What is asked of an upstream, and when, by how old a record is and how much of a quota is left. Records are made as old
 //! as they have to be, so that nothing waits for time to pass.
 
+use forebay_loadtest::origin::Gate;
 use futures_util::FutureExt as _;
 
 use super::*;
@@ -70,6 +71,12 @@ impl Bench {
         let renewed = tokio::time::timeout(PATIENCE, renewed).await;
         renewed.expect("the tag is confirmed");
     }
+}
+
+/// Returns when the question has come.
+async fn reached(gate: &Gate) {
+    let reached = tokio::time::timeout(PATIENCE, gate.reached(1)).await;
+    reached.expect("the tag is asked for");
 }
 
 fn heads(origin: &Origin) -> u64 {
@@ -165,7 +172,7 @@ async fn a_client_with_nothing_to_be_served_asks_itself_where_it_joined_one_who_
     bench
         .mirror
         .refresh(&bench.upstream, &app(), &v1(), Priority::Moved);
-    gate.reached(1).await;
+    reached(&gate).await;
     let mut client = std::pin::pin!(bench.manifest("v1"));
     assert!(poll!(&mut client).is_pending(), "it has joined");
     gate.release();
@@ -182,7 +189,7 @@ async fn a_hot_tag_is_asked_for_ahead_of_its_time_and_no_pull_waits_for_it() {
     assert_eq!(bench.status().await, CacheStatus::Hit);
     assert_eq!(bench.mirror.inner.hot.available_permits(), ahead::WAITING);
     assert_eq!(bench.status().await, CacheStatus::Hit);
-    gate.reached(1).await;
+    reached(&gate).await;
     for _ in 0..5 {
         let served = bench.manifest("v1").now_or_never();
         let served = served.expect("it waits for nobody").unwrap();
@@ -228,7 +235,7 @@ async fn more_hot_tags_than_there_are_places_for_are_asked_for_when_one_is_free(
     drop(all);
     let gate = origin.on(Kind::ManifestHead).hold_head();
     bench.status().await;
-    gate.reached(1).await;
+    reached(&gate).await;
     gate.release();
     bench.until_renewed().await;
     assert_eq!(heads(&origin), 1);
@@ -247,7 +254,7 @@ async fn ahead_of_its_time_a_move_is_followed_only_while_nothing_is_put_off() {
         for _ in 0..2 {
             bench.status().await;
         }
-        gate.reached(1).await;
+        reached(&gate).await;
         gate.release();
         if is_followed {
             bench.until_renewed().await;
@@ -268,4 +275,35 @@ async fn ahead_of_its_time_a_move_is_followed_only_while_nothing_is_put_off() {
         // Nothing is held against it when it is due.
         assert_eq!(bench.mirror.inner.held.get(&app(), &v1()), None);
     }
+}
+
+/// What a pull of it would go on to is as much a part of it as the index.
+#[tokio::test]
+async fn a_tag_stays_where_it_was_until_what_was_pulled_of_it_is_here_of_the_new_one() {
+    let origin = origin_with_image().await;
+    let bench = Bench::start(&origin, [ALWAYS_DUE, ""], Faults::none()).await;
+    let old = root(&origin);
+    let children = |origin: &Origin| {
+        let image = origin.image("library/app", "v1");
+        ["amd64", "arm64"].map(|platform| image.linux(platform).descriptor.digest.to_string())
+    };
+    bench.manifest("v1").await.unwrap();
+    bench.manifest(&children(&origin)[0]).await.unwrap();
+    move_tag(&origin);
+    let [pulled, other] = children(&origin);
+    let by_digest = |digest: &str| origin.on(Kind::ManifestGet).reference(digest);
+    by_digest(&other).always(Fault::status(503));
+    let missing = by_digest(&pulled).always(Fault::status(503));
+    let stale = bench.manifest("v1").await.unwrap();
+    assert_eq!(stale.digest, Some(old), "its index alone is no image");
+    assert_eq!(bench.record().descriptor.digest, old);
+    missing.remove();
+    let moved = async {
+        while bench.manifest("v1").await.unwrap().digest == Some(old) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let moved = tokio::time::timeout(PATIENCE, moved).await;
+    moved.expect("nobody has pulled the other platform");
+    assert_eq!(bench.record().descriptor.digest, root(&origin));
 }
