@@ -61,7 +61,7 @@ pub use credentials::Access;
 pub use error::{ErrorKind, Fault, Trouble, UpstreamError};
 pub use manifest::{FetchedManifest, ManifestHead};
 pub use probe::{Finding, Image, Report, Step, Target, Verdict, probe};
-pub use quota::{Caller, ClientKey, Priority, Spent, SpentBy, Standing};
+pub use quota::{Caller, ClientKey, Hold, Priority, Spent, SpentBy, Standing};
 pub use range::ByteRange;
 pub use referrers::Referrers;
 pub use registry::{SetupError, Upstreams};

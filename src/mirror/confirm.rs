@@ -54,7 +54,7 @@ impl Current {
 
 impl Mirror {
     /// Asks the upstream what a tag points at; joins the question where one is under way, as `true` says. It goes on
-    /// when its callers lose interest.
+    /// when its callers lose interest, unless it only waits for a quota.
     pub(super) async fn confirm(
         &self,
         upstream: &Arc<Upstream>,
@@ -64,8 +64,11 @@ impl Mirror {
     ) -> (Answer, bool) {
         let ask = || {
             let key = (repository.clone(), tag.clone());
-            let work = || self.confirmation(upstream, repository, tag, caller.clone());
-            self.inner.confirmations.run(key, work)
+            let work = |hold| {
+                let caller = caller.clone().held_by(hold);
+                self.confirmation(upstream, repository, tag, caller)
+            };
+            self.inner.confirmations.run_while_wanted(key, work)
         };
         let mut answer = ask().await;
         // Another's question had to leave to others what is left of the quota; a client with nothing to be served is one.

@@ -1,8 +1,8 @@
 //! Single flight: many callers that want the same thing share one piece of work and all get its result.
 //!
 //! The work runs as a task of its own, so no caller's departure cancels it for the others, and its result goes out
-//! through a `watch` cell, so every waiter sees it. A stop of the mirror ends it. Owns the table of work under way and
-//! nothing else.
+//! through a `watch` cell, so every waiter sees it. A stop of the mirror ends it. So does the departure of its last caller
+//! where it only waits for its turn at a quota, which others wait for too. Owns the table of work under way and nothing else.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::tasks::Tasks;
 use crate::sync::lock;
+use crate::upstream::Hold;
 
 /// The work went away without a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,10 +27,24 @@ pub enum Abandoned {
 }
 
 type Cell<V> = watch::Receiver<Option<V>>;
+type Table<K, V> = Arc<Mutex<HashMap<K, Running<V>>>>;
+
+struct Running<V> {
+    cell: Cell<V>,
+    /// Each caller who waits has a receiver of it.
+    wanted: Arc<watch::Sender<()>>,
+}
+
+/// A caller's part in a piece of work.
+struct Share<V> {
+    cell: Cell<V>,
+    joined: bool,
+    _wants: watch::Receiver<()>,
+}
 
 /// Work under way, by key.
 pub struct SingleFlight<K, V> {
-    running: Arc<Mutex<HashMap<K, Cell<V>>>>,
+    running: Table<K, V>,
     tasks: Tasks,
 }
 
@@ -61,8 +76,21 @@ where
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let (mut cell, joined) = self.join(key, work);
-        let value = match cell.wait_for(Option::is_some).await {
+        self.run_while_wanted(key, |_| work()).await
+    }
+
+    /// As [`SingleFlight::run`]; while the work says that it only waits, it ends when no caller is left.
+    pub async fn run_while_wanted<F>(
+        &self,
+        key: K,
+        work: impl FnOnce(Hold) -> F,
+    ) -> Result<(V, bool), Abandoned>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let mut share = self.join(key, work);
+        let joined = share.joined;
+        let value = match share.cell.wait_for(Option::is_some).await {
             Ok(value) => value.clone(),
             Err(_) => None,
         };
@@ -78,49 +106,89 @@ where
     where
         F: Future<Output = V> + Send + 'static,
     {
-        drop(self.join(key, work));
+        drop(self.join(key, |_| work()));
     }
 
-    fn join<F>(&self, key: K, work: impl FnOnce() -> F) -> (Cell<V>, bool)
+    fn join<F>(&self, key: K, work: impl FnOnce(Hold) -> F) -> Share<V>
     where
         F: Future<Output = V> + Send + 'static,
     {
         let mut running = lock(&self.running);
         let vacant = match running.entry(key) {
-            Entry::Occupied(entry) => return (entry.get().clone(), true),
+            Entry::Occupied(entry) => {
+                let running = entry.get();
+                return Share {
+                    cell: running.cell.clone(),
+                    joined: true,
+                    _wants: running.wanted.subscribe(),
+                };
+            }
             Entry::Vacant(entry) => entry,
         };
         let (sender, receiver) = watch::channel(None);
-        let landing = Landing {
+        let (wanted, wants) = watch::channel(());
+        let wanted = Arc::new(wanted);
+        let mut landing = Landing {
             table: Arc::clone(&self.running),
             key: vacant.key().clone(),
+            wanted: Arc::clone(&wanted),
+            is_gone: false,
         };
-        vacant.insert(receiver.clone());
+        let cell = receiver.clone();
+        vacant.insert(Running { cell, wanted });
         drop(running);
-        let work = work();
+        let hold = Hold::default();
+        let work = work(hold.clone());
         let tasks = self.tasks.clone();
-        // Detached from its callers; it ends by itself, or when the mirror stops.
+        // Detached from its callers; it ends by itself, or when the mirror stops, or when it waits for nobody.
         self.tasks.spawn(async move {
-            let value = tasks.unless_stopped(work).await;
+            let value = tokio::select! {
+                value = tasks.unless_stopped(work) => value,
+                () = landing.unwanted(&hold) => None,
+            };
             // Out of the table first: whoever comes now starts anew instead of joining what is over.
             drop(landing);
             if value.is_some() {
                 sender.send_replace(value);
             }
         });
-        (receiver, false)
+        Share {
+            cell: receiver,
+            joined: false,
+            _wants: wants,
+        }
     }
 }
 
 /// Takes the key out of the table when the work ends, a panic included.
 struct Landing<K: Hash + Eq, V> {
-    table: Arc<Mutex<HashMap<K, Cell<V>>>>,
+    table: Table<K, V>,
     key: K,
+    wanted: Arc<watch::Sender<()>>,
+    is_gone: bool,
+}
+
+impl<K: Hash + Eq, V> Landing<K, V> {
+    /// Waits until the work waits for nobody, and takes its key out of the table before anyone can join it.
+    async fn unwanted(&mut self, hold: &Hold) {
+        loop {
+            hold.begun().await;
+            self.wanted.closed().await;
+            let mut table = lock(&self.table);
+            if hold.is_on() && self.wanted.is_closed() {
+                table.remove(&self.key);
+                self.is_gone = true;
+                return;
+            }
+        }
+    }
 }
 
 impl<K: Hash + Eq, V> Drop for Landing<K, V> {
     fn drop(&mut self) {
-        lock(&self.table).remove(&self.key);
+        if !self.is_gone {
+            lock(&self.table).remove(&self.key);
+        }
     }
 }
 
@@ -173,6 +241,31 @@ mod tests {
         let second = flights.run(1, || async { unreachable!("joins the run under way") });
         gate.notify_one();
         assert_eq!(second.await, Ok((9, true)));
+    }
+
+    /// Whoever asked for thousands of tags and hung up had places in the queue for a quota, and its pulls, for nobody.
+    #[tokio::test]
+    async fn work_that_only_waits_ends_with_its_last_caller() {
+        let flights = SingleFlight::<u8, u8>::new(Tasks::default());
+        let (alive, mut is_over) = watch::channel(());
+        let waits = |hold: Hold| async move {
+            let _holding = hold.begin();
+            let _alive = alive;
+            std::future::pending().await
+        };
+        let mut first = Box::pin(flights.run_while_wanted(1, waits));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        let unused = |_| async { unreachable!("joins the run under way") };
+        let mut second = Box::pin(flights.run_while_wanted(1, unused));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        drop(first);
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        assert!(is_over.has_changed().is_ok(), "one still wants it");
+        drop(second);
+        assert!(is_over.changed().await.is_err(), "it has ended");
+        assert_eq!(flights.run(1, || async { 5 }).await, Ok((5, false)));
     }
 
     #[tokio::test]

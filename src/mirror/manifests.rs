@@ -9,6 +9,7 @@ use crate::upstream::{Caller, FetchedManifest, Upstream};
 
 use super::blobs::Wanted;
 use super::error::MirrorError;
+use super::flight::Abandoned;
 use super::memory::StoredManifest;
 use super::rights::{Granted, Kind};
 use super::served::{Body, CacheStatus, Served};
@@ -154,7 +155,8 @@ impl Mirror {
             || matches!(inner.store.stat(digest).await, Ok(Some(_)))
     }
 
-    /// Where another's question is joined, it is that one's place in the queue for a quota, and its patience.
+    /// Where another's question is joined, it is that one's place in the queue for a quota; but when its patience has ended,
+    /// there is still one's own.
     pub(super) async fn fetch_by_digest(
         &self,
         upstream: &Arc<Upstream>,
@@ -162,11 +164,30 @@ impl Mirror {
         digest: &Digest,
         caller: &Caller,
     ) -> Result<Found, MirrorError> {
-        let key = (repository.clone(), Reference::Digest(*digest));
+        let ask = || self.ask_by_digest(upstream, repository, *digest, caller.clone());
+        let mut answer = ask().await?;
+        if matches!(answer, (Err(MirrorError::TooManyRequests { .. }), true))
+            && caller.has_patience()
+        {
+            answer = ask().await?;
+        }
+        let (manifest, joined) = answer;
+        Ok((manifest?, fetched(joined)))
+    }
+
+    async fn ask_by_digest(
+        &self,
+        upstream: &Arc<Upstream>,
+        repository: &Repository,
+        digest: Digest,
+        caller: Caller,
+    ) -> Result<(Result<Arc<StoredManifest>, MirrorError>, bool), Abandoned> {
+        let key = (repository.clone(), Reference::Digest(digest));
         let (mirror, upstream, repository) =
             (self.clone(), Arc::clone(upstream), repository.clone());
-        let (reference, digest, caller) = (key.1.clone(), *digest, caller.clone());
-        let work = move || async move {
+        let reference = key.1.clone();
+        let work = move |hold| async move {
+            let caller = caller.held_by(hold);
             // Who looked before an earlier question ended, and came here after, finds its answer.
             let granted = mirror.inner.rights.remembered(&repository, &digest);
             if let Some(granted) = granted
@@ -178,8 +199,7 @@ impl Mirror {
                 .fetch(&upstream, &repository, &reference, &caller)
                 .await
         };
-        let (manifest, joined) = self.inner.manifests.run(key, work).await?;
-        Ok((manifest?, fetched(joined)))
+        self.inner.manifests.run_while_wanted(key, work).await
     }
 
     /// Fetches and verifies a manifest, and starts to store it. Bytes that don't match are asked for once more.

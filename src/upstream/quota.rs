@@ -26,7 +26,7 @@ mod reported;
 mod snapshot;
 
 pub(crate) use book::{Book, Charge, Slot};
-pub use caller::{Caller, ClientKey, Priority};
+pub use caller::{Caller, ClientKey, Hold, Priority};
 pub(crate) use gate::Turn;
 pub(crate) use ledger::{Closing, Outcome};
 pub use ledger::{Spent, SpentBy, Standing};

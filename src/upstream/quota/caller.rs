@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Whose request it is, as far as fairness goes: an IPv4 address, or the /64 of an IPv6 address, which is what one
@@ -52,6 +53,45 @@ impl Priority {
     }
 }
 
+/// Says of a piece of work whether it only waits for its turn: nothing is lost then if it ends, since nobody wants it any
+/// more.
+#[derive(Debug, Clone)]
+pub struct Hold(Arc<watch::Sender<bool>>);
+
+/// While this is there, the work waits.
+pub(crate) struct Holding(Hold);
+
+impl Default for Hold {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl Hold {
+    /// It waits from now on.
+    pub(crate) fn begin(&self) -> Holding {
+        self.0.send_replace(true);
+        Holding(self.clone())
+    }
+
+    /// Whether it waits now.
+    pub fn is_on(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits until it does.
+    pub async fn begun(&self) {
+        // The sender is here.
+        let _ = self.0.subscribe().wait_for(|is_on| *is_on).await;
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.0.0.send_replace(false);
+    }
+}
+
 /// For whom an upstream is asked.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -61,6 +101,8 @@ pub struct Caller {
     pub(super) until: Option<Instant>,
     /// Whether anything was waited for on its behalf; its clones share it.
     waited: Arc<AtomicBool>,
+    /// The work that waits with it.
+    holds: Vec<Hold>,
 }
 
 impl Caller {
@@ -71,6 +113,7 @@ impl Caller {
             client,
             until: Some(until),
             waited: Arc::default(),
+            holds: Vec::new(),
         }
     }
 
@@ -89,6 +132,7 @@ impl Caller {
             client: None,
             until: None,
             waited: Arc::default(),
+            holds: Vec::new(),
         }
     }
 
@@ -99,6 +143,23 @@ impl Caller {
 
     pub(super) fn waits(&self) {
         self.waited.store(true, Ordering::Relaxed);
+    }
+
+    /// As this one, for a piece of work that is to know when it only waits.
+    #[must_use]
+    pub fn held_by(mut self, hold: Hold) -> Self {
+        self.holds.push(hold);
+        self
+    }
+
+    /// Whether it would still wait.
+    pub fn has_patience(&self) -> bool {
+        self.until.is_some_and(|until| until > Instant::now())
+    }
+
+    /// It waits for its turn.
+    pub(super) fn hold(&self) -> Vec<Holding> {
+        self.holds.iter().map(Hold::begin).collect()
     }
 
     /// What it is for.

@@ -83,6 +83,7 @@ impl<'a> Visit<'a> {
                     let Some(held) = &mut self.waiting.0 else {
                         continue;
                     };
+                    let _holds = self.caller.hold();
                     tokio::select! {
                         () = &mut changed => {}
                         () = sleep_until(wake) => {}
