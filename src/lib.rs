@@ -11,7 +11,7 @@
 //! | [`sync`] | locks without the noise | |
 //! | [`config`] | files, environment and flags become one validated `Config` | `oci` |
 //! | [`store`] | the disk: blobs, the index, links, tag records, the limit, recovery | `oci`, `metrics`, `sync` |
-//! | [`upstream`] | one upstream: requests, logins, redirects, retries, the address policy | `oci`, `metrics`, `sync`, `config` |
+//! | [`upstream`] | one upstream: its endpoints, requests, logins, redirects, retries and breakers, quotas, the address policy | `oci`, `metrics`, `sync`, `config` |
 //! | [`mirror`] | the product: manifest, blob and tag flows, the fill, rights, freshness | all above |
 //! | [`http`] | one request: its route, client, limits, range, response, body, errors | `sync`, `mirror` and what it speaks in |
 //! | [`status`] | how a running mirror stands, as a document; types only | |
@@ -112,6 +112,12 @@
 //!     hour refers to is evicted after all else, as far as four fifths of the cache allow; the limit and `min_free` win.
 //!     Kept by `src/store/evict.rs`, `src/store/guard.rs`; tested by `src/store/tests/eviction.rs`,
 //!     `src/store/tests/lifetime.rs`, `src/store/tests/traffic.rs`, `tests/it/lifetime.rs`.
+//! 13. **A quota is never overdrawn, and nobody waits for it for ever.** A pull is charged before it is sent, at each quota
+//!     that may count it, until an answer tells; a higher number counts only where it can't be a late one. Where nothing is
+//!     known one pull goes ahead. Whoever waits is served in turn, round robin over clients, or told when to come back. Kept
+//!     by `src/upstream/quota/ledger.rs`, `src/upstream/quota/gate.rs`, `src/upstream/quota/book.rs`; explored against
+//!     simulated registries by `src/upstream/quota/ledger/model.rs` and `src/upstream/quota/book/model.rs`; tested by
+//!     `tests/it/quota.rs`.
 
 #![forbid(unsafe_code)]
 

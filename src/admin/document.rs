@@ -202,7 +202,7 @@ fn quota(standing: QuotaStanding, routes: &Routes, at: u64) -> Quota {
         by: match standing.least {
             Some(SpentBy::Configured) => Some(Limit::Configured),
             Some(SpentBy::Reported) => Some(Limit::Reported),
-            Some(SpentBy::Closed) | None => None,
+            Some(SpentBy::Closed | SpentBy::Busy) | None => None,
         },
         limit: standing.limit,
         window_seconds: standing.window.map(seconds),

@@ -143,7 +143,10 @@ pub(super) fn of_mirror(
                 message,
                 registry.map(|registry| spent(registry, routes, quota.as_deref())),
             );
-            answer.set(CACHE_STATUS, NO_PULL);
+            // Its blobs, its login and its lists cost no pull.
+            if quota.is_some() {
+                answer.set(CACHE_STATUS, NO_PULL);
+            }
             retry(answer, apart(retry_after.unwrap_or(LATER), rand::random()))
         }
         MirrorError::BadUpstream { detail, .. } => {
@@ -204,12 +207,18 @@ fn apart(wait: Duration, roll: f64) -> Duration {
 
 /// Which quota is spent, when it renews, and what to do about it.
 fn spent(registry: &Registry, routes: &Routes, quota: Option<&Spent>) -> String {
-    let is_configured = quota.is_some_and(|quota| quota.by == SpentBy::Configured);
-    let advice = routes.quota_advice(registry, is_configured);
-    match quota {
-        Some(quota) => format!("{}; {advice}", which(registry, quota)),
-        None => advice,
+    let Some(quota) = quota else {
+        return routes.quota_advice(registry, false);
+    };
+    let which = which(registry, quota);
+    if quota.by == SpentBy::Busy {
+        return which;
     }
+    let table = quota.configured_for.as_deref();
+    let table = table.and_then(|table| table.parse().ok());
+    let is_configured = quota.by == SpentBy::Configured;
+    let advice = routes.quota_advice(table.as_ref().unwrap_or(registry), is_configured);
+    format!("{which}; {advice}")
 }
 
 fn which(registry: &Registry, quota: &Spent) -> String {
@@ -225,6 +234,11 @@ fn which(registry: &Registry, quota: &Spent) -> String {
         }
         SpentBy::Closed => {
             format!("{registry} has asked to be left alone, and is asked again {again}")
+        }
+        SpentBy::Busy => {
+            format!(
+                "as many pulls as {registry} is known to allow are under way, or others wait for them; come back when those have ended"
+            )
         }
         SpentBy::Reported => {
             let whom = quota.source.as_deref();

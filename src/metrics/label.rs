@@ -182,6 +182,8 @@ label! {
         Configured = "configured",
         /// The upstream has asked to be left alone.
         Closed = "closed",
+        /// What there is, as far as is known, is under way or waited for by others.
+        Busy = "busy",
     }
 }
 

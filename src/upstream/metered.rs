@@ -7,7 +7,9 @@ use std::time::Duration;
 use http::Method;
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout};
+use url::Host;
 
+use super::address::Origin;
 use super::client::Upstream;
 use super::error::{ErrorKind, UpstreamError};
 use super::exchange::{Answer, Ask, Trace, Traced};
@@ -54,7 +56,12 @@ pub(super) enum Toll {
 impl Upstream {
     /// The quota that a repository is pulled from.
     pub(super) fn slot(&self, endpoint: usize, name: &RepositoryName) -> Arc<Slot> {
-        let account = self.account(endpoint, name);
+        let origin = &self.endpoints()[endpoint].origin;
+        let mut account = self.account(endpoint, name);
+        if endpoint > 0 {
+            // Another host counts for itself, and a refusal of its own says nothing of the first.
+            account = format!("{account} at {}", origin.authority());
+        }
         let mut slots = lock(&self.meter.slots);
         if let Some(slot) = slots.get(&account) {
             return Arc::clone(slot);
@@ -62,7 +69,8 @@ impl Upstream {
         // What is written down names no account.
         let hash = hex::encode(&Sha256::digest(account.as_bytes())[..16]);
         let key = format!("{} {hash}", self.registry());
-        let slot = self.meter.book.slot(key, self.label(), self.meter.quota);
+        let book = &self.meter.book;
+        let slot = book.slot(key, site_of(origin), self.label(), self.meter.quota);
         slots.insert(account, Arc::clone(&slot));
         slot
     }
@@ -213,10 +221,69 @@ impl Toll {
     }
 }
 
+/// Those who may tell of one quota: the hosts of one registrable domain, else a host and its port.
+fn site_of(origin: &Origin) -> String {
+    let host = origin.host().to_string().to_ascii_lowercase();
+    match (origin.host(), psl::domain_str(&host)) {
+        (Host::Domain(_), Some(domain)) => domain.to_owned(),
+        _ => origin.authority(),
+    }
+}
+
 /// Whether the upstream has said something, if not what it was asked for.
 fn is_answer(error: &UpstreamError) -> bool {
     matches!(
         error.kind(),
         ErrorKind::NotFound { .. } | ErrorKind::Unauthorized | ErrorKind::Denied
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use forebay_loadtest::origin::{Fault, Kind, Origin, Reply};
+
+    use super::super::address;
+    use super::super::tests::{manifest_and_layer, name, origin, set_up, settings};
+    use super::*;
+    use crate::oci::Reference;
+
+    /// A mirror of the registry, asked in its place once, had asked to be left alone for an hour; so the registry was.
+    #[tokio::test]
+    async fn what_another_endpoint_refuses_says_nothing_of_the_first() {
+        let (first, second) = (
+            origin(Origin::builder()).await,
+            origin(Origin::builder()).await,
+        );
+        first.on(Kind::ManifestGet).once(Fault::status(503));
+        let refused = Reply::error(429, "TOOMANYREQUESTS", "retry-after: 1h0m0s");
+        second.on(Kind::ManifestGet).once(Fault::Answer(refused));
+        let urls = [first.registry_url(), second.registry_url()];
+        let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+        let upstream = set_up(settings(&urls));
+        let (digest, _) = manifest_and_layer(&first);
+        let reference = Reference::Digest(digest);
+        let mut asked = Vec::new();
+        for _ in 0..2 {
+            asked.push(upstream.get_manifest(&name(), &reference).await.is_ok());
+        }
+        assert_eq!(asked.last(), Some(&true), "{asked:?}");
+        let closed = upstream.slots();
+        let closed = closed.iter().filter(|(_, standing)| standing.is_closed);
+        assert_eq!(closed.count(), 1);
+    }
+
+    #[test]
+    fn hosts_of_one_domain_tell_of_one_quota() {
+        let site = |url: &str| site_of(&address::Origin::of(&url.parse().unwrap()).unwrap());
+        assert_eq!(
+            site("https://registry-1.docker.io"),
+            site("https://Index.docker.io:8443")
+        );
+        assert_ne!(
+            site("https://registry-1.docker.io"),
+            site("https://docker.io.example.com")
+        );
+        assert_ne!(site("http://127.0.0.1:5000"), site("http://127.0.0.1:5001"));
+        assert_ne!(site("http://localhost:5000"), site("http://localhost:5001"));
+    }
 }

@@ -12,6 +12,7 @@ impl UpstreamError {
             SpentBy::Reported => "the quota has no pull left",
             SpentBy::Configured => "the configured quota has no pull left",
             SpentBy::Closed => "has asked to be left alone",
+            SpentBy::Busy => "others are before it at the quota",
         };
         Self {
             unsent: Some(Unsent::Quota),

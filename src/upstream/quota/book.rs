@@ -1,7 +1,8 @@
 //! All quotas: one for each upstream and account, until an upstream says that it counts several as one.
 //!
 //! Upstreams tell whom they count for (`docker-ratelimit-source`). What reports one source, and one limit, shares a gate,
-//! across upstreams and logins; two registries that happen to see the same address have limits of their own. Whom a slot is
+//! across upstreams and logins of one site; two registries that happen to see the same address have limits of their own, and
+//! none may tell of another's by naming its source. Whom a slot is
 //! counted for may change under way: the mirror's address, its plan. Whatever a report is about is done to the gate that it
 //! is about, before anyone can take a pull there on account of it. Owns the table of sources, and what was written down of
 //! those that nobody has asked yet.
@@ -53,22 +54,30 @@ struct Tables {
 }
 
 /// Whom an upstream counts for, and how many pulls it allows them.
-type Source = (String, u64);
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Source {
+    /// Those who tell of one quota. Anyone else who names it has another.
+    site: String,
+    name: String,
+    limit: u64,
+}
 
 /// The quota of one upstream for one account, as far as is known.
 #[derive(Debug)]
 pub(crate) struct Slot {
     key: Owner,
+    site: String,
     label: UpstreamName,
     seat: Mutex<Seat>,
     book: Arc<Book>,
 }
 
 impl Book {
-    /// The quota with this key, which is the same in every process.
+    /// The quota with this key, which is the same in every process, told by `site`.
     pub(crate) fn slot(
         self: &Arc<Self>,
         key: String,
+        site: String,
         label: &UpstreamName,
         quota: Option<config::Quota>,
     ) -> Arc<Slot> {
@@ -77,9 +86,10 @@ impl Book {
             return slot;
         }
         let owner = Owner::from(key.as_str());
-        let gate = tables.open(&owner, quota);
+        let gate = tables.open(&owner, &site, quota);
         let slot = Arc::new(Slot {
             key: owner,
+            site,
             label: label.clone(),
             seat: Mutex::new(Seat::new(gate)),
             book: Arc::clone(self),
@@ -150,9 +160,9 @@ impl Book {
                 known
             }
             // Its address has changed, or its account, or its plan: another quota.
-            None if is_named => Gate::new(Ledger::new(), Some(source.0.clone())),
+            None if is_named => Gate::new(Ledger::new(), Some(source.name.clone())),
             None => {
-                own.with(|state| state.source = Some(source.0.clone()));
+                own.with(|state| state.source = Some(source.name.clone()));
                 own
             }
         };
@@ -171,7 +181,7 @@ impl Book {
 
 impl Tables {
     /// A gate as it was left, or a new one.
-    fn open(&mut self, key: &Owner, quota: Option<config::Quota>) -> Arc<Gate> {
+    fn open(&mut self, key: &Owner, site: &str, quota: Option<config::Quota>) -> Arc<Gate> {
         let (now, wall) = (Instant::now().into_std(), SystemTime::now());
         let saved = self.saved.remove(&**key);
         let ceiling = quota.map(|quota| match &saved {
@@ -179,7 +189,7 @@ impl Tables {
             None => Ceiling::new(quota),
         });
         let gate = match saved {
-            Some(saved) => self.restore(saved.restore(now, wall), saved.source),
+            Some(saved) => self.restore(saved.restore(now, wall), site, saved.source),
             None => Gate::new(Ledger::new(), None),
         };
         if let Some(ceiling) = ceiling {
@@ -189,17 +199,18 @@ impl Tables {
     }
 
     /// A ledger's gate. It was written down for each of those that shared it.
-    fn restore(&mut self, ledger: Ledger, source: Option<String>) -> Arc<Gate> {
-        let Some(source) = source else {
+    fn restore(&mut self, ledger: Ledger, site: &str, source: Option<String>) -> Arc<Gate> {
+        let Some(name) = source else {
             return Gate::new(ledger, None);
         };
         let reported = ledger.reported.as_ref();
         let limit = reported.map_or(0, |reported| reported.limit);
-        let source = (source, limit);
+        let site = site.to_owned();
+        let source = Source { site, name, limit };
         if let Some(known) = self.sources.get(&source) {
             return Arc::clone(known);
         }
-        let gate = Gate::new(ledger, Some(source.0.clone()));
+        let gate = Gate::new(ledger, Some(source.name.clone()));
         self.name(source, &gate);
         gate
     }
@@ -279,7 +290,11 @@ impl Slot {
     ) -> (Arc<Gate>, bool) {
         let source = report.and_then(|report| {
             let limit = u64::try_from(report.limit?.count).unwrap_or(0);
-            Some((report.source.clone()?, limit))
+            Some(Source {
+                site: self.site.clone(),
+                name: report.source.clone()?,
+                limit,
+            })
         });
         let Some(source) = source else {
             let gate = self.gate();

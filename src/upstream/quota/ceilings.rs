@@ -11,8 +11,12 @@ use super::caller::Priority;
 use super::ceiling::{Ceiling, Counted};
 use crate::sync::lock;
 
-/// Whose a configured quota is: its slot's key.
+/// Whose a configured quota is: its slot's key, which begins with the registry.
 pub(crate) type Owner = Arc<str>;
+
+pub(crate) fn registry_of(owner: &Owner) -> &str {
+    owner.split(' ').next().unwrap_or_default()
+}
 
 /// A slot's configured quota, wherever the slot is.
 #[derive(Debug, Clone)]
@@ -95,15 +99,16 @@ impl Ceilings {
     }
 
     /// The one with the fewest pulls left.
-    pub(crate) fn least(&self, now: Instant) -> Option<Ceiling> {
+    pub(crate) fn least(&self, now: Instant) -> Option<(Owner, Ceiling)> {
         let least = self.0.iter().min_by_key(|owned| owned.left(now))?;
-        Some(lock(&least.ceiling).clone())
+        let ceiling = lock(&least.ceiling).clone();
+        Some((Arc::clone(&least.owner), ceiling))
     }
 
     /// When each of them has a pull again; where each has one, when the one with the fewest has another.
     pub(crate) fn back_at(&self, now: Instant) -> Option<Instant> {
         let spent = self.0.iter().filter(|owned| owned.left(now) < 1);
         let back = spent.filter_map(|owned| owned.back_at(now)).max();
-        back.or_else(|| self.least(now)?.back_at(now))
+        back.or_else(|| self.least(now)?.1.back_at(now))
     }
 }

@@ -28,7 +28,7 @@ const WAITING: usize = 4_096;
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// One quota. All its clones are one.
+/// One quota. What becomes another stands for that one.
 #[derive(Debug)]
 pub(crate) struct Gate {
     inner: Mutex<Inner>,
@@ -219,7 +219,7 @@ impl State {
                     waiting.0 = None;
                     match told {
                         Ok(Grant::Pull(id)) => return Step::Go(id),
-                        Ok(Grant::Crowded) => return self.refuse(now, SpentBy::Reported),
+                        Ok(Grant::Crowded) => return self.refuse(now, SpentBy::Busy),
                         Err(_) => {}
                     }
                 }

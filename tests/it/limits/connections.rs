@@ -1,5 +1,7 @@
 //! Connections of one client.
 
+use std::time::Duration;
+
 use super::socket::{PING, connect, head};
 use crate::harness::{Setup, origin_with_blob};
 
@@ -39,15 +41,17 @@ async fn a_connection_too_many_is_told_so_and_closed_and_no_other_clients_is() {
 
     // The mirror sees the end of one a moment later than we do.
     drop(first);
-    loop {
-        let mut next = connect(2, to).await;
-        if head(&mut next, PING.as_bytes())
-            .await
-            .starts_with("HTTP/1.1 200")
-        {
-            break;
+    let let_in = async {
+        loop {
+            let mut next = connect(2, to).await;
+            let answer = head(&mut next, PING.as_bytes()).await;
+            if answer.starts_with("HTTP/1.1 200") {
+                break;
+            }
         }
-    }
+    };
+    let let_in = tokio::time::timeout(Duration::from_mins(1), let_in).await;
+    let_in.expect("there is room for another one");
     forebay
         .until_logged("the refusal", |log| {
             log.contains("`per_client_connections` under [limits]")

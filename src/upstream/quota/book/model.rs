@@ -158,7 +158,7 @@ impl World {
             let quota = quota.map(|pulls| Quota { pulls, window });
             let key = format!("slot{number}.io");
             let label = UpstreamName::configured(&key);
-            book.slot(key, &label, quota)
+            book.slot(key, "site".to_owned(), &label, quota)
         };
         let registry = |number| Registry {
             source: format!("192.0.2.{number}"),

@@ -30,7 +30,12 @@ fn report(limit: i64, remaining: i64, source: Option<&str>) -> QuotaReport {
 }
 
 fn slot_of(book: &Arc<Book>, key: &str, quota: Option<Quota>) -> Arc<Slot> {
-    book.slot(key.to_owned(), &UpstreamName::configured(key), quota)
+    slot_at(book, "site", key, quota)
+}
+
+fn slot_at(book: &Arc<Book>, site: &str, key: &str, quota: Option<Quota>) -> Arc<Slot> {
+    let label = UpstreamName::configured(key);
+    book.slot(key.to_owned(), site.to_owned(), &label, quota)
 }
 
 fn slot() -> Arc<Slot> {
@@ -106,7 +111,10 @@ async fn who_waits_for_what_is_under_way_is_refused_when_its_time_is_over() {
     let caller = client(2, SECOND);
     let refused = admitted(&slot, &caller);
     let spent = tokio::time::timeout(2 * SECOND, refused).await;
-    assert!(spent.expect("no later than its deadline").is_err());
+    let spent = spent.expect("no later than its deadline").unwrap_err();
+    // It was told that the quota was used up, and renewed within a minute.
+    assert_eq!((spent.by, spent.limit), (SpentBy::Busy, None));
+    assert!(spent.wait < WINDOW);
 }
 
 /// They waited until their own deadlines for a pull that could not come.
@@ -251,6 +259,44 @@ async fn slots_that_report_one_source_and_limit_are_one_quota() {
     advance(SECOND).await;
     two.heard(Instant::now(), Some(&report(100, 100, Some("192.0.2.7"))));
     waiting.await.unwrap().unwrap();
+}
+
+/// The advice was to raise the `quota` of the upstream that was asked, which had none.
+#[tokio::test(start_paused = true)]
+async fn a_configured_quota_is_told_with_the_table_that_it_stands_in() {
+    let book = Arc::default();
+    let allowed = Quota {
+        pulls: 1,
+        window: WINDOW,
+    };
+    let (one, two) = (
+        slot_of(&book, "a.io 1234", Some(allowed)),
+        slot_of(&book, "b.io 5678", None),
+    );
+    for slot in [&one, &two] {
+        slot.heard(Instant::now(), Some(&report(100, 50, Some("192.0.2.7"))));
+    }
+    let _charge = admitted(&two, &client(1, SECOND)).await.unwrap();
+    let spent = admitted(&two, &client(1, SECOND)).await.unwrap_err();
+    assert_eq!(spent.by, SpentBy::Configured);
+    assert_eq!(spent.configured_for.as_deref(), Some("a.io"));
+}
+
+/// A registry that named Docker Hub's source, and its limit, could raise what was left of its quota, or spend it.
+#[tokio::test(start_paused = true)]
+async fn nobody_tells_of_the_quota_of_another_site() {
+    let book = Arc::default();
+    let (hub, other) = (
+        slot_at(&book, "docker.io", "docker.io", None),
+        slot_at(&book, "evil.example", "evil.example", None),
+    );
+    hub.heard(Instant::now(), Some(&report(100, 5, Some("192.0.2.7"))));
+    for left in [0, 100] {
+        advance(SECOND).await;
+        other.heard(Instant::now(), Some(&report(100, left, Some("192.0.2.7"))));
+        assert_eq!(hub.standing().left, Some(5));
+        assert_eq!(other.standing().left, Some(left));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,15 +1,19 @@
 //! What a ledger tells: how it stands, why there is no pull, and when there is one again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::super::ceilings::registry_of;
 use super::{LONGEST_PAUSE, Ledger, Refusal, Spent, SpentBy, Standing};
+
+/// When those under way have been heard of.
+const SOON: Duration = Duration::from_secs(5);
 
 impl Ledger {
     /// When a refusal may end by itself, or by a look.
     pub(crate) fn look_again_at(&self, now: Instant, refusal: Refusal) -> Option<Instant> {
         match refusal {
             Refusal::Alone { until } => Some(until),
-            Refusal::Taken => None,
+            Refusal::Taken | Refusal::Spent(SpentBy::Busy) => None,
             Refusal::Spent(SpentBy::Closed) => self.closed_until,
             Refusal::Spent(SpentBy::Configured) => self.ceilings.back_at(now),
             Refusal::Unknown | Refusal::Spent(SpentBy::Reported) => {
@@ -23,6 +27,7 @@ impl Ledger {
         match by {
             SpentBy::Closed => self.closed_until,
             SpentBy::Configured => self.ceilings.back_at(now),
+            SpentBy::Busy => None,
             SpentBy::Reported => {
                 let reported = self.reported.as_ref()?;
                 let looked = reported.look_at();
@@ -38,8 +43,10 @@ impl Ledger {
 
     /// What to tell of a refusal.
     pub(crate) fn spent(&self, now: Instant, by: SpentBy) -> Spent {
-        let (limit, window) = match (by, self.ceilings.least(now), &self.reported) {
-            (SpentBy::Configured, Some(ceiling), _) => {
+        let least = self.ceilings.least(now);
+        let least = least.filter(|_| by == SpentBy::Configured);
+        let (limit, window) = match (by, &least, &self.reported) {
+            (_, Some((_, ceiling)), _) => {
                 let quota = ceiling.quota();
                 (Some(quota.pulls), Some(quota.window))
             }
@@ -47,12 +54,18 @@ impl Ledger {
             _ => (None, None),
         };
         let renews_at = self.renews_at(now, by);
+        let unknown = if by == SpentBy::Busy {
+            SOON
+        } else {
+            LONGEST_PAUSE
+        };
         Spent {
             by,
             source: None,
+            configured_for: least.map(|(owner, _)| registry_of(&owner).to_owned()),
             limit,
             window,
-            wait: renews_at.map_or(LONGEST_PAUSE, |at| at.saturating_duration_since(now)),
+            wait: renews_at.map_or(unknown, |at| at.saturating_duration_since(now)),
             is_exact: renews_at.is_some(),
         }
     }
@@ -60,7 +73,7 @@ impl Ledger {
     /// How it stands, by whichever has the least left.
     pub(crate) fn standing(&self, now: Instant) -> Standing {
         let under_way = self.under_way.len();
-        let configured = self.ceilings.least(now).map(|ceiling| {
+        let configured = self.ceilings.least(now).map(|(_, ceiling)| {
             let quota = ceiling.quota();
             (
                 ceiling.left(now),

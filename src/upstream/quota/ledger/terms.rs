@@ -67,7 +67,7 @@ impl Refusal {
     pub(crate) fn by(self) -> SpentBy {
         match self {
             Self::Spent(by) => by,
-            Self::Alone { .. } | Self::Taken | Self::Unknown => SpentBy::Reported,
+            Self::Alone { .. } | Self::Taken | Self::Unknown => SpentBy::Busy,
         }
     }
 }
@@ -81,6 +81,8 @@ pub enum SpentBy {
     Configured,
     /// The upstream has asked to be left alone.
     Closed,
+    /// What there is, as far as is known, is under way or waited for by others.
+    Busy,
 }
 
 /// A quota that has no pull left, for whoever has to be told.
@@ -88,8 +90,12 @@ pub enum SpentBy {
 pub struct Spent {
     /// What keeps it from being made.
     pub by: SpentBy,
-    /// Whom the upstream counts for, where it says so.
+    /// Whom the upstream counts for, where it says so. It goes out to clients: an operator has to know which of the mirror's
+    /// addresses or accounts it is, and it opens nothing to anyone else.
     pub source: Option<String>,
+    /// The registry in whose table a configured quota stands: that of another upstream may hold where both are counted as
+    /// one.
+    pub configured_for: Option<String>,
     /// How many pulls in a window.
     pub limit: Option<u64>,
     /// The window.
@@ -129,6 +135,7 @@ impl From<SpentBy> for metrics::QuotaLimit {
             SpentBy::Reported => Self::Reported,
             SpentBy::Configured => Self::Configured,
             SpentBy::Closed => Self::Closed,
+            SpentBy::Busy => Self::Busy,
         }
     }
 }

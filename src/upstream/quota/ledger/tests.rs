@@ -497,7 +497,7 @@ fn two_ledgers_of_one_quota_become_one() {
     let id = other.client().unwrap();
     one.ledger.absorb(other.ledger);
     assert_eq!(one.ledger.under_way(), 2);
-    let strictest = one.ledger.ceilings.least(one.now).unwrap();
+    let (_, strictest) = one.ledger.ceilings.least(one.now).unwrap();
     assert_eq!((strictest.quota().pulls, strictest.left(one.now)), (20, 19));
     let reported = |bench: &Bench, under_way| {
         let reported = bench.ledger.reported.as_ref().unwrap();
