@@ -27,6 +27,8 @@ enum Command {
     /// Print the configuration that applies, or everything that is wrong with it; --online tries its upstreams.
     Check(check::Check),
     /// Show how a running mirror stands: what is wrong, what is left of quotas, what upstreams were saved.
+    ///
+    /// Ends with 0 if nothing is wrong, 1 if the mirror can't be asked, 3 if it answers and something is wrong.
     Status(status::Status),
     /// Show what points a client at the mirror; --write puts it in place, --undo takes it back.
     Client(client::Client),

@@ -9,12 +9,12 @@
 //! cache    12.3 GiB of 100 GiB, 3,412 blobs; 17 evicted since the start (1.2 GiB)
 //! fills    3 running
 //!
-//! quota      counted for  left      window  resets                          waiting
-//! docker.io  192.0.2.7    0 of 100  6 h     within 2 h 15 min, by 14:10 UTC      12
+//! quota      counted for  left      window  resets                           waiting
+//! docker.io  192.0.2.7    0 of 100  6 h     within 2 h 15 min, by 14:10 UTC       12
 //!
-//! upstream   pulls asked  clients' pulls  received    served  saved  stale    refused
-//! docker.io          100          40,000   1.2 GiB  600 GiB    99 %  7 quota        3
-//! not asked for anything yet: ghcr.io, quay.io
+//! upstream   pulls asked  clients' pulls  received   served  saved  failed  stale    refused
+//! docker.io          100          40,000   1.2 GiB  600 GiB   99 %       0  7 quota  3 reported
+//! nothing was asked of: ghcr.io, quay.io
 //! ```
 
 mod ask;
@@ -37,9 +37,7 @@ use ask::{Admin, Asker};
 /// Clears a terminal, and goes to its first line.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
-/// Shows how a running mirror stands: what is wrong, what is left of quotas and when they reset, what upstreams were saved.
-///
-/// Ends with 0 if all is well, 1 if the mirror can't be asked, 3 if it answers and something is wrong.
+/// Shows how a running mirror stands.
 #[derive(Debug, Args)]
 pub(super) struct Status {
     #[arg(

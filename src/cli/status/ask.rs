@@ -4,9 +4,11 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode, Url};
+use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use tokio::runtime::{Builder, Runtime};
 
@@ -123,13 +125,16 @@ struct Format {
 
 impl Asker {
     pub(super) fn new(admin: Admin) -> Result<Self, AskError> {
-        let client = Client::builder()
+        let mut client = Client::builder()
             // An operator asks the mirror itself.
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE)
-            .build()
-            .map_err(|error| AskError::Process(root(&error)))?;
+            .timeout(PATIENCE);
+        if admin.0.scheme() == "http" {
+            client = client.tls_backend_preconfigured(no_tls()?);
+        }
+        let client = client.build();
+        let client = client.map_err(|error| AskError::Process(root(&error)))?;
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -203,6 +208,17 @@ impl Asker {
             AskError::Unusable { at, why }
         }
     }
+}
+
+/// TLS that trusts nobody, for where there is none: the machine may have no certificates to trust.
+fn no_tls() -> Result<ClientConfig, AskError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| AskError::Process(error.to_string()))?;
+    Ok(config
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth())
 }
 
 /// What lies at the bottom of it.

@@ -72,6 +72,19 @@ async fn the_mirror_is_found_by_its_configuration() {
     assert_eq!(told.code, Some(2), "{}", told.errors);
 }
 
+/// An image with nothing in it but the program has no certificates, and the command gave up before it asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_takes_no_certificates_to_ask_without_tls() {
+    let origin = images(1, 100).start().await.unwrap();
+    let forebay = mirror_of(&origin).await;
+    let mut command = command(&["--admin", &admin_of(&forebay)]);
+    command
+        .env("SSL_CERT_FILE", "/dev/null")
+        .env("SSL_CERT_DIR", "/nonexistent");
+    let told = super::told(command).await;
+    assert_eq!(told.code, Some(0), "{}", told.errors);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_there_instead_is_told() {
     let origin = images(1, 100).start().await.unwrap();
