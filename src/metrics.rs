@@ -11,60 +11,25 @@
 //! What an upstream's name is given to is also counted beside the metrics, in its [`Counts`]; so is what clients are held
 //! to, for [`clients_limited`], [`clients_held`] and [`clients_refused`].
 
+mod clients;
 mod label;
 mod recorder;
+mod running;
 mod upstream;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, Gauge, counter, gauge, histogram};
+use metrics::{counter, gauge, histogram};
 
+pub use clients::{clients_held, clients_limited, clients_refused};
 pub use label::{
     Abort, Cache, ClientLimit, Closed, FillOutcome, From, Listener, QuotaLimit, ReadPath,
     RequestKind, RightsOutcome, StaleReason, StoreOp, Swept, TagOutcome, UpstreamKind,
     UpstreamOutcome, WaitOutcome,
 };
 pub use recorder::{InstallError, Recorder};
-pub use upstream::{Counts, UpstreamName};
-
-use upstream::Count;
-
-/// One running thing in a gauge, for as long as this value lives.
-#[must_use = "dropping it lowers the gauge again"]
-#[derive(Debug)]
-pub struct Up(Gauge);
-
-impl Up {
-    fn raise(gauge: Gauge) -> Self {
-        gauge.increment(1.0);
-        Self(gauge)
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        self.0.decrement(1.0);
-    }
-}
-
-/// A counter of bytes, found once, so that each part of a body costs one addition and no look-up.
-#[derive(Debug)]
-pub struct Tally {
-    counter: Counter,
-    upstream: Option<Arc<Counts>>,
-}
-
-impl Tally {
-    /// Counts more bytes.
-    pub fn add(&self, bytes: usize) {
-        self.counter.increment(bytes as u64);
-        if let Some(upstream) = &self.upstream {
-            upstream.count_bytes(bytes);
-        }
-    }
-}
+pub use running::{Tally, Up};
+pub use upstream::{Counts, Given, UpstreamName};
 
 // Requests and connections of clients.
 
@@ -99,31 +64,15 @@ pub fn request_running() -> Up {
     Up::raise(gauge!("forebay_requests_running"))
 }
 
-/// Counts for each limit of clients, since the start of the process.
-type ByLimit = [Count; ClientLimit::ALL.len()];
-
-static HELD: ByLimit = [const { Count::new() }; ClientLimit::ALL.len()];
-static REFUSED: ByLimit = [const { Count::new() }; ClientLimit::ALL.len()];
-
-/// How many requests, and for bytes bodies, were held for a limit.
-pub fn clients_held(limit: ClientLimit) -> u64 {
-    HELD[limit as usize].get()
-}
-
-/// How many requests and connections were refused for a limit.
-pub fn clients_refused(limit: ClientLimit) -> u64 {
-    REFUSED[limit as usize].get()
-}
-
 /// A request, or a body, was held for its client's limit.
 pub fn client_delayed(limit: ClientLimit) {
-    HELD[limit as usize].add(1);
+    clients::held(limit);
     counter!("forebay_client_delays_total", "limit" => limit.as_str()).increment(1);
 }
 
 /// A request or a connection was refused for its client's limit.
 pub fn client_refused(limit: ClientLimit) {
-    REFUSED[limit as usize].add(1);
+    clients::refused(limit);
     counter!("forebay_client_refusals_total", "limit" => limit.as_str()).increment(1);
 }
 
@@ -132,16 +81,9 @@ pub fn request_held() -> Up {
     Up::raise(gauge!("forebay_requests_held"))
 }
 
-static LIMITED: AtomicUsize = AtomicUsize::new(0);
-
-/// How many clients are remembered for their limits now.
-pub fn clients_limited() -> usize {
-    LIMITED.load(Ordering::Relaxed)
-}
-
 /// How many clients are remembered for their limits.
 pub fn limited_clients(clients: usize) {
-    LIMITED.store(clients, Ordering::Relaxed);
+    clients::limited(clients);
     gauge!("forebay_clients_limited").set(lossy(clients as u64));
 }
 
@@ -187,46 +129,19 @@ pub fn upstream_head(upstream: &UpstreamName, kind: UpstreamKind, elapsed: Durat
 pub fn upstream_bytes(upstream: &UpstreamName, kind: UpstreamKind) -> Tally {
     let counter = counter!("forebay_upstream_bytes_total",
         "upstream" => upstream.label(), "kind" => kind.as_str());
-    Tally {
-        counter,
-        upstream: Some(upstream.shared_counts()),
-    }
-}
-
-/// What of an upstream's a client was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Given {
-    /// What it was.
-    pub kind: RequestKind,
-    /// How the cache took part in it.
-    pub cache: Cache,
-    /// Whether it was asked for by GET: for a manifest, what quotas count.
-    pub is_get: bool,
-    /// Bytes of its body.
-    pub bytes: u64,
+    Tally::of_upstream(counter, upstream)
 }
 
 /// A client was given a manifest or a blob of an upstream. What comes from the cache is what the upstream was saved.
 pub fn served(upstream: &UpstreamName, given: Given) {
-    let Given {
-        kind,
-        cache,
-        is_get,
-        bytes,
-    } = given;
-    let from = match cache {
-        Cache::Hit | Cache::Revalidated | Cache::Collapsed | Cache::Stale => From::Cache,
-        // A range of a running fill may well be what it was started for.
-        Cache::Unverified | Cache::Miss | Cache::Bypass | Cache::None => From::Upstream,
-    };
-    let is_pull = is_get && kind == RequestKind::Manifest;
-    upstream.counts().count_served(from, bytes, is_pull);
+    let (kind, from) = (given.kind, given.from());
+    upstream.counts().count_served(&given);
     counter!("forebay_served_requests_total",
         "upstream" => upstream.label(), "kind" => kind.as_str(), "from" => from.as_str())
     .increment(1);
     counter!("forebay_served_bytes_total",
         "upstream" => upstream.label(), "kind" => kind.as_str(), "from" => from.as_str())
-    .increment(bytes);
+    .increment(given.bytes);
 }
 
 /// A request was sent again after a failure (a resume that made progress is not one).
@@ -443,10 +358,7 @@ pub fn swept(what: Swept) {
 
 /// Bytes of stored bodies that were read.
 pub fn store_read(path: ReadPath) -> Tally {
-    Tally {
-        counter: counter!("forebay_store_read_bytes_total", "path" => path.as_str()),
-        upstream: None,
-    }
+    Tally::new(counter!("forebay_store_read_bytes_total", "path" => path.as_str()))
 }
 
 /// Says which version runs, as a constant series.

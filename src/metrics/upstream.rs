@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use metrics::SharedString;
 
-use super::label::{From, QuotaLimit, StaleReason, UpstreamKind, UpstreamOutcome};
+use super::label::{
+    Cache, From, QuotaLimit, RequestKind, StaleReason, UpstreamKind, UpstreamOutcome,
+};
 
 /// The label of one configured upstream: its name in the configuration (for a pattern, the pattern),
 /// so that a family of registries stays one series. Clones share what is counted.
@@ -57,6 +59,29 @@ impl Eq for UpstreamName {}
 impl Hash for UpstreamName {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.name.hash(state);
+    }
+}
+
+/// What of an upstream's a client was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// What it was.
+    pub kind: RequestKind,
+    /// How the cache took part in it.
+    pub cache: Cache,
+    /// Whether it was asked for by GET: for a manifest, what quotas count.
+    pub is_get: bool,
+    /// Bytes of its body.
+    pub bytes: u64,
+}
+
+impl Given {
+    pub(super) fn from(&self) -> From {
+        match self.cache {
+            Cache::Hit | Cache::Revalidated | Cache::Collapsed | Cache::Stale => From::Cache,
+            // A range of a running fill may well be what it was started for.
+            Cache::Unverified | Cache::Miss | Cache::Bypass | Cache::None => From::Upstream,
+        }
     }
 }
 
@@ -154,9 +179,11 @@ impl Counts {
         self.bytes.add(bytes as u64);
     }
 
-    pub(super) fn count_served(&self, from: From, bytes: u64, is_pull: bool) {
+    pub(super) fn count_served(&self, given: &Given) {
+        let from = given.from();
         self.served[from as usize].add(1);
-        self.served_bytes[from as usize].add(bytes);
+        self.served_bytes[from as usize].add(given.bytes);
+        let is_pull = given.is_get && given.kind == RequestKind::Manifest;
         self.pulls.add(u64::from(is_pull));
     }
 
