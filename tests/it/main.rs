@@ -15,6 +15,7 @@ mod disk;
 mod docs;
 mod faults;
 mod fills;
+mod fleet;
 mod freshness;
 mod hostile;
 mod inputs;

@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use super::client::Client;
+use super::client::{Client, manifest_path};
 use super::disk::on_own_disk;
 use super::program::{program, terminate, wait_for_exit};
 
@@ -327,6 +327,22 @@ impl Forebay {
         assert!(
             reached.is_ok(),
             "{name} did not become as wanted; the log:\n{}",
+            self.log()
+        );
+    }
+
+    /// Waits until a tag points where it should.
+    pub(crate) async fn until_tag(&self, repository: &str, tag: &str, digest: impl AsRef<str>) {
+        let (client, path) = (self.client(), manifest_path(repository, tag));
+        let moved = async {
+            while client.head(&path).await.header("docker-content-digest") != digest.as_ref() {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let moved = tokio::time::timeout(PATIENCE, moved).await;
+        assert!(
+            moved.is_ok(),
+            "{repository}:{tag} does not move on; the log:\n{}",
             self.log()
         );
     }
