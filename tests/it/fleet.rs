@@ -3,6 +3,7 @@
 //! The machines are real clients over real sockets, a task each; they check every byte against its digest.
 
 mod outage;
+mod restart;
 mod storm;
 
 use std::net::SocketAddr;
