@@ -1,11 +1,11 @@
 //! Whatever an upstream does, no client completes a 200 with wrong bytes, and the next pull succeeds.
 
-use forebay_loadtest::origin::{Auth, Blobs, Fault, Gate, ImageSpec, Kind, Origin, Reply};
+use forebay_loadtest::origin::{Auth, Blobs, Content, Fault, Gate, ImageSpec, Kind, Origin, Reply};
 use http::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{Forebay, blob_path, committed, mirror_of, origin_with_blob};
+use crate::harness::{Forebay, blob_path, committed, mirror_of, origin_with_blob, plain_origin};
 
 const SIZE: u64 = 3_000_000;
 
@@ -94,6 +94,47 @@ fn resumed_at(origin: &Origin) -> u64 {
     };
     assert_eq!((first.start, second.end), (0, SIZE));
     second.start
+}
+
+/// The connection of each body ends with FIN, so that what its socket took is what the mirror got: no buffer has a say in
+/// how much that is.
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_cuts_in_a_row_cost_one_fill_and_no_byte_twice() {
+    const CUTS: u64 = 50;
+    const LAYER: u64 = 15_000_000;
+    let spec = ImageSpec {
+        layers: 1,
+        layer_size: LAYER,
+        content: Content::Opaque,
+        ..ImageSpec::default()
+    };
+    let builder = plain_origin().repository("library/app", |repository| {
+        repository.image("v1", &spec);
+    });
+    let origin = builder.start().await.unwrap();
+    let layer = &origin.image("library/app", "v1").manifests[0].layers[0];
+    for cut in 1..=CUTS {
+        let at = LAYER * cut / (CUTS + 1);
+        origin.on_body(&layer.digest).once(Fault::CutAt(at));
+    }
+    let forebay = mirror_of(&origin).await;
+    let client = forebay.client();
+    // As clients do: then the mirror knows how large the layer is, and asks for no more than it wants.
+    client.manifest("library/app", "v1").await;
+    let pulls = (0..3).map(|_| client.pulls("library/app", &layer.digest));
+    futures_util::future::join_all(pulls).await;
+
+    let asked = origin.ranges_requested(&layer.digest).len() as u64;
+    let sent = origin.body_bytes(&layer.digest);
+    println!("{CUTS} cuts: {asked} requests, {sent} bytes for {LAYER}");
+    assert!(asked > CUTS, "{asked} requests: not every cut was met");
+    assert!(sent >= LAYER && sent * 100 <= LAYER * 105, "{sent}");
+    assert_eq!(origin.repeated_bytes_sent(&layer.digest), 0);
+    forebay
+        .until_metric("forebay_fills_running", "", |running| running == 0.0)
+        .await;
+    let fills = forebay.metric("forebay_fills_total", "").await;
+    assert_eq!(fills.to_string(), "1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
