@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::harness::Setup;
+use forebay_loadtest::fleet::Node;
 use forebay_loadtest::origin::{Fault, Reply};
 
 fn image(seed: u64) -> ImageSpec {
@@ -28,28 +29,23 @@ async fn a_tag_that_moved_while_the_quota_was_empty_keeps_serving_the_old_image_
     put(&origin, "moves", 1);
     let forebay = due(&origin).await;
     let client = forebay.client();
-    let old = client.manifest(NAME, "moves").await;
-    let platform = origin
-        .image(NAME, "moves")
-        .linux("amd64")
-        .descriptor
-        .digest
-        .clone();
-    client.pulls_manifest(NAME, &platform).await;
+    let mut node = Node::new(None, forebay.address);
+    let old = node.pull(NAME, "moves").await.unwrap().root;
     spend_elsewhere(&origin, 8).await;
     put(&origin, "moves", 2);
     let before = gets(&origin);
     for _ in 0..3 {
-        let answer = client.manifest(NAME, "moves").await;
-        assert_eq!(answer.body, old.body);
-        let status = answer.header("cache-status");
+        // Index, manifest, config and layers, each byte checked.
+        let pulled = node.pull(NAME, "moves").await.unwrap();
+        assert_eq!(pulled.root, old);
+        let status = pulled.cache_status;
         assert!(
             status.contains("fwd=stale; detail=upstream-quota"),
             "{status}"
         );
-        assert!(!answer.header("age").is_empty());
     }
-    client.pulls_manifest(NAME, &platform).await;
+    let answer = client.manifest(NAME, "moves").await;
+    assert!(!answer.header("age").is_empty());
     assert_eq!(gets(&origin), before);
     assert_eq!(overdrawn(&forebay).await, "0");
 
@@ -66,7 +62,7 @@ async fn a_tag_that_moved_while_the_quota_was_empty_keeps_serving_the_old_image_
     // A new window lets the tag move on.
     origin.set_quota(Some(hours(10)));
     let new = origin.image(NAME, "moves").root.digest;
-    assert!(client.manifest(NAME, "moves").await.is_exactly(&new));
+    assert_eq!(node.pull(NAME, "moves").await.unwrap().root, new);
 }
 
 #[tokio::test(flavor = "multi_thread")]
