@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod fleet;
 mod greedy;
 mod origin;
 mod units;
@@ -18,6 +19,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Fleet(fleet::Args),
     Greedy(greedy::Args),
     Origin(Box<origin::Args>),
 }
@@ -26,6 +28,7 @@ impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         let runtime = tokio::runtime::Runtime::new();
         let result = runtime.and_then(|runtime| match self.command {
+            Command::Fleet(args) => runtime.block_on(args.run()),
             Command::Greedy(args) => runtime.block_on(args.run()),
             Command::Origin(args) => runtime.block_on(args.run()),
         });

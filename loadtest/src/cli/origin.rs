@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::units;
 
-const TAG: &str = "v1";
+pub(super) const TAG: &str = "v1";
 
 /// Run an upstream registry that behaves as Docker Hub does.
 ///
@@ -174,7 +174,7 @@ impl Args {
     }
 
     fn names(&self) -> impl Iterator<Item = String> {
-        (0..self.images).map(|number| format!("library/image-{number}"))
+        (0..self.images).map(name)
     }
 
     fn spec(&self, number: u64) -> ImageSpec {
@@ -225,6 +225,11 @@ impl Args {
             origin.on(When::any()).always(fault);
         }
     }
+}
+
+/// The repository of an image.
+pub(super) fn name(number: u64) -> String {
+    format!("library/image-{number}")
 }
 
 fn introduction(origin: &Origin, images: &[Image]) -> serde_json::Value {
