@@ -4,6 +4,8 @@ mod apart;
 mod client;
 mod disk;
 mod heavy;
+mod log;
+mod port;
 mod process;
 mod program;
 mod proxy;

@@ -11,12 +11,13 @@ use std::time::Duration;
 use forebay_loadtest::origin::Origin;
 use http::StatusCode;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use super::client::{Client, manifest_path};
 use super::disk::on_own_disk;
+use super::log::{Told, follow};
+use super::port::Port;
 use super::program::{program, terminate, wait_for_exit};
 
 /// How long a start, or what is waited for, may take on a busy machine.
@@ -39,6 +40,8 @@ pub(crate) struct Setup {
     allow_private: bool,
     more: String,
     listen: SocketAddr,
+    /// Its own while it is down, too.
+    _port: Port,
     /// The size of the file system that its cache has for itself.
     disk: Option<u64>,
     environment: Vec<(&'static str, OsString)>,
@@ -56,6 +59,7 @@ impl Setup {
         writeln!(upstream, "endpoints = [{endpoint:?}]").expect("writing to a string");
         // Tests count what an origin is asked. FOREBAY_UPSTREAMS__DOCKERHUB__READ_QUOTA overrides it.
         writeln!(upstream, "read_quota = false").expect("writing to a string");
+        let port = Port::reserve();
         Self {
             root: Arc::new(tempfile::tempdir().expect("a temporary directory")),
             name: "forebay.toml",
@@ -63,7 +67,8 @@ impl Setup {
             upstream,
             allow_private: true,
             more: String::new(),
-            listen: ([127, 0, 0, 1], 0).into(),
+            listen: port.address(),
+            _port: port,
             disk: None,
             environment: Vec::new(),
         }
@@ -389,49 +394,4 @@ impl Forebay {
     pub(crate) async fn exited(mut self) -> ExitStatus {
         wait_for_exit(&mut self.child).await
     }
-}
-
-/// What a mirror's log has told of its start.
-#[derive(Clone, Copy, Debug, Default)]
-struct Told {
-    clients: Option<SocketAddr>,
-    admin: Option<SocketAddr>,
-    /// Its cache is open, and its alone. It listens before that.
-    open: bool,
-}
-
-impl Told {
-    fn is_ready(&self) -> bool {
-        self.clients.is_some() && self.admin.is_some() && self.open
-    }
-}
-
-/// Picks from the log where the mirror listens, and keeps it.
-fn follow(stderr: tokio::process::ChildStderr) -> (watch::Receiver<Told>, watch::Receiver<String>) {
-    let (addresses, listening) = watch::channel(Told::default());
-    let (log, kept) = watch::channel(String::new());
-    tokio::spawn(async move {
-        let mut lines = BufReader::new(stderr).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            let event = serde_json::from_str::<serde_json::Value>(&line).unwrap_or_default();
-            let address = event["fields"]["address"]
-                .as_str()
-                .and_then(|text| text.parse().ok());
-            let listener = event["fields"]["listener"].as_str();
-            if event["fields"]["message"] == "listening" {
-                addresses.send_modify(|told| match listener {
-                    Some("admin") => told.admin = address,
-                    _ => told.clients = address,
-                });
-            }
-            if event["fields"]["message"] == "ready" {
-                addresses.send_modify(|told| told.open = true);
-            }
-            log.send_modify(|log| {
-                log.push_str(&line);
-                log.push('\n');
-            });
-        }
-    });
-    (listening, kept)
 }
