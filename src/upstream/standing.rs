@@ -94,9 +94,11 @@ impl Upstream {
 
     fn quotas(&self) -> Vec<QuotaStanding> {
         let slots = self.slots().into_iter();
+        // That of nobody at a further endpoint begins with a space.
+        let name = |account: String| account.trim_start().to_owned();
         let quota = |(account, standing): (String, Standing)| QuotaStanding {
             registry: self.registry().clone(),
-            account: Some(account).filter(|account| !account.is_empty()),
+            account: Some(name(account)).filter(|account| !account.is_empty()),
             standing,
         };
         slots.map(quota).collect()
