@@ -61,10 +61,13 @@ struct Guarded {
 }
 
 impl Breakers {
-    /// For hosts of which each has `first_byte` for the head of its answer.
-    pub(crate) fn new(label: UpstreamName, first_byte: Duration) -> Breakers {
+    /// For hosts of which each has `first_byte` for the head of its answer, and a question `share` for each host that it may
+    /// go to. Of that a login may take a part.
+    pub(crate) fn new(label: UpstreamName, first_byte: Duration, share: Duration) -> Breakers {
         Breakers {
-            slow: first_byte.clamp(*SLOW.start(), *SLOW.end()),
+            slow: first_byte
+                .clamp(*SLOW.start(), *SLOW.end())
+                .min(share * 3 / 4),
             hosts: Cache::builder()
                 .max_capacity(MAX_HOSTS)
                 .eviction_policy(EvictionPolicy::lru())
@@ -218,7 +221,11 @@ mod tests {
     use super::*;
 
     fn breakers() -> Breakers {
-        Breakers::new(UpstreamName::configured("test"), Duration::ZERO)
+        Breakers::new(
+            UpstreamName::configured("test"),
+            Duration::ZERO,
+            Duration::from_mins(1),
+        )
     }
 
     fn origin(url: &str) -> Origin {

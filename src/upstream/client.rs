@@ -67,12 +67,14 @@ impl Upstream {
                 .map(|endpoint| endpoint.origin.clone())
                 .collect()
         };
+        let retries = RetryPolicy::for_endpoints(settings.endpoints.len());
+        let share = retries.share(endpoints.len());
         let transport = Arc::new(Transport::new(
             clients,
             configured,
             settings.allow_private,
             settings.timeouts,
-            Breakers::new(label.clone(), settings.timeouts.first_byte),
+            Breakers::new(label.clone(), settings.timeouts.first_byte, share),
         ));
         Upstream {
             auth: Auth::new(
@@ -98,7 +100,7 @@ impl Upstream {
             no_blob_head: AtomicBool::new(refuses_head(&registry)),
             registry,
             endpoints,
-            retries: RetryPolicy::for_endpoints(settings.endpoints.len()),
+            retries,
             budget: RetryBudget::default(),
             public: Arc::new(settings.public.clone()),
             pulls: settings.pulls.clone(),
@@ -324,6 +326,35 @@ mod tests {
                 "{first_byte:?}"
             );
         }
+    }
+
+    /// Whoever came while the first endpoint's quota was being found out was told what the second one lacked, or that the first
+    /// kept failing.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_that_is_passed_over_for_want_of_a_pull_is_asked_when_the_others_can_not_tell() {
+        let (first, second) = (
+            origin(Origin::builder()).await,
+            Origin::builder().start().await.unwrap(),
+        );
+        let urls = [first.registry_url(), second.registry_url()];
+        let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+        let upstream = set_up(settings(&urls));
+        let (manifest, _) = manifest_and_layer(&first);
+        let scout = first.on(Kind::ManifestGet).hold_head();
+        let pull = || {
+            let (upstream, reference) = (Arc::clone(&upstream), Reference::Digest(manifest));
+            tokio::spawn(async move { upstream.get_manifest(&name(), &reference).await })
+        };
+        let ahead = pull();
+        scout.reached(1).await;
+        let behind = pull();
+        second
+            .until("the other endpoint is asked", |asked| !asked.is_empty())
+            .await;
+        scout.release();
+        ahead.await.unwrap().unwrap();
+        behind.await.unwrap().unwrap();
+        assert_eq!(first.counts().requests(Kind::ManifestGet), 2);
     }
 
     #[test]

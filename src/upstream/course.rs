@@ -17,9 +17,12 @@ pub(crate) struct Course {
     again: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// In the order in which endpoints are preferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stop {
     Unasked,
+    /// Its quota had no pull when its turn came: it has not been asked.
+    PassedOver,
     Asked,
     /// It has no such thing, or will not give it.
     Without,
@@ -30,6 +33,8 @@ enum Stop {
 pub(crate) enum Next {
     /// Ask an endpoint that was not asked before, at once.
     Another,
+    /// Wait for the quota of one that was passed over, and ask it.
+    PassedOver,
     /// Ask again after a pause, where that helps.
     Again,
     /// Give up: the others have been asked.
@@ -73,10 +78,13 @@ impl Course {
         u32::try_from(unasked).unwrap_or(u32::MAX)
     }
 
-    /// Leaves the current endpoint out, whose quota allows nothing. False where there is no other.
+    /// Passes over the current endpoint, whose quota allows nothing now. False where there is no other.
     pub(crate) fn skip(&mut self, left_alone: impl Fn(usize) -> bool) -> bool {
         let next = self.next_unasked(left_alone).next();
         if let Some(next) = next {
+            if !self.again {
+                self.endpoints[self.current] = Stop::PassedOver;
+            }
             self.endpoints[next] = Stop::Asked;
             self.current = next;
             self.again = false;
@@ -117,21 +125,25 @@ impl Course {
         if refused {
             self.endpoints[self.current] = Stop::Without;
         }
-        let rank = |other: &usize| (left_alone(*other), self.endpoints[*other] == Stop::Asked);
+        let rank = |other: &usize| (left_alone(*other), self.endpoints[*other]);
         let others = self.others();
         let others = others.filter(|&other| self.endpoints[other] != Stop::Without);
         let Some(next) = others.min_by_key(rank) else {
             self.again = true;
             return if refused { Next::Nobody } else { Next::Again };
         };
-        let asked = self.endpoints[next] == Stop::Asked;
-        if refused && asked {
+        let before = self.endpoints[next];
+        if refused && before == Stop::Asked {
             return Next::Nobody;
         }
         self.endpoints[next] = Stop::Asked;
         self.current = next;
-        self.again = asked;
-        if asked { Next::Again } else { Next::Another }
+        self.again = before == Stop::Asked;
+        match before {
+            Stop::Unasked => Next::Another,
+            Stop::PassedOver => Next::PassedOver,
+            Stop::Asked | Stop::Without => Next::Again,
+        }
     }
 }
 
@@ -215,6 +227,15 @@ mod tests {
             assert_eq!((course.endpoint(), course.unasked(none)), (2, 0));
             assert!(!course.skip(none), "none is left");
             assert!(!course.is_second_round());
+        }
+        let mut course = Course::new(2, true, none);
+        assert!(course.skip(none));
+        for kind in [ABSENT, DOWN] {
+            let mut course = course.clone();
+            let next = course.after(&error(kind), none);
+            assert_eq!((course.endpoint(), next), (0, Next::PassedOver), "{kind:?}");
+            assert!(!course.is_second_round());
+            assert_eq!(course.after(&error(DOWN), none), Next::Again, "{kind:?}");
         }
         let mut tag = Course::new(3, false, none);
         assert_eq!(tag.unasked(none), 0);

@@ -15,7 +15,7 @@ use super::error::{ErrorKind, UpstreamError};
 use super::exchange::{Answer, Ask, Trace, Traced};
 use super::quota::{Book, Caller, Charge, Closing, Outcome, Slot, Spent, Standing, Turn, told_of};
 use crate::config;
-use crate::metrics::{self, UpstreamKind};
+use crate::metrics::UpstreamKind;
 use crate::oci::RepositoryName;
 use crate::sync::lock;
 
@@ -129,10 +129,7 @@ impl Upstream {
                 slot.note();
                 match admitted {
                     Ok(charge) => Ok(Toll::Pull { slot, charge }),
-                    Err(spent) => {
-                        metrics::quota_refusal(self.label(), spent.by.into());
-                        Err(refused(spent))
-                    }
+                    Err(spent) => Err(refused(spent)),
                 }
             }
             (_, None) => Ok(Toll::Free),
@@ -152,7 +149,8 @@ impl Upstream {
                 Turn::Go(charge) => return Ok(charge),
                 Turn::Refused(spent) => return Err(spent),
                 Turn::Look(mut looking) => {
-                    if self.look(ask, endpoint, slot).await {
+                    let within = payer.patience().min(LOOK);
+                    if self.look(ask, endpoint, slot, within).await {
                         looking.answered();
                     }
                 }
@@ -161,7 +159,13 @@ impl Upstream {
     }
 
     /// Asks how much is left, by a HEAD of what is to be pulled. False where that failed.
-    async fn look(&self, pull: &Ask<'_>, endpoint: usize, slot: &Arc<Slot>) -> bool {
+    async fn look(
+        &self,
+        pull: &Ask<'_>,
+        endpoint: usize,
+        slot: &Arc<Slot>,
+        within: Duration,
+    ) -> bool {
         let ask = Ask {
             kind: UpstreamKind::ManifestHead,
             method: Method::HEAD,
@@ -175,7 +179,7 @@ impl Upstream {
         };
         let trace = Trace::default();
         let exchange = self.exchange(endpoint, &trace);
-        let Ok(attempt) = timeout(LOOK, exchange.run(&ask)).await else {
+        let Ok(attempt) = timeout(within, exchange.run(&ask)).await else {
             return false;
         };
         self.count(&ask, sent, attempt.as_ref());

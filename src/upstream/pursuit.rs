@@ -14,7 +14,7 @@ use super::course::{Course, Next};
 use super::error::{ErrorKind, Trouble, UpstreamError};
 use super::exchange::{Answer, Ask, Trace};
 use super::metered::Toll;
-use super::quota::{Caller, Spent};
+use super::quota::{Caller, Priority, Spent};
 use crate::metrics;
 
 /// A question on its way.
@@ -43,6 +43,8 @@ struct Failure {
 enum Step<'a> {
     /// Another endpoint is asked, at once.
     Another,
+    /// One that was passed over is asked as soon as its quota allows it.
+    PassedOver,
     /// It is asked again after a pause, by the right to do so where it takes one.
     Again(Duration, Option<Counted<'a>>),
     /// It is told.
@@ -71,6 +73,19 @@ impl<'a> Pursuit<'a> {
 
     /// Asks until there is an answer or no point in asking.
     pub(super) async fn run(mut self) -> Result<Answer, UpstreamError> {
+        let answer = self.pursue().await;
+        let waited = self
+            .payer
+            .is_some_and(|payer| payer.priority() == Priority::Client);
+        if let Err(error) = &answer
+            && let (true, Some(spent)) = (waited && error.is_unsent(), error.quota())
+        {
+            metrics::quota_refusal(self.upstream.label(), spent.by.into());
+        }
+        answer
+    }
+
+    async fn pursue(&mut self) -> Result<Answer, UpstreamError> {
         let mut toll = self.first_toll().await?;
         self.began = Instant::now();
         // Whoever waits for a quota puts no load on the upstream, and earns nobody a retry.
@@ -85,6 +100,12 @@ impl<'a> Pursuit<'a> {
             match self.weigh(made, failure) {
                 Step::Tell => return Err(self.in_hand.take().expect("it was weighed")),
                 Step::Another => {}
+                Step::PassedOver => {
+                    // What is in hand is of an endpoint that can't speak for this one.
+                    toll = self.toll(self.payer).await?;
+                    self.began = Instant::now();
+                    continue;
+                }
                 Step::Again(pause, retry) => {
                     _retry = retry;
                     tracing::debug!(registry = %self.upstream.registry(), error = ?self.in_hand, ?pause, "asking the upstream again");
@@ -183,6 +204,7 @@ impl<'a> Pursuit<'a> {
         let left_alone = |endpoint| upstream.is_left_alone(endpoint);
         let step = match self.course.after(&error, left_alone) {
             Next::Another => Step::Another,
+            Next::PassedOver => Step::PassedOver,
             Next::Again => self.again(made, &error),
             Next::Nobody => Step::Tell,
         };

@@ -46,6 +46,11 @@ impl RetryPolicy {
         }
     }
 
+    /// Of the time for a question, what an attempt may take while there are as many endpoints to ask.
+    pub(crate) fn share(&self, endpoints: usize) -> Duration {
+        self.patience / u32::try_from(endpoints).unwrap_or(u32::MAX).max(1)
+    }
+
     /// The pause before the next attempt, after `made` of them within `elapsed`; `None` to give up.
     /// `roll` is uniform in `0.0..1.0` (full jitter: pauses anywhere between nothing and the bound, so
     /// that clients that failed together do not come back together).

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -21,6 +22,9 @@ impl From<IpAddr> for ClientKey {
         })
     }
 }
+
+/// How long even one that does not wait waits for a registry to say how much is left.
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// What a pull is for. A lesser one is admitted only while more than its reserve is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,6 +119,12 @@ impl Caller {
             waited: Arc::default(),
             holds: Vec::new(),
         }
+    }
+
+    /// How long it waits from now on for what it may need to know of a quota.
+    pub(crate) fn patience(&self) -> Duration {
+        let until = |until: Instant| until.saturating_duration_since(Instant::now());
+        self.until.map_or(AT_ONCE, until)
     }
 
     /// As this one, but not to wait.
