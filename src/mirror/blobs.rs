@@ -1,15 +1,15 @@
 //! The blob flow: right and bytes, from the cache, from a running fill, or from a new one.
 
-use std::ops::Range;
+mod ask;
+
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
-use crate::oci::{Digest, Repository, Verifier, media_type};
+use crate::oci::{Digest, Repository, Verifier};
 use crate::store::{BlobFile, StoreError};
-use crate::upstream::{Caller, Priority, Upstream, UpstreamError};
+use crate::upstream::{Caller, Priority};
 
-use super::body::{BlobBody, StoredBody};
+use self::ask::Ask;
+use super::body::BlobBody;
 use super::error::MirrorError;
 use super::fill::reader::{FillReader, Release};
 use super::fill::solo::Solo;
@@ -32,18 +32,6 @@ pub enum Wanted {
     Head,
     /// GET: its bytes.
     Body,
-}
-
-/// A request for a blob, after routing.
-#[derive(Debug, Clone)]
-struct Ask {
-    upstream: Arc<Upstream>,
-    repository: Repository,
-    digest: Digest,
-    range: Option<RangeSpec>,
-    wanted: Wanted,
-    /// By when a response head has to be out.
-    deadline: Instant,
 }
 
 /// What came of one try.
@@ -310,92 +298,5 @@ impl Mirror {
         let (granted, size) = self.prove(ask).await?;
         let total = self.size_after_proof(ask, total.or(size)).await?;
         Ok(Ok((total, granted)))
-    }
-}
-
-impl Ask {
-    fn resolve(&self, size: u64) -> Result<Range<u64>, MirrorError> {
-        match self.range {
-            None => Ok(0..size),
-            Some(spec) => spec
-                .resolve(size)
-                .map_err(|refused| MirrorError::RangeNotSatisfiable { size: refused.size }),
-        }
-    }
-
-    /// The upstream's answer to the question for the blob's size.
-    fn told(&self, size: Result<Option<u64>, UpstreamError>) -> Result<u64, MirrorError> {
-        let size =
-            size.map_err(|error| MirrorError::from_blob(&error, &self.repository, &self.digest))?;
-        size.ok_or_else(|| MirrorError::no_size(&self.repository, &self.digest))
-    }
-
-    fn release(&self, range: &Range<u64>, total: u64, strict: bool) -> Release {
-        let bounded = matches!(self.range, Some(RangeSpec::From { last: Some(_), .. }));
-        Release::rule(range, total, bounded, strict)
-    }
-
-    /// The range of a GET that names its last byte, whatever the size.
-    fn named(&self) -> Option<Range<u64>> {
-        match self.range {
-            Some(RangeSpec::From {
-                first,
-                last: Some(last),
-            }) if self.wanted == Wanted::Body && first <= last => {
-                Some(first..last.saturating_add(1))
-            }
-            _ => None,
-        }
-    }
-
-    /// What a failed fill means for this request: its own repository's refusal, or a reason to try again. Another
-    /// repository's error is none of its business.
-    fn own_failure(&self, lease: &Lease, failure: Failure) -> Result<Failure, MirrorError> {
-        if let Failure::Sources(_) = failure
-            && let Some(refusal) = lease.sources().refusal(&self.repository)
-        {
-            return Err(refusal);
-        }
-        Ok(failure)
-    }
-
-    fn serve_file(&self, file: Arc<BlobFile>) -> Result<Served, MirrorError> {
-        let size = file.size();
-        if self.wanted == Wanted::Head {
-            return self.serve_head(size, CacheStatus::Hit);
-        }
-        let range = self.resolve(size)?;
-        let source = Source {
-            upstream: Arc::clone(&self.upstream),
-            name: self.repository.name.clone(),
-            size: Some(size),
-        };
-        let body = BlobBody::Stored(StoredBody::new(file, source, self.digest, range.clone()));
-        Ok(self.served(size, range, CacheStatus::Hit, Body::Blob(Box::new(body))))
-    }
-
-    fn serve_head(&self, size: u64, status: CacheStatus) -> Result<Served, MirrorError> {
-        let range = self.resolve(size)?;
-        Ok(self.served(size, range, status, Body::Empty))
-    }
-
-    fn served(
-        &self,
-        size: u64,
-        range: Range<u64>,
-        cache_status: CacheStatus,
-        body: Body,
-    ) -> Served {
-        Served {
-            cache_status,
-            media_type: media_type::OCTET_STREAM,
-            digest: Some(self.digest),
-            size,
-            slice: self.range.is_some().then_some(range),
-            age: None,
-            filters_applied: None,
-            references: None,
-            body,
-        }
     }
 }
