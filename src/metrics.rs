@@ -183,8 +183,10 @@ pub fn upstream_mismatch(upstream: &UpstreamName) {
 /// How a quota stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quota {
-    /// Pulls in a window, and how many of them are left; `None` where no limit is known.
-    pub limit: Option<(u64, i64)>,
+    /// Pulls in a window; `None` where no limit is known.
+    pub limit: Option<u64>,
+    /// How many of them are left; `None` where that was of a window that is over.
+    pub left: Option<i64>,
     /// When there is a pull again at the latest.
     pub renews_within: Option<Duration>,
 }
@@ -192,10 +194,12 @@ pub struct Quota {
 /// An upstream's quota as it stands now. Members of a family, and accounts of one upstream, share the series; the last
 /// word counts.
 pub fn quota(upstream: &UpstreamName, quota: &Quota) {
-    if let Some((limit, left)) = quota.limit {
+    if let Some(limit) = quota.limit {
         gauge!("forebay_quota_limit", "upstream" => upstream.label()).set(lossy(limit));
-        let left = u64::try_from(left).unwrap_or(0);
-        gauge!("forebay_quota_left", "upstream" => upstream.label()).set(lossy(left));
+        let left = quota.left.map(|left| u64::try_from(left).unwrap_or(0));
+        // Not a number: no alert compares true to it.
+        gauge!("forebay_quota_left", "upstream" => upstream.label())
+            .set(left.map_or(f64::NAN, lossy));
         let renews = quota.renews_within.unwrap_or_default();
         gauge!("forebay_quota_renews_seconds", "upstream" => upstream.label())
             .set(renews.as_secs_f64());

@@ -183,6 +183,11 @@ impl Ledger {
 
     /// Something was answered that costs nothing.
     pub(crate) fn heard(&mut self, sent: Instant, now: Instant, report: Option<&QuotaReport>) {
+        if report.is_none_or(|report| report.remaining.is_none())
+            && let Some(reported) = &mut self.reported
+        {
+            reported.heard_nothing(sent, now);
+        }
         self.hear(report, sent, now, false);
     }
 

@@ -219,22 +219,33 @@ impl Reported {
         let doubtful = self.doubtful.iter().filter(|at| **at + window > now);
         let uncounted = doubtful.count() + under_way;
         let mut remaining = self.remaining;
-        if remaining < 1 && self.has_ended_in_vain(now) {
-            // One pull finds out, unless the new window may have gone already.
-            let late = self.late.iter().filter(|at| **at + window > now);
-            remaining = i64::from(self.limit > late.count() as u64);
+        if remaining < 1 && self.may_find_out(now) {
+            remaining = 1;
         }
         remaining.saturating_sub_unsigned(uncounted as u64)
     }
 
-    /// Whether the window has certainly ended, and asking for free since has told nothing.
-    fn has_ended_in_vain(&self, now: Instant) -> bool {
+    /// Whether the window has certainly ended, and asking for free since has told nothing: what is left is of a window that
+    /// is over.
+    pub(crate) fn has_ended_in_vain(&self, now: Instant) -> bool {
         let ended = self.ends_by().zip(self.vain_at);
         ended.is_some_and(|(end, vain_at)| end <= now && end <= vain_at)
     }
 
+    /// Whether one pull, which goes alone, is to find out how much there is in the new window, unless that may have gone
+    /// already. Whatever it is for, or nobody would ever see the window where only lesser ones come.
+    fn may_find_out(&self, now: Instant) -> bool {
+        let window = self.window_or_long();
+        let late = self.late.iter().filter(|at| **at + window > now);
+        self.has_ended_in_vain(now) && self.limit > late.count() as u64
+    }
+
     pub(crate) fn may_take(&self, now: Instant, under_way: usize, priority: Priority) -> bool {
+        let window = self.window_or_long();
+        let mut doubtful = self.doubtful.iter().filter(|at| **at + window > now);
+        let is_alone = under_way == 0 && doubtful.next().is_none();
         priority.may_take(self.left(now, under_way), self.limit)
+            || (is_alone && self.may_find_out(now))
     }
 
     /// When the window has ended at the latest; of one whose length is not told, when it is taken to have.
@@ -272,6 +283,13 @@ impl Reported {
         self.is_old &= !is_answered && self.vain_at.is_none();
         (self.heard_at, self.vain_at) = (now, Some(now));
         self.quiet = self.quiet.saturating_add(1);
+    }
+
+    /// Something that costs nothing was answered, and told nothing of the quota.
+    pub(crate) fn heard_nothing(&mut self, sent: Instant, now: Instant) {
+        if !self.is_old && self.ends_by().is_some_and(|end| end <= sent) {
+            self.vain_at = Some(now);
+        }
     }
 
     /// Another account of the same quota: what is known of both is the less.

@@ -169,6 +169,15 @@ impl World {
         }
     }
 
+    /// As a flow does it that asks for free what a tag points at.
+    fn head(&mut self) {
+        let sent = self.now;
+        let report = self.registry.head(self.now);
+        self.now += TICK / 10;
+        let report = self.head_tells.then_some(&report);
+        self.ledger.heard(sent, self.now, report);
+    }
+
     /// As the gate does it: a look where one is due, then another try.
     fn pull(&mut self, priority: Priority) -> bool {
         self.next += 1;
@@ -249,7 +258,7 @@ impl World {
                     self.ledger.settle(pull.id, self.now, Outcome::Lost(None));
                 }
             }
-            Step::Head => self.look(),
+            Step::Head => self.head(),
             Step::SendHead => self.head = Some((self.now, self.registry.head(self.now))),
             Step::HeadArrives => {
                 if let Some((sent, report)) = self.head.take() {
@@ -268,18 +277,28 @@ impl World {
         }
     }
 
-    /// Everything on its way arrives; then whoever asks is served within two windows.
-    fn must_serve(&mut self) {
+    /// Everything on its way arrives; then whoever asks is served within two windows, whatever it is for, and even if
+    /// nobody else ever asks.
+    fn must_serve(&mut self, priority: Priority) {
         while !self.pulls.is_empty() {
             self.count(0);
             self.answer(0);
         }
         let end = self.now + self.registry.window * 2 + LONGEST_PAUSE;
-        while !self.pull(Priority::Client) {
+        while !self.pull(priority) {
             assert!(self.now < end, "withheld for ever: {:?}", self.ledger);
             self.now += TICK;
         }
     }
+}
+
+fn priority() -> impl Strategy<Value = Priority> {
+    prop::sample::select(&[
+        Priority::Client,
+        Priority::Moved,
+        Priority::Refresh,
+        Priority::Prefetch,
+    ])
 }
 
 proptest! {
@@ -288,13 +307,14 @@ proptest! {
     #[test]
     fn a_registry_that_nobody_else_uses_never_refuses_and_everyone_is_served(
         limit in 1i64..12, window in 1u64..8, steps in steps(false),
+        priority in priority(),
     ) {
         let mut world = World::new(limit, window, true);
         for step in steps {
             world.step(step);
             prop_assert_eq!(world.refused, 0, "{:?}", step);
         }
-        world.must_serve();
+        world.must_serve(priority);
         world.count(0);
         prop_assert_eq!(world.refused, 0);
     }
@@ -302,7 +322,7 @@ proptest! {
     #[test]
     fn clocks_that_jump_over_a_restart_neither_overdraw_nor_withhold(
         limit in 1i64..12, window in 1u64..8, before in steps(false), after in steps(false),
-        jump in -400_000_000i64..400_000_000,
+        jump in -400_000_000i64..400_000_000, priority in priority(),
     ) {
         let mut world = World::new(limit, window, true);
         for step in before {
@@ -313,24 +333,26 @@ proptest! {
             world.step(step);
         }
         prop_assert_eq!(world.refused, 0);
-        world.must_serve();
+        world.must_serve(priority);
     }
 
     #[test]
     fn others_who_spend_the_same_quota_withhold_nothing_for_ever(
         limit in 1i64..12, window in 1u64..8, steps in steps(true),
+        priority in priority(),
     ) {
         let mut world = World::new(limit, window, true);
         for step in steps {
             world.step(step);
         }
-        world.must_serve();
+        world.must_serve(priority);
     }
 
     /// The first pull goes alone, and whoever follows one that takes long, or was lost, may be one too many.
     #[test]
     fn a_start_with_nothing_known_overdraws_by_no_more_than_its_scouts(
         limit in 1i64..12, window in 1u64..8, steps in steps(false), head_tells in any::<bool>(),
+        priority in priority(),
     ) {
         let mut world = World::new(limit, window, false);
         world.head_tells = head_tells;
@@ -340,7 +362,7 @@ proptest! {
             }
             prop_assert!(world.refused <= world.blind, "{:?}", step);
         }
-        world.must_serve();
+        world.must_serve(priority);
     }
 
     /// 0 asks, 1 and 2 are answers that tell nothing, 3 a failure, 4 something else that tells nothing, 5 waits.
@@ -384,6 +406,7 @@ proptest! {
     #[test]
     fn a_registry_whose_head_tells_nothing_never_refuses_and_everyone_is_served(
         limit in 1i64..12, window in 1u64..8, steps in steps(false),
+        priority in priority(),
     ) {
         let mut world = World::new(limit, window, true);
         world.head_tells = false;
@@ -394,6 +417,6 @@ proptest! {
             }
             prop_assert_eq!(world.refused, 0, "{:?}", step);
         }
-        world.must_serve();
+        world.must_serve(priority);
     }
 }

@@ -86,7 +86,13 @@ impl Ledger {
             let left = reported.left(now, under_way);
             (left, reported.limit, reported.window, SpentBy::Reported)
         });
-        let least = configured.into_iter().chain(reported).min_by_key(|of| of.0);
+        // What was left of a window that is over says nothing of the next.
+        let known = self.reported.as_ref();
+        let is_over = known.is_some_and(|reported| reported.has_ended_in_vain(now));
+        let known = reported.filter(|_| !is_over);
+        let least = configured.into_iter().chain(known).min_by_key(|of| of.0);
+        let left = least.map(|of| of.0);
+        let least = least.or(reported);
         let is_closed = self.is_closed(now);
         let by = if is_closed {
             Some(SpentBy::Closed)
@@ -98,7 +104,7 @@ impl Ledger {
             source: None,
             limit: least.map(|(_, limit, _, _)| limit),
             window: least.and_then(|(_, _, window, _)| window),
-            left: least.map(|(left, _, _, _)| left),
+            left,
             renews_within: renews_at.map(|at| at.saturating_duration_since(now)),
             is_closed,
             least: least.map(|(_, _, _, by)| by),

@@ -115,7 +115,7 @@ pub struct Standing {
     pub limit: Option<u64>,
     /// The window.
     pub window: Option<Duration>,
-    /// Pulls left, those under way taken off.
+    /// Pulls left, those under way taken off; `None` where that was of a window that is over.
     pub left: Option<i64>,
     /// How long until the window has ended at the latest, or the upstream may be asked again.
     pub renews_within: Option<Duration>,
@@ -143,7 +143,8 @@ impl From<SpentBy> for metrics::QuotaLimit {
 impl From<Standing> for metrics::Quota {
     fn from(standing: Standing) -> Self {
         Self {
-            limit: standing.limit.zip(standing.left),
+            limit: standing.limit,
+            left: standing.left,
             renews_within: standing.renews_within,
         }
     }

@@ -184,7 +184,8 @@ impl World {
         let knows = Some(&registry.source);
         let standing = self.slots[pull.slot].standing();
         // What came along may be more than there is.
-        let is_too_many = standing.left.is_none_or(|left| left < 0);
+        let nothing_is_known = standing.limit.is_none();
+        let is_too_many = standing.left.map_or(nothing_is_known, |left| left < 0);
         let is_known = standing.source.as_ref() == knows;
         let is_own = pull.source.as_ref() == knows;
         self.blind += usize::from(!is_known || (!is_own && is_too_many));

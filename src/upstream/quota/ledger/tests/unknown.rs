@@ -142,3 +142,35 @@ fn what_an_earlier_process_knew_is_asked_for_twice_where_there_is_no_answer() {
     bench.ledger.looked_in_vain(bench.now, false);
     bench.client().unwrap();
 }
+
+/// Where an upstream reports on pulls alone, and 7 of 100 were left when a window ended in which nobody missed anything,
+/// no moved tag was followed for days: 7 of 100 was what was known.
+#[test]
+fn where_only_pulls_are_reported_on_one_of_any_kind_sees_that_a_window_has_ended() {
+    for priority in [Priority::Moved, Priority::Refresh, Priority::Prefetch] {
+        let mut bench = Bench::told(7);
+        let may = |bench: &Bench| bench.ledger.may(bench.now, priority);
+        let heard_nothing = |bench: &mut Bench| {
+            let sent = bench.now;
+            bench.now += SECOND;
+            bench.ledger.heard(sent, bench.now, None);
+        };
+        let end = bench.renews_at();
+        bench.now = end - SECOND;
+        heard_nothing(&mut bench);
+        assert_eq!(bench.left(), Some(7), "it was sent before the end");
+        assert_eq!(may(&bench), Err(SPENT));
+        heard_nothing(&mut bench);
+        assert_eq!(bench.left(), None, "that was of another window");
+        let standing = bench.ledger.standing(bench.now);
+        assert_eq!((standing.limit, standing.window), (Some(100), Some(WINDOW)));
+        bench.next += 1;
+        let scout = bench.next;
+        bench.ledger.admit(scout, bench.now, priority).unwrap();
+        assert_eq!(may(&bench), Err(Refusal::Taken), "and one alone");
+        bench.client().unwrap();
+        bench.answer(scout, 98);
+        assert_eq!(bench.left(), Some(97));
+        assert_eq!(may(&bench), Ok(()));
+    }
+}
