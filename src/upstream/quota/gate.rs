@@ -157,7 +157,7 @@ impl Gate {
 
     /// A pull that was admitted here, and will not be sent.
     fn give_back(self: &Arc<Self>, id: PullId) {
-        self.change(|state| state.ledger.settle(id, now_std(), Outcome::Unsent));
+        self.change(|state| state.ledger.settle(id, now_std(), Outcome::Withdrawn));
     }
 
     pub(super) fn standing(self: &Arc<Self>) -> Standing {
@@ -186,7 +186,7 @@ impl State {
                 return;
             }
             if waiter.send(Grant::Pull(id)).is_err() {
-                self.ledger.settle(id, now, Outcome::Unsent);
+                self.ledger.settle(id, now, Outcome::Withdrawn);
             }
         }
     }
@@ -354,7 +354,7 @@ impl Drop for Waiting {
         };
         // Grants are made, and places lost, under the gate's lock.
         held.gate.clone().change(|state| match held.told() {
-            Ok(Grant::Pull(id)) => state.ledger.settle(id, now_std(), Outcome::Unsent),
+            Ok(Grant::Pull(id)) => state.ledger.settle(id, now_std(), Outcome::Withdrawn),
             Ok(Grant::Crowded) | Err(oneshot::error::TryRecvError::Closed) => {}
             Err(oneshot::error::TryRecvError::Empty) => drop(state.queue.leave(held.place)),
         });

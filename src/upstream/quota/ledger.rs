@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod model;
+mod scouts;
 mod telling;
 mod terms;
 #[cfg(test)]
@@ -17,12 +18,11 @@ use super::caller::Priority;
 use super::ceilings::{Ceilings, Counts, Owned, Owner};
 use super::report::QuotaReport;
 use super::reported::{Heard, Reported};
+use scouts::Scouts;
 
 pub(crate) use terms::{Closing, Outcome, Refusal};
 pub use terms::{Spent, SpentBy, Standing};
 
-/// How long the first pull goes alone, to learn what it may not overdraw.
-const ALONE: Duration = Duration::from_secs(2);
 /// The first time that an upstream is left alone which did not say for how long, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -43,7 +43,7 @@ pub(crate) struct Ledger {
     /// When it was closed last, and for how long where the upstream did not say.
     closed_at: Option<Instant>,
     pause: Duration,
-    scout: Scout,
+    scouts: Scouts,
     /// Ends of pulls that were not answered, while nothing is reported.
     lost: Vec<Instant>,
 }
@@ -61,15 +61,6 @@ pub(crate) struct Luggage {
     under_way: Vec<(PullId, Instant)>,
 }
 
-/// Who finds out how things stand where nothing is known: one pull, before the others. After a closure too, so that
-/// those who waited for its end do not all come at once. One that takes long is followed by another, and no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scout {
-    Wanted,
-    Out { id: PullId, since: Instant },
-    Back,
-}
-
 impl Ledger {
     pub(crate) fn new() -> Self {
         Self {
@@ -79,7 +70,7 @@ impl Ledger {
             closed_until: None,
             closed_at: None,
             pause: Duration::ZERO,
-            scout: Scout::Wanted,
+            scouts: Scouts::wanted(),
             lost: Vec::new(),
         }
     }
@@ -113,9 +104,7 @@ impl Ledger {
         self.may(now, priority)?;
         let counted = self.ceilings.spend(now);
         self.under_way.insert(id, UnderWay { sent: now, counted });
-        if self.scout != Scout::Back {
-            self.scout = Scout::Out { id, since: now };
-        }
+        self.scouts.sent(id, now);
         Ok(())
     }
 
@@ -141,11 +130,9 @@ impl Ledger {
                 });
             }
         }
-        match self.scout {
-            Scout::Out { since, .. } if now < since + ALONE => Err(Refusal::Alone {
-                until: since + ALONE,
-            }),
-            _ => Ok(()),
+        match self.scouts.waits_until(now) {
+            Some(until) => Err(Refusal::Alone { until }),
+            None => Ok(()),
         }
     }
 
@@ -154,9 +141,11 @@ impl Ledger {
         let Some(UnderWay { sent, counted }) = self.under_way.remove(&id) else {
             return;
         };
-        if matches!(self.scout, Scout::Out { id: scout, .. } if scout == id) {
-            // The next one goes at once, if this one has learned nothing.
-            self.scout = Scout::Wanted;
+        self.scouts.ended(id);
+        match outcome {
+            Outcome::Uncounted(_) if self.is_recent(sent) => self.scouts.learned_nothing(),
+            Outcome::Lost(_) | Outcome::Unsent if self.is_recent(sent) => self.scouts.failed(),
+            _ => {}
         }
         match outcome {
             Outcome::Elsewhere => {}
@@ -177,7 +166,7 @@ impl Ledger {
                 (None, Some(reported)) => reported.lose(now),
                 (None, None) => self.lose(now),
             },
-            Outcome::Unsent => counted.refund(),
+            Outcome::Unsent | Outcome::Withdrawn => counted.refund(),
         }
     }
 
@@ -198,10 +187,15 @@ impl Ledger {
         }
     }
 
+    /// Whether what was sent then may tell that a closure is over.
+    fn is_recent(&self, sent: Instant) -> bool {
+        self.closed_at.is_none_or(|at| sent > at)
+    }
+
     /// The upstream has answered a pull: it takes more.
     fn open(&mut self, sent: Instant) {
-        if self.closed_at.is_none_or(|at| sent > at) {
-            self.scout = Scout::Back;
+        if self.is_recent(sent) {
+            self.scouts.back();
             self.pause = Duration::ZERO;
         }
     }
@@ -221,7 +215,7 @@ impl Ledger {
         }
         // What is left says all, unless the upstream has refused pulls since: whether it takes them again, only a pull tells.
         if report.remaining.is_some() && self.closed_at.is_none() {
-            self.scout = Scout::Back;
+            self.scouts.back();
         }
     }
 
@@ -241,7 +235,7 @@ impl Ledger {
             .as_ref()
             .is_some_and(|reported| reported.remaining < 1);
         // Those that were under way together are refused together.
-        let is_again = self.closed_at.is_none_or(|at| sent > at);
+        let is_again = self.is_recent(sent);
         let wait = match closing.wait {
             Some(wait) => wait,
             None if is_spent || !is_again => return,
@@ -254,7 +248,7 @@ impl Ledger {
         if is_again {
             self.closed_at = Some(now);
         }
-        self.scout = Scout::Wanted;
+        self.scouts = Scouts::wanted();
         self.closed_until = self.closed_until.max(Some(now + wait));
     }
 
@@ -285,7 +279,7 @@ impl Ledger {
         self.closed_at = self.closed_at.max(other.closed_at);
         self.pause = self.pause.max(other.pause);
         if self.closed_at == other.closed_at && other.closed_at.is_some() {
-            self.scout = other.scout;
+            self.scouts = other.scouts;
         }
         self.lost.extend(other.lost);
     }

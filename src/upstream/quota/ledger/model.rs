@@ -22,6 +22,8 @@ enum Step {
     Answer(u8),
     /// Its connection breaks, before or after the registry got to it.
     Lose(u8),
+    /// It turns out that there is no such thing.
+    Absent(u8),
     /// The registry is asked for free.
     Head,
     /// The same, and other things happen before its answer arrives.
@@ -41,6 +43,7 @@ fn steps(foreign: bool) -> impl Strategy<Value = Vec<Step>> {
         6 => any::<u8>().prop_map(Step::Count),
         6 => any::<u8>().prop_map(Step::Answer),
         1 => any::<u8>().prop_map(Step::Lose),
+        1 => any::<u8>().prop_map(Step::Absent),
         1 => Just(Step::Head),
         1 => Just(Step::SendHead),
         1 => Just(Step::HeadArrives),
@@ -258,6 +261,13 @@ impl World {
                     self.ledger.settle(pull.id, self.now, Outcome::Lost(None));
                 }
             }
+            Step::Absent(n) => {
+                if let Some(at) = self.pick(n, |pull| pull.counted.is_none()) {
+                    let pull = self.pulls.swap_remove(at);
+                    self.ledger
+                        .settle(pull.id, self.now, Outcome::Uncounted(None));
+                }
+            }
             Step::Head => self.head(),
             Step::SendHead => self.head = Some((self.now, self.registry.head(self.now))),
             Step::HeadArrives => {
@@ -363,43 +373,6 @@ proptest! {
             prop_assert!(world.refused <= world.blind, "{:?}", step);
         }
         world.must_serve(priority);
-    }
-
-    /// 0 asks, 1 and 2 are answers that tell nothing, 3 a failure, 4 something else that tells nothing, 5 waits.
-    #[test]
-    fn with_nothing_known_one_is_sent_every_two_seconds_or_after_the_last(
-        steps in prop::collection::vec((0u8..6, any::<prop::sample::Index>()), 1..200),
-        closed in any::<bool>(),
-    ) {
-        let mut now = Instant::now();
-        let mut ledger = Ledger::new();
-        if closed {
-            let wait = Some(Duration::from_secs(1));
-            ledger.close(now, now, Closing { report: None, wait });
-            now += Duration::from_secs(1);
-        }
-        let mut sent: Vec<(PullId, Instant)> = Vec::new();
-        for (id, (step, which)) in (0..).zip(steps) {
-            now += TICK / 10;
-            match step {
-                0 => {
-                    if ledger.admit(id, now, Priority::Client).is_ok() {
-                        let recent = sent.iter().filter(|(_, at)| *at + ALONE > now);
-                        prop_assert_eq!(recent.count(), 0);
-                        sent.push((id, now));
-                    } else {
-                        prop_assert!(!sent.is_empty(), "withheld");
-                    }
-                }
-                1..4 if !sent.is_empty() => {
-                    let (id, _) = sent.remove(which.index(sent.len()));
-                    let outcome = [Outcome::Uncounted(None), Outcome::Unsent, Outcome::Lost(None)];
-                    ledger.settle(id, now, outcome[usize::from(step) - 1]);
-                }
-                4 => ledger.heard(now, now, None),
-                _ => now += Duration::from_millis(700),
-            }
-        }
     }
 
     /// Where HEAD tells nothing, one pull that goes alone sees that a window has ended.

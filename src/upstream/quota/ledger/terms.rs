@@ -16,8 +16,10 @@ pub(crate) enum Outcome<'a> {
     Refused(Closing<'a>),
     /// It was not answered, or with a failure; it may have been counted.
     Lost(Option<&'a QuotaReport>),
-    /// It never went out.
+    /// It never went out, since something failed before.
     Unsent,
+    /// It was never meant to go out: nobody wants it any more, or it was another ledger's.
+    Withdrawn,
     /// It was counted, and by another quota.
     Elsewhere,
 }
@@ -26,7 +28,9 @@ impl<'a> Outcome<'a> {
     /// What it is to the other quotas that may have counted the pull. `is_told` says that the report tells which one has.
     pub(crate) fn to_others(self, is_told: bool) -> Outcome<'static> {
         match self {
-            Self::Uncounted(_) | Self::Refused(_) | Self::Unsent => Outcome::Unsent,
+            Self::Uncounted(_) | Self::Refused(_) | Self::Unsent | Self::Withdrawn => {
+                Outcome::Withdrawn
+            }
             Self::Answered(_) | Self::Lost(_) if !is_told => Outcome::Lost(None),
             Self::Answered(_) | Self::Lost(_) | Self::Elsewhere => Outcome::Elsewhere,
         }
@@ -36,7 +40,7 @@ impl<'a> Outcome<'a> {
         match self {
             Self::Answered(report) | Self::Uncounted(report) | Self::Lost(report) => report,
             Self::Refused(closing) => closing.report,
-            Self::Unsent | Self::Elsewhere => None,
+            Self::Unsent | Self::Withdrawn | Self::Elsewhere => None,
         }
     }
 }

@@ -1,5 +1,8 @@
 //! What is done while little is known: scouts, windows without a length, what is from before a restart.
 
+use proptest::prelude::*;
+
+use super::super::scouts::{ALONE, MOST};
 use super::*;
 
 /// After two seconds without an answer all of those who waited were sent at once, with nothing known.
@@ -18,22 +21,65 @@ fn a_scout_that_takes_long_is_followed_by_another_and_no_more() {
     }
 }
 
-/// A 401 of an image that does not exist let everyone go.
+/// A 401 of an image that does not exist let everyone go. Then it let one go, and no signature that is not there could be
+/// asked for before the last one's answer.
 #[test]
-fn what_costs_nothing_and_tells_nothing_is_no_scout() {
+fn what_costs_nothing_and_tells_nothing_lets_no_more_than_one_more_go_at_a_time() {
     let mut bench = Bench::new();
-    for _ in 0..5 {
-        let scout = bench.client().unwrap();
+    let round = |bench: &mut Bench| {
+        let scouts: Vec<_> = std::iter::from_fn(|| bench.client().ok()).collect();
         bench.ledger.heard(bench.now, bench.now, None);
-        assert!(bench.client().is_err());
-        bench.settle(scout, Outcome::Uncounted(None));
-    }
+        assert!(matches!(bench.client(), Err(Refusal::Alone { .. })));
+        for scout in &scouts {
+            let outcome = Outcome::Uncounted(None);
+            bench.ledger.settle(*scout, bench.now, outcome);
+        }
+        scouts.len()
+    };
+    let rounds: Vec<_> = (0..7).map(|_| round(&mut bench)).collect();
+    assert_eq!(rounds, [1, 2, 4, 8, 16, 32, 32]);
+    // A refusal for load says more.
+    bench.close(Some(SECOND));
+    bench.now += SECOND;
+    assert_eq!(round(&mut bench), 1);
     // What is reported with it tells all.
+    let mut bench = Bench::new();
     let scout = bench.client().unwrap();
     let told = report(50);
     bench.settle(scout, Outcome::Uncounted(Some(&told)));
     bench.client().unwrap();
     bench.client().unwrap();
+}
+
+/// A registry that had died with the machine that both ran on took connections and answered nobody. When its breaker knew,
+/// those who waited for the last scout were kept until they were told that there was no pull for them.
+#[test]
+fn a_failure_of_the_host_sends_the_next_whoever_else_is_out() {
+    for failure in [Outcome::Lost(None), Outcome::Unsent] {
+        let mut bench = Bench::new();
+        let first = bench.client().unwrap();
+        bench.now += ALONE;
+        let second = bench.client().unwrap();
+        bench.now += ALONE;
+        let _third = bench.client().unwrap();
+        assert!(bench.client().is_err());
+        bench.settle(first, failure);
+        let _fourth = bench.client().unwrap();
+        assert!(bench.client().is_err());
+        bench.settle(second, failure);
+        // By the breaker, at once.
+        for _ in 0..1_000 {
+            let next = bench.client().unwrap();
+            assert!(bench.client().is_err(), "and one at a time");
+            bench.ledger.settle(next, bench.now, Outcome::Unsent);
+        }
+    }
+    let mut bench = Bench::new();
+    let first = bench.client().unwrap();
+    bench.now += ALONE;
+    let _second = bench.client().unwrap();
+    bench.settle(first, Outcome::Withdrawn);
+    assert!(bench.client().is_err(), "nothing has failed");
 }
 
 #[test]
@@ -156,7 +202,7 @@ fn where_only_pulls_are_reported_on_one_of_any_kind_sees_that_a_window_has_ended
             bench.ledger.heard(sent, bench.now, None);
         };
         let end = bench.renews_at();
-        bench.now = end - SECOND;
+        bench.now = end.checked_sub(SECOND).unwrap();
         heard_nothing(&mut bench);
         assert_eq!(bench.left(), Some(7), "it was sent before the end");
         assert_eq!(may(&bench), Err(SPENT));
@@ -172,5 +218,56 @@ fn where_only_pulls_are_reported_on_one_of_any_kind_sees_that_a_window_has_ended
         bench.answer(scout, 98);
         assert_eq!(bench.left(), Some(97));
         assert_eq!(may(&bench), Ok(()));
+    }
+}
+
+proptest! {
+    /// 0 asks, 1 is an answer that tells nothing and is not counted, 2 and 3 are failures, 4 withdraws, 5 is something else
+    /// that tells nothing, 6 waits.
+    #[test]
+    fn with_nothing_known_no_more_are_out_than_were_answered_and_one(
+        steps in prop::collection::vec((0u8..7, any::<prop::sample::Index>()), 1..200),
+        closed in any::<bool>(),
+    ) {
+        let mut now = Instant::now();
+        let mut ledger = Ledger::new();
+        if closed {
+            let wait = Some(Duration::from_secs(1));
+            ledger.close(now, now, Closing { report: None, wait });
+            now += Duration::from_secs(1);
+        }
+        let mut sent: Vec<(PullId, Instant)> = Vec::new();
+        let (mut most, mut failed_at) = (1, None);
+        for (id, (step, which)) in (0..).zip(steps) {
+            now += Duration::from_millis(10);
+            match step {
+                0 => {
+                    let is_recent = |at: Instant| at + ALONE > now && failed_at < Some(at);
+                    let recent = sent.iter().filter(|(_, at)| is_recent(*at)).count();
+                    let admitted = ledger.admit(id, now, Priority::Client).is_ok();
+                    prop_assert_eq!(admitted, recent < most);
+                    if admitted {
+                        sent.push((id, now));
+                    }
+                }
+                1..5 if !sent.is_empty() => {
+                    let (id, _) = sent.remove(which.index(sent.len()));
+                    let outcome = [
+                        Outcome::Uncounted(None),
+                        Outcome::Unsent,
+                        Outcome::Lost(None),
+                        Outcome::Withdrawn,
+                    ];
+                    ledger.settle(id, now, outcome[usize::from(step) - 1]);
+                    match step {
+                        1 => most = MOST.min(most + 1),
+                        2 | 3 => failed_at = Some(now),
+                        _ => {}
+                    }
+                }
+                5 => ledger.heard(now, now, None),
+                _ => now += Duration::from_millis(700),
+            }
+        }
     }
 }
