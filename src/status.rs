@@ -150,6 +150,8 @@ pub enum Breaker {
     Open,
     /// It has kept failing, and some requests try whether it is back.
     Trying,
+    /// It has answered again, and is asked by a few at a time.
+    Recovering,
     /// It is.
     Closed,
 }

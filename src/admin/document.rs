@@ -167,6 +167,7 @@ fn host(standing: HostStanding) -> Host {
         breaker: match standing.state {
             HostState::Closed => Breaker::Closed,
             HostState::Trying => Breaker::Trying,
+            HostState::Recovering => Breaker::Recovering,
             HostState::Open { .. } => Breaker::Open,
         },
         next_attempt_in_seconds: standing.state.next_attempt().map(seconds),

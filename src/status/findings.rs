@@ -128,34 +128,50 @@ impl Cache {
 
 impl Host {
     fn finding(&self, upstream: &Upstream) -> Option<Finding> {
-        let what = match self.breaker {
-            Breaker::Closed => return None,
-            Breaker::Trying => "has kept failing, and is being tried again".to_owned(),
-            Breaker::Open => match self.next_attempt_in_seconds {
-                None | Some(0) => {
-                    "has kept failing, and is tried again with the next request".to_owned()
-                }
-                Some(seconds) => {
-                    let wait = duration(seconds);
-                    format!("has kept failing, and is left alone for another {wait}")
-                }
-            },
-        };
+        let (gravity, what) = self.trouble()?;
         let error = self.error.as_ref();
         let why = error.map(|error| format!(" ({error})")).unwrap_or_default();
         let finding = wrong(&upstream.name, format!("{} {what}{why}", self.url));
+        Some(match gravity {
+            Gravity::Wrong => finding.change(self.advice(upstream)),
+            Gravity::Note => finding.only_a_note(),
+        })
+    }
+
+    /// Only a note where nobody is refused on account of it: the next request is sent.
+    fn trouble(&self) -> Option<(Gravity, String)> {
+        let (gravity, what) = match (self.breaker, self.next_attempt_in_seconds) {
+            (Breaker::Closed, _) => return None,
+            (Breaker::Open, Some(seconds)) if seconds > 0 => {
+                let wait = duration(seconds);
+                let what = format!("has kept failing, and is left alone for another {wait}");
+                return Some((Gravity::Wrong, what));
+            }
+            (Breaker::Open, _) => (
+                Gravity::Note,
+                "kept failing when it was asked last, and is tried again with the next request",
+            ),
+            (Breaker::Trying, _) => (Gravity::Wrong, "has kept failing, and is being tried again"),
+            (Breaker::Recovering, _) => (
+                Gravity::Note,
+                "had kept failing, answers again, and is asked by a few at a time",
+            ),
+        };
+        Some((gravity, what.to_owned()))
+    }
+
+    fn advice(&self, upstream: &Upstream) -> String {
         let registry = match self.url.split_once("://") {
             Some((_, host)) if upstream.is_family => host,
             _ => &upstream.name,
         };
-        let change = if self.is_endpoint || !upstream.is_family {
+        if self.is_endpoint || !upstream.is_family {
             format!(
                 "what is cached is served meanwhile; `forebay check --online {registry}` says more"
             )
         } else {
             "what is cached is served meanwhile; see the log".to_owned()
-        };
-        Some(finding.change(change))
+        }
     }
 }
 

@@ -104,8 +104,13 @@ fn what_is_wrong_is_told_with_what_to_do() {
         ),
         (
             host(Breaker::Open, Some(0)),
-            Wrong,
-            "is tried again with the next request (refused)",
+            Note,
+            "kept failing when it was asked last, and is tried again with the next request (refused)",
+        ),
+        (
+            host(Breaker::Recovering, None),
+            Note,
+            "answers again, and is asked by a few at a time (refused)",
         ),
         (
             host(Breaker::Trying, None),

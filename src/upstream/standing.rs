@@ -110,7 +110,7 @@ impl HostState {
     pub fn next_attempt(self) -> Option<Duration> {
         match self {
             HostState::Open { next_attempt } => Some(next_attempt),
-            HostState::Trying | HostState::Closed => None,
+            HostState::Trying | HostState::Recovering | HostState::Closed => None,
         }
     }
 }
