@@ -109,7 +109,7 @@ pub struct Upstream {
     pub hosts: Vec<Host>,
     /// How many more there are.
     pub hosts_left_out: u64,
-    /// Its quotas as far as they are known, the one nearest to its end first.
+    /// Its quotas as far as they are known: those that are closed or waited for first, then the one nearest to its end.
     pub quotas: Vec<Quota>,
     /// How many more there are.
     pub quotas_left_out: u64,

@@ -217,13 +217,17 @@ fn quota(standing: QuotaStanding, routes: &Routes, at: u64) -> Quota {
     }
 }
 
-/// The closed ones, and then by the share that is left.
-fn nearness_to_its_end(quota: &Quota) -> (bool, i128) {
+/// The closed ones, those that are waited for, and then by the share that is left.
+fn nearness_to_its_end(quota: &Quota) -> (bool, bool, i128) {
     let share = match (quota.left, quota.limit) {
         (Some(left), Some(limit)) => i128::from(left) * 1_000_000 / i128::from(limit.max(1)),
         _ => i128::MAX,
     };
-    (quota.closed_for_seconds.is_none(), share)
+    (
+        quota.closed_for_seconds.is_none(),
+        quota.waiting == 0,
+        share,
+    )
 }
 
 /// Keeps what is listed; says how much that leaves out.

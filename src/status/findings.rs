@@ -177,36 +177,50 @@ impl Host {
 
 impl Quota {
     fn finding(&self, upstream: &Upstream) -> Option<Finding> {
-        let mut seen = match (self.closed_for_seconds, self.left, self.limit) {
-            (Some(seconds), _, _) => format!(
-                "has asked to be left alone (429), and is asked again {}",
-                within(seconds, self.closed_until)
-            ),
-            (None, Some(left), Some(limit)) if self.is_low() => {
-                let left = match u64::try_from(left) {
-                    Ok(left) if left > 0 => {
-                        format!("only {} left", some(left, "pull is", "pulls are"))
-                    }
-                    _ => "no pull is left".to_owned(),
-                };
-                format!("{left} of {}{}", count(limit), self.terms())
+        let waits = self.waits();
+        let is_short = self.closed_for_seconds.is_some() || self.is_low();
+        let seen = match (is_short, waits) {
+            (true, Some(waits)) => format!("{}; {waits}", self.shortage()),
+            (true, None) => self.shortage(),
+            (false, Some(waits)) if self.under_way > 0 => {
+                let under_way = some(self.under_way, "other is", "others are");
+                format!("{waits}, while {under_way} under way")
             }
-            _ => return None,
+            (false, Some(waits)) => waits,
+            (false, None) => return None,
         };
-        if self.waiting > 0 {
-            let waiting = some(self.waiting, "request waits", "requests wait");
-            seen = format!("{seen}; {waiting} for a pull");
-        }
-        if self.registry != upstream.name {
-            seen = format!("{}: {seen}", self.registry);
-        }
-        let finding = wrong(&upstream.name, seen).change(&self.change);
-        let is_note = self.closed_for_seconds.is_none() && self.left.is_some_and(|left| left > 0);
-        Some(if is_note {
-            finding.only_a_note()
+        let seen = if self.registry == upstream.name {
+            seen
         } else {
-            finding
+            format!("{}: {seen}", self.registry)
+        };
+        let finding = wrong(&upstream.name, seen);
+        let refuses = self.closed_for_seconds.is_some() || self.left.is_some_and(|left| left <= 0);
+        Some(match is_short {
+            // They wait to learn how much is left, or for what is under way: there is nothing to configure.
+            false => finding,
+            true if refuses || self.waiting > 0 => finding.change(&self.change),
+            true => finding.change(&self.change).only_a_note(),
         })
+    }
+
+    fn waits(&self) -> Option<String> {
+        let waiting = some(self.waiting, "request waits", "requests wait");
+        (self.waiting > 0).then(|| format!("{waiting} for a pull"))
+    }
+
+    /// That it is closed, or near its end.
+    fn shortage(&self) -> String {
+        if let Some(seconds) = self.closed_for_seconds {
+            let again = within(seconds, self.closed_until);
+            return format!("has asked to be left alone (429), and is asked again {again}");
+        }
+        let left = match self.left.and_then(|left| u64::try_from(left).ok()) {
+            Some(left) if left > 0 => format!("only {} left", some(left, "pull is", "pulls are")),
+            _ => "no pull is left".to_owned(),
+        };
+        let limit = count(self.limit.unwrap_or_default());
+        format!("{left} of {limit}{}", self.terms())
     }
 
     /// Whether it is near its end: a tenth or less is left, which is kept for what is not here.

@@ -97,6 +97,25 @@ fn what_is_wrong_is_told_with_what_to_do() {
             Wrong,
             "docker.io: a.pkg.dev: no pull is left",
         ),
+        // Thousands waited to learn how much was left, and nothing was wrong.
+        (
+            quota(|quota| {
+                (quota.left, quota.limit, quota.by) = (None, None, None);
+                (quota.waiting, quota.under_way) = (3_000, 1);
+            }),
+            Wrong,
+            "docker.io: 3,000 requests wait for a pull, while 1 other is under way; ",
+        ),
+        (
+            quota(|quota| (quota.waiting, quota.under_way) = (1, 0)),
+            Wrong,
+            "docker.io: 1 request waits for a pull; ",
+        ),
+        (
+            quota(|quota| (quota.left, quota.waiting) = (Some(7), 2)),
+            Wrong,
+            "only 7 pulls are left of 200 in 6 h, counted for ci, renewed within 2 h 15 min, by 02:14 UTC; 2 requests wait for a pull; set one",
+        ),
         (
             host(Breaker::Open, Some(3)),
             Wrong,

@@ -96,10 +96,17 @@ fn what_is_nearest_to_its_end_is_listed_and_the_rest_is_counted() {
         .zip(0..)
         .map(|(registry, left)| {
             let left = Some(99 - left % 100);
-            (registry.as_str(), Standing { left, ..standing() })
+            let standing = Standing {
+                left,
+                waiting: 0,
+                ..standing()
+            };
+            (registry.as_str(), standing)
         })
         .collect();
     all[7].1.is_closed = true;
+    // Of which nothing else is known.
+    (all[8].1.limit, all[8].1.left, all[8].1.waiting) = (None, None, 3);
     let unknown = Standing {
         limit: None,
         left: None,
@@ -111,7 +118,8 @@ fn what_is_nearest_to_its_end_is_listed_and_the_rest_is_counted() {
     assert_eq!(upstream.quotas.len(), LISTED);
     assert_eq!(upstream.quotas_left_out, 200 - LISTED as u64);
     assert_eq!(upstream.quotas[0].registry, "r7.pkg.dev");
-    assert_eq!(upstream.quotas[1].left, Some(0));
+    assert_eq!(upstream.quotas[1].registry, "r8.pkg.dev");
+    assert_eq!(upstream.quotas[2].left, Some(0));
 }
 
 #[test]
