@@ -54,20 +54,8 @@ fn a_mirror_that_is_well_has_nothing_to_be_found() {
 }
 
 #[test]
-fn what_is_wrong_is_told_with_what_to_do() {
+fn a_quota_that_is_short_or_waited_for_is_told_with_what_to_do() {
     use Gravity::{Note, Wrong};
-    let host = |breaker, wait| {
-        with_hub(|hub| {
-            hub.hosts[0].breaker = breaker;
-            hub.hosts[0].next_attempt_in_seconds = wait;
-            hub.hosts[0].error = Some("refused".to_owned());
-        })
-    };
-    let in_cache = |change: fn(&mut Cache)| {
-        let mut status = well();
-        status.cache.as_mut().map(change);
-        status
-    };
     for (status, gravity, told) in [
         (
             quota(|quota| quota.left = Some(20)),
@@ -116,6 +104,27 @@ fn what_is_wrong_is_told_with_what_to_do() {
             Wrong,
             "only 7 pulls are left of 200 in 6 h, counted for ci, renewed within 2 h 15 min, by 02:14 UTC; 2 requests wait for a pull; set one",
         ),
+    ] {
+        assert_told(&status, gravity, told);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_hosts_and_the_cache_is_told_with_what_to_do() {
+    use Gravity::{Note, Wrong};
+    let host = |breaker, wait| {
+        with_hub(|hub| {
+            hub.hosts[0].breaker = breaker;
+            hub.hosts[0].next_attempt_in_seconds = wait;
+            hub.hosts[0].error = Some("refused".to_owned());
+        })
+    };
+    let in_cache = |change: fn(&mut Cache)| {
+        let mut status = well();
+        status.cache.as_mut().map(change);
+        status
+    };
+    for (status, gravity, told) in [
         (
             host(Breaker::Open, Some(3)),
             Wrong,
@@ -152,13 +161,18 @@ fn what_is_wrong_is_told_with_what_to_do() {
             "2 times since the start; raise `max_size`",
         ),
     ] {
-        let found = found(&status);
-        let [(found, text)] = found.as_slice() else {
-            panic!("{found:?}");
-        };
-        assert!(*found == gravity && text.contains(told), "{found:?} {text}");
-        assert_eq!(status.is_wrong(), gravity == Wrong, "{text}");
+        assert_told(&status, gravity, told);
     }
+}
+
+/// Nothing but this is found.
+fn assert_told(status: &Status, gravity: Gravity, told: &str) {
+    let found = found(status);
+    let [(found, text)] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert!(*found == gravity && text.contains(told), "{found:?} {text}");
+    assert_eq!(status.is_wrong(), gravity == Gravity::Wrong, "{text}");
 }
 
 #[test]
