@@ -19,7 +19,7 @@ pub struct TagPolicy {
     pub fresh_for: Duration,
     /// How long beyond that it is served while the upstream is being asked.
     pub stale_while_revalidate: Duration,
-    /// How long a tag is served, since it was last confirmed, while its upstream is in trouble.
+    /// How long beyond `fresh_for` a tag is served while its upstream is in trouble.
     pub stale_for: Duration,
     /// How long a 404 is remembered.
     pub negative_for: Duration,

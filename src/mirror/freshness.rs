@@ -36,6 +36,9 @@ pub enum Decision {
 
 /// The decision for a record that was last confirmed at `confirmed_at`. One of a tag that never changes is fresh forever.
 ///
+/// Its trust and its staleness follow each other, so that a tag that is trusted for long is stale for as long as another
+/// before it can't be served any more.
+///
 /// A record from the future (the clock was set back) is due at once, and counts as confirmed now for the rest.
 pub fn decide(now: SystemTime, confirmed_at: SystemTime, policy: &TagPolicy) -> Decision {
     if policy.immutable {
@@ -44,15 +47,13 @@ pub fn decide(now: SystemTime, confirmed_at: SystemTime, policy: &TagPolicy) -> 
     let Ok(age) = now.duration_since(confirmed_at) else {
         return Decision::ConfirmOrStale;
     };
-    if age < policy.fresh_for {
-        Decision::Fresh
-    } else if age
-        < policy
-            .fresh_for
-            .saturating_add(policy.stale_while_revalidate)
-    {
+    let due = age.checked_sub(policy.fresh_for);
+    let Some(due) = due else {
+        return Decision::Fresh;
+    };
+    if due < policy.stale_while_revalidate {
         Decision::ServeAndRefresh
-    } else if age < policy.stale_for {
+    } else if due < policy.stale_for {
         Decision::ConfirmOrStale
     } else {
         Decision::ConfirmOnly

@@ -38,14 +38,15 @@ impl Budget {
     }
 }
 
-/// How old a tag's old answer becomes before a move is followed. Never less than `fresh_for`; beyond it not past
-/// `stale_for`. An upstream without a quota has no `budget`.
+/// How old a tag's old answer becomes before a move is followed. Never less than `fresh_for`; beyond it not past what
+/// may be served stale. An upstream without a quota has no `budget`.
 pub fn stretched(policy: &TagPolicy, budget: Option<Budget>) -> Duration {
     let share = budget.map_or(PLENTY, Budget::share).clamp(LITTLE, PLENTY);
     let span = u32::try_from(PLENTY - LITTLE).unwrap_or(u32::MAX);
     let missing = u32::try_from(PLENTY - share).unwrap_or(span);
     let times = policy.fresh_for.saturating_mul(span + (MOST - 1) * missing) / span;
-    times.min(policy.stale_for).max(policy.fresh_for)
+    let longest = policy.fresh_for.saturating_add(policy.stale_for);
+    times.min(longest).max(policy.fresh_for)
 }
 
 /// Whether a move is followed of a tag that was last confirmed at `confirmed_at`. Ahead of its time it is only where
@@ -110,7 +111,7 @@ mod tests {
             };
             stretched(&policy, spent)
         };
-        assert_eq!(with(MINUTE, 5 * MINUTE), 5 * MINUTE);
+        assert_eq!(with(MINUTE, 4 * MINUTE), 5 * MINUTE);
         assert_eq!(with(MINUTE, Duration::ZERO), MINUTE);
         assert_eq!(with(Duration::ZERO, 5 * MINUTE), Duration::ZERO);
         assert_eq!(with(Duration::MAX, Duration::MAX), Duration::MAX);
@@ -143,7 +144,7 @@ mod tests {
             let [less, more] = lefts.map(|left| stretched(&policy, Some(Budget { left, limit })));
             prop_assert!(less >= more);
             prop_assert!(more >= policy.fresh_for && less <= MOST * policy.fresh_for);
-            prop_assert!(less <= policy.stale_for.max(policy.fresh_for));
+            prop_assert!(less <= policy.fresh_for + policy.stale_for);
         }
     }
 }

@@ -24,16 +24,46 @@ fn at_age(age: Duration) -> Decision {
     decide(confirmed + age, confirmed, &policy())
 }
 
+fn just_before(age: Duration) -> Duration {
+    age.saturating_sub(Duration::from_nanos(1))
+}
+
 #[test]
 fn a_record_ages_through_every_decision() {
-    let just_before = |t: Duration| t.saturating_sub(Duration::from_nanos(1));
     assert_eq!(at_age(Duration::ZERO), Decision::Fresh);
     assert_eq!(at_age(just_before(MINUTE)), Decision::Fresh);
     assert_eq!(at_age(MINUTE), Decision::ServeAndRefresh);
     assert_eq!(at_age(just_before(2 * MINUTE)), Decision::ServeAndRefresh);
     assert_eq!(at_age(2 * MINUTE), Decision::ConfirmOrStale);
-    assert_eq!(at_age(just_before(10 * MINUTE)), Decision::ConfirmOrStale);
-    assert_eq!(at_age(10 * MINUTE), Decision::ConfirmOnly);
+    assert_eq!(at_age(just_before(11 * MINUTE)), Decision::ConfirmOrStale);
+    assert_eq!(at_age(11 * MINUTE), Decision::ConfirmOnly);
+}
+
+/// `stale_for` counted from the last confirmation. A rule that trusts releases for 7 days, as the documentation has it, left
+/// nothing of the 7 days that a tag may be stale by default: with its upstream down a week later no such tag was served.
+#[test]
+fn a_tag_that_is_trusted_for_days_may_be_stale_for_as_long_as_any_other() {
+    let day = 24 * 60 * MINUTE;
+    let policy = TagPolicy {
+        fresh_for: 7 * day,
+        stale_while_revalidate: Duration::ZERO,
+        stale_for: 7 * day,
+        ..policy()
+    };
+    let at = SystemTime::UNIX_EPOCH;
+    for (age, expected) in [
+        (just_before(7 * day), Decision::Fresh),
+        (7 * day, Decision::ConfirmOrStale),
+        (just_before(14 * day), Decision::ConfirmOrStale),
+        (14 * day, Decision::ConfirmOnly),
+    ] {
+        assert_eq!(decide(at + age, at, &policy), expected, "{age:?}");
+    }
+    let never = TagPolicy {
+        stale_for: Duration::ZERO,
+        ..policy
+    };
+    assert_eq!(decide(at + 7 * day, at, &never), Decision::ConfirmOnly);
 }
 
 #[test]
@@ -75,7 +105,7 @@ fn a_deleted_tag_is_kept_where_that_is_wanted_while_it_could_be_stale_and_never_
         };
         outlives_deletion(now, &record, &policy)
     };
-    let old = 10 * MINUTE;
+    let old = 11 * MINUTE;
     let young = old.saturating_sub(Duration::from_nanos(1));
     assert!(outlives(true, false, young) && outlives(true, false, Duration::ZERO));
     assert!(!outlives(true, false, old));
@@ -121,7 +151,8 @@ proptest! {
         prop_assert_eq!(decision == Decision::Fresh, age < policy.fresh_for);
         let unasked = policy.fresh_for + policy.stale_while_revalidate;
         prop_assert_eq!(rank(decision) <= 1, age < unasked);
-        prop_assert_eq!(rank(decision) <= 2, age < unasked.max(policy.stale_for));
+        let stale = policy.fresh_for + policy.stale_for;
+        prop_assert_eq!(rank(decision) <= 2, age < unasked.max(stale));
     }
 }
 
