@@ -235,6 +235,10 @@ const MISTAKES: &[(&str, &str)] = &[
         "f.toml:2: upstreams.\"a.io\".tag_rules[0].match: `library/app:v*` matches no tag: write tags alone, without a repository, such as \"v*.*.*\"",
     ),
     (
+        "[upstreams.'a.io']\ntag_rules = [{ match = '', fresh_for = '7d' }]",
+        "f.toml:2: upstreams.\"a.io\".tag_rules[0].match: expected a string, found an empty one",
+    ),
+    (
         "[upstreams.'a.io']\ntag_rules = [{ match = '-v*', fresh_for = '7d' }]",
         "f.toml:2: upstreams.\"a.io\".tag_rules[0].match: `-v*` matches no tag: write letters, digits,",
     ),
