@@ -1,12 +1,12 @@
 //! Every metric as a function: the one place that knows a metric's name.
 //!
-//! A leaf: it depends on nothing of this crate, and everything may call it. Labels are the enums of
-//! the `label` file and [`UpstreamName`], which stands for a configured upstream; a repository, tag,
-//! digest or address is never a label, so the configuration bounds the number of series.
+//! A leaf: it depends on nothing of this crate, and everything may call it. Labels are the enums of the `label` file and
+//! [`UpstreamName`], which stands for a configured upstream; a repository, tag, digest or address is never a label, so the
+//! configuration bounds the number of series.
 //!
-//! A gauge that counts running things is raised by a function that returns [`Up`]; dropping that
-//! value lowers it, so that no path can forget to. A counter that bytes are added to bit by bit is
-//! looked up once, as a [`Tally`].
+//! A gauge that counts running things is raised by a function that returns [`Up`]; dropping that value lowers it, so that
+//! no path can forget to. A counter that bytes are added to bit by bit is looked up once, as a [`Tally`]; those that each
+//! request for content adds to are looked up once for an upstream.
 //!
 //! What an upstream's name is given to is also counted beside the metrics, in its [`Counts`]; so is what clients are held
 //! to, for [`clients_limited`], [`clients_held`] and [`clients_refused`].
@@ -136,12 +136,16 @@ pub fn upstream_bytes(upstream: &UpstreamName, kind: UpstreamKind) -> Tally {
 pub fn served(upstream: &UpstreamName, given: Given) {
     let (kind, from) = (given.kind, given.from());
     upstream.counts().count_served(&given);
-    counter!("forebay_served_requests_total",
-        "upstream" => upstream.label(), "kind" => kind.as_str(), "from" => from.as_str())
-    .increment(1);
-    counter!("forebay_served_bytes_total",
-        "upstream" => upstream.label(), "kind" => kind.as_str(), "from" => from.as_str())
-    .increment(given.bytes);
+    let found = || {
+        let requests = counter!("forebay_served_requests_total",
+            "upstream" => upstream.label(), "kind" => kind.as_str(), "from" => from.as_str());
+        let bytes = counter!("forebay_served_bytes_total",
+            "upstream" => upstream.label(), "kind" => kind.as_str(), "from" => from.as_str());
+        [requests, bytes]
+    };
+    let [requests, bytes] = upstream.served(kind, from, found);
+    requests.increment(1);
+    bytes.increment(given.bytes);
 }
 
 /// A request was sent again after a failure (a resume that made progress is not one).
@@ -314,24 +318,16 @@ pub struct StoreUsage {
 
 /// The store's present usage.
 pub fn store_usage(usage: StoreUsage) {
-    let StoreUsage {
-        committed,
-        partial,
-        index,
-        limit,
-        guarded,
-        blobs,
-    } = usage;
     for (state, bytes) in [
-        ("committed", committed),
-        ("partial", partial),
-        ("index", index),
+        ("committed", usage.committed),
+        ("partial", usage.partial),
+        ("index", usage.index),
     ] {
         gauge!("forebay_store_bytes", "state" => state).set(lossy(bytes));
     }
-    gauge!("forebay_store_limit_bytes").set(lossy(limit));
-    gauge!("forebay_store_guarded_bytes").set(lossy(guarded));
-    gauge!("forebay_store_blobs").set(lossy(blobs));
+    gauge!("forebay_store_limit_bytes").set(lossy(usage.limit));
+    gauge!("forebay_store_guarded_bytes").set(lossy(usage.guarded));
+    gauge!("forebay_store_blobs").set(lossy(usage.blobs));
 }
 
 /// A blob was evicted.

@@ -1,10 +1,8 @@
 //! What is held while it counts: a gauge that is raised, a counter of bytes.
 
-use std::sync::Arc;
-
 use metrics::{Counter, Gauge};
 
-use super::upstream::{Counts, UpstreamName};
+use super::upstream::UpstreamName;
 
 /// One running thing in a gauge, for as long as this value lives.
 #[must_use = "dropping it lowers the gauge again"]
@@ -28,7 +26,7 @@ impl Drop for Up {
 #[derive(Debug)]
 pub struct Tally {
     counter: Counter,
-    upstream: Option<Arc<Counts>>,
+    upstream: Option<UpstreamName>,
 }
 
 impl Tally {
@@ -43,7 +41,7 @@ impl Tally {
     pub(super) fn of_upstream(counter: Counter, upstream: &UpstreamName) -> Self {
         Self {
             counter,
-            upstream: Some(upstream.shared_counts()),
+            upstream: Some(upstream.clone()),
         }
     }
 
@@ -51,7 +49,7 @@ impl Tally {
     pub fn add(&self, bytes: usize) {
         self.counter.increment(bytes as u64);
         if let Some(upstream) = &self.upstream {
-            upstream.count_bytes(bytes);
+            upstream.counts().count_bytes(bytes);
         }
     }
 }

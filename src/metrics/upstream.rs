@@ -2,55 +2,67 @@
 //! how things stand (`/api/status`): what it exports, it can't read back.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use metrics::SharedString;
+use metrics::{Counter, SharedString};
 
 use super::label::{
     Cache, From, QuotaLimit, RequestKind, StaleReason, UpstreamKind, UpstreamOutcome,
 };
 
 /// The label of one configured upstream: its name in the configuration (for a pattern, the pattern),
-/// so that a family of registries stays one series. Clones share what is counted.
+/// so that a family of registries stays one series. Clones share what is counted, and cost one reference: each request has
+/// one.
 #[derive(Clone, Debug)]
-pub struct UpstreamName {
+pub struct UpstreamName(Arc<Named>);
+
+#[derive(Debug)]
+struct Named {
     name: Arc<str>,
-    counts: Arc<Counts>,
+    counts: Counts,
+    served: [[OnceLock<[Counter; 2]>; From::ALL.len()]; RequestKind::ALL.len()],
 }
 
 impl UpstreamName {
     /// `name` is the key of the upstream's table in the configuration.
     pub fn configured(name: &str) -> Self {
-        Self {
+        Self(Arc::new(Named {
             name: Arc::from(name),
-            counts: Arc::default(),
-        }
+            counts: Counts::default(),
+            served: Default::default(),
+        }))
     }
 
     /// The configured name.
     pub fn as_str(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// What was counted of it since the start.
     pub fn counts(&self) -> &Counts {
-        &self.counts
+        &self.0.counts
     }
 
-    pub(super) fn shared_counts(&self) -> Arc<Counts> {
-        Arc::clone(&self.counts)
+    /// The series of what clients were given: requests and bytes. Looked up when there are any.
+    pub(super) fn served(
+        &self,
+        kind: RequestKind,
+        from: From,
+        look_up: impl FnOnce() -> [Counter; 2],
+    ) -> &[Counter; 2] {
+        self.0.served[kind as usize][from as usize].get_or_init(look_up)
     }
 
     pub(super) fn label(&self) -> SharedString {
-        SharedString::from_shared(Arc::clone(&self.name))
+        SharedString::from_shared(Arc::clone(&self.0.name))
     }
 }
 
 impl PartialEq for UpstreamName {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
+        self.as_str() == other.as_str()
     }
 }
 
@@ -58,7 +70,7 @@ impl Eq for UpstreamName {}
 
 impl Hash for UpstreamName {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
+        self.as_str().hash(state);
     }
 }
 
@@ -91,13 +103,20 @@ pub struct Counts {
     asked: [Count; UpstreamKind::ALL.len()],
     outcomes: [Count; UpstreamOutcome::ALL.len()],
     bytes: Count,
-    served: [Count; From::ALL.len()],
-    served_bytes: [Count; From::ALL.len()],
-    pulls: Count,
+    hot: Hot,
     stale: [Count; StaleReason::ALL.len()],
     refused: [Count; QuotaLimit::ALL.len()],
     waits: Count,
     waited_ms: Count,
+}
+
+/// What each request adds to, on cache lines of its own: fills count their bytes beside it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Hot {
+    served: [Count; From::ALL.len()],
+    served_bytes: [Count; From::ALL.len()],
+    pulls: Count,
 }
 
 /// Goes up only.
@@ -136,17 +155,17 @@ impl Counts {
 
     /// Requests of clients for its manifests and blobs that were answered with them.
     pub fn served(&self, from: From) -> u64 {
-        self.served[from as usize].get()
+        self.hot.served[from as usize].get()
     }
 
     /// Bytes of those that clients were sent.
     pub fn served_bytes(&self, from: From) -> u64 {
-        self.served_bytes[from as usize].get()
+        self.hot.served_bytes[from as usize].get()
     }
 
     /// GETs of its manifests that were answered, which it would have counted.
     pub fn pulls(&self) -> u64 {
-        self.pulls.get()
+        self.hot.pulls.get()
     }
 
     /// Stale answers for a reason.
@@ -181,10 +200,11 @@ impl Counts {
 
     pub(super) fn count_served(&self, given: &Given) {
         let from = given.from();
-        self.served[from as usize].add(1);
-        self.served_bytes[from as usize].add(given.bytes);
-        let is_pull = given.is_get && given.kind == RequestKind::Manifest;
-        self.pulls.add(u64::from(is_pull));
+        self.hot.served[from as usize].add(1);
+        self.hot.served_bytes[from as usize].add(given.bytes);
+        if given.is_get && given.kind == RequestKind::Manifest {
+            self.hot.pulls.add(1);
+        }
     }
 
     pub(super) fn count_stale(&self, reason: StaleReason) {

@@ -8,47 +8,45 @@ use std::time::{Instant, SystemTime};
 
 use crate::config::TagPolicy;
 use crate::oci::{Repository, Tag};
-use crate::store::TagRecord;
 use crate::upstream::{Priority, Upstream};
 
 use super::Mirror;
 use super::freshness;
-use super::memory::KnownTag;
+use super::memory::{Asks, KnownTag};
 
 /// Hot tags that wait for their time, at most. Others are asked for when they are due, as every tag is.
 pub(super) const WAITING: usize = 4_096;
 
+/// A tag that is hot, as it was last confirmed.
+pub(super) struct Hot<'a> {
+    pub(super) upstream: &'a Arc<Upstream>,
+    pub(super) repository: &'a Repository,
+    pub(super) tag: &'a Tag,
+    pub(super) confirmed_at: SystemTime,
+}
+
 impl Mirror {
-    /// A fresh tag was asked for: sees to it that it stays so, if it is hot.
+    /// A hot tag was asked for while it is fresh: sees to it that it stays so.
     pub(super) fn stay_ahead(
         &self,
-        upstream: &Arc<Upstream>,
-        repository: &Repository,
-        tag: &Tag,
-        record: &TagRecord,
+        hot: &Hot<'_>,
+        asks: &Asks,
         policy: &TagPolicy,
+        now: SystemTime,
     ) {
-        if policy.immutable || policy.fresh_for.is_zero() {
-            return;
-        }
-        let inner = &self.inner;
-        let Some(asks) = inner.memory.asked(repository, tag) else {
-            return;
-        };
-        let (now, jitter) = (SystemTime::now(), rand::random());
-        let confirmed_at = record.confirmed_at;
-        let wait = freshness::ahead(now, confirmed_at, policy, asks.so_far(), jitter);
+        let wait = freshness::ahead(now, hot.confirmed_at, policy, rand::random());
         let Some(wait) = wait else { return };
-        let Ok(place) = Arc::clone(&inner.hot).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(&self.inner.hot).try_acquire_owned() else {
             return;
         };
         if !asks.plan() {
             return;
         }
-        let (mirror, upstream) = (self.clone(), Arc::clone(upstream));
-        let (repository, tag) = (repository.clone(), tag.clone());
+        let (mirror, upstream) = (self.clone(), Arc::clone(hot.upstream));
+        let (repository, tag) = (hot.repository.clone(), hot.tag.clone());
+        let confirmed_at = hot.confirmed_at;
         // Detached; a stop ends it.
-        inner.tasks.spawn(async move {
+        self.inner.tasks.spawn(async move {
             let tasks = &mirror.inner.tasks;
             let slept = tasks.unless_stopped(tokio::time::sleep(wait)).await;
             drop(place);
@@ -66,9 +64,9 @@ impl Mirror {
         tag: &Tag,
         confirmed_at: SystemTime,
     ) {
-        let known = self.inner.memory.tag(repository, tag);
+        let told = self.inner.memory.tag(repository, tag);
         let is_as_it_was = matches!(
-            known,
+            told.map(|told| told.known),
             Some(KnownTag::Record(record)) if record.confirmed_at == confirmed_at && !record.refused
         );
         let troubles = &self.inner.troubles;

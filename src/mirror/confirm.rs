@@ -126,7 +126,7 @@ impl Mirror {
         caller: &Caller,
     ) -> Answer {
         let known = self.known_tag(repository, tag).await;
-        let old = known.and_then(KnownTag::into_record);
+        let old = known.and_then(|told| told.known.into_record());
         let current = self
             .current(upstream, repository, tag, old.as_ref(), caller)
             .await;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::config::TagPolicy;
 use crate::store::TagRecord;
 
-pub use ahead::ahead;
+pub use ahead::{ahead, is_hot};
 pub use stretch::{Budget, follows, stretched};
 
 /// For how long at most an old answer stands without a question where what it would be replaced by is put off.

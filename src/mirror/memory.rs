@@ -76,11 +76,13 @@ impl KnownTag {
     }
 }
 
-/// What is known of a tag, and how often it was asked for since that was learned.
+/// What is known of a tag, and how often it was served since that was learned.
 #[derive(Debug, Clone)]
-struct Told {
-    known: KnownTag,
-    asks: Arc<Asks>,
+pub struct Told {
+    /// What is known.
+    pub known: KnownTag,
+    /// How often it was served.
+    pub asks: Arc<Asks>,
 }
 
 impl From<KnownTag> for Told {
@@ -100,12 +102,12 @@ pub struct Asks {
 }
 
 impl Asks {
-    /// How often; none any more once it is planned.
-    pub fn so_far(&self) -> u32 {
+    /// Counts one more, and says how often it was; not at all once it is planned.
+    pub fn one_more(&self) -> u32 {
         if self.is_planned.load(Ordering::Relaxed) {
             return 0;
         }
-        self.count.load(Ordering::Relaxed)
+        self.count.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
     /// True for the one who plans it.
@@ -170,16 +172,8 @@ impl Memory {
     }
 
     /// What is known of a tag.
-    pub fn tag(&self, repository: &Repository, tag: &Tag) -> Option<KnownTag> {
-        let told = self.tags.get(&(repository.clone(), tag.clone()))?;
-        Some(told.known)
-    }
-
-    /// Counts that a tag was asked for.
-    pub fn asked(&self, repository: &Repository, tag: &Tag) -> Option<Arc<Asks>> {
-        let told = self.tags.get(&(repository.clone(), tag.clone()))?;
-        told.asks.count.fetch_add(1, Ordering::Relaxed);
-        Some(told.asks)
+    pub fn tag(&self, repository: &Repository, tag: &Tag) -> Option<Told> {
+        self.tags.get(&(repository.clone(), tag.clone()))
     }
 
     /// Keeps what the upstream says of a tag. Confirmations of one tag do not overlap, so what comes is newer than what
@@ -191,10 +185,10 @@ impl Memory {
 
     /// Keeps a record that was read from disk, and returns what stands: where something is known here it came from
     /// upstream while the disk was read, or waits to be written there.
-    pub fn load_tag(&self, repository: &Repository, tag: &Tag, record: TagRecord) -> KnownTag {
+    pub fn load_tag(&self, repository: &Repository, tag: &Tag, record: TagRecord) -> Told {
         let entry = self.tags.entry((repository.clone(), tag.clone()));
         let told = entry.or_insert(KnownTag::Record(record).into());
-        told.into_value().known
+        told.into_value()
     }
 }
 
@@ -227,7 +221,7 @@ mod tests {
     fn a_record_read_from_disk_never_takes_the_place_of_what_the_upstream_said() {
         let memory = Memory::new(1 << 20);
         let (repository, tag) = a_tag();
-        let stands = |known: KnownTag| known.into_record().map(|record| record.descriptor);
+        let stands = |told: Told| told.known.into_record().map(|record| record.descriptor);
         let loaded = memory.load_tag(&repository, &tag, record("old"));
         assert_eq!(stands(loaded), Some(record("old").descriptor));
 
@@ -239,12 +233,12 @@ mod tests {
         refused.refused = true;
         memory.learn_tag(&repository, &tag, KnownTag::Record(refused));
         let loaded = memory.load_tag(&repository, &tag, record("new"));
-        assert!(loaded.into_record().unwrap().refused);
+        assert!(loaded.known.into_record().unwrap().refused);
 
         memory.learn_tag(&repository, &tag, KnownTag::Gone);
         let loaded = memory.load_tag(&repository, &tag, record("new"));
-        assert!(matches!(loaded, KnownTag::Gone));
-        let stands = memory.tag(&repository, &tag);
-        assert!(matches!(stands, Some(KnownTag::Gone)));
+        assert!(matches!(loaded.known, KnownTag::Gone));
+        let stands = memory.tag(&repository, &tag).unwrap();
+        assert!(matches!(stands.known, KnownTag::Gone));
     }
 }

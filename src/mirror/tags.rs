@@ -10,11 +10,12 @@ use crate::store::TagRecord;
 use crate::upstream::{Caller, Priority, Upstream};
 
 use super::Mirror;
+use super::ahead::Hot;
 use super::confirm::Confirmed;
 use super::error::MirrorError;
 use super::freshness::{self, Decision};
 use super::manifests::fetched;
-use super::memory::{KnownTag, StoredManifest};
+use super::memory::{KnownTag, StoredManifest, Told};
 use super::served::{CacheStatus, Served, StaleReason};
 
 /// An answer to a request for a tag, and how it was decided on.
@@ -30,7 +31,7 @@ struct Stale {
 
 impl Mirror {
     /// What is known of a tag, from memory or disk.
-    pub(super) async fn known_tag(&self, repository: &Repository, tag: &Tag) -> Option<KnownTag> {
+    pub(super) async fn known_tag(&self, repository: &Repository, tag: &Tag) -> Option<Told> {
         if let Some(known) = self.inner.memory.tag(repository, tag) {
             return Some(known);
         }
@@ -50,18 +51,29 @@ impl Mirror {
         caller: &Caller,
     ) -> Decided {
         let policy = upstream.policy_of(tag);
-        let (record, decision) = match self.known_tag(repository, tag).await {
-            None | Some(KnownTag::Gone) => {
-                return self.serve_unknown(upstream, repository, tag, caller).await;
-            }
-            Some(KnownTag::Record(record)) if record.refused => (record, Decision::ConfirmOnly),
-            Some(KnownTag::Record(record)) => {
-                let decision = freshness::decide(SystemTime::now(), record.confirmed_at, &policy);
-                (record, decision)
-            }
+        let Some(Told {
+            known: KnownTag::Record(record),
+            asks,
+        }) = self.known_tag(repository, tag).await
+        else {
+            return self.serve_unknown(upstream, repository, tag, caller).await;
+        };
+        let now = SystemTime::now();
+        let decision = if record.refused {
+            Decision::ConfirmOnly
+        } else {
+            freshness::decide(now, record.confirmed_at, &policy)
         };
         if decision == Decision::Fresh {
-            self.stay_ahead(upstream, repository, tag, &record, &policy);
+            if !policy.immutable && freshness::is_hot(asks.one_more()) {
+                let hot = Hot {
+                    upstream,
+                    repository,
+                    tag,
+                    confirmed_at: record.confirmed_at,
+                };
+                self.stay_ahead(&hot, &asks, &policy, now);
+            }
             let digest = &record.descriptor.digest;
             let found = self.manifest_by_digest(upstream, repository, digest, caller);
             return match found.await {

@@ -255,9 +255,8 @@ async fn a_record_is_as_old_as_the_answer_that_confirmed_it() {
     };
     let (confirmed, head_answered_before) = tokio::join!(bench.confirm(), answered);
     confirmed.unwrap();
-    let Some(KnownTag::Record(record)) = bench.mirror.inner.memory.tag(&app(), &v1()) else {
-        panic!("the tag is known");
-    };
+    let told = bench.mirror.inner.memory.tag(&app(), &v1()).unwrap();
+    let record = told.known.into_record().unwrap();
     assert_eq!(record.descriptor.digest, root(&origin));
     assert!(record.confirmed_at <= head_answered_before);
 }

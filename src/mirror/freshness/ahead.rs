@@ -12,8 +12,13 @@ const HOT: u32 = 2;
 /// has it planned.
 const HORIZON: Duration = Duration::from_mins(10);
 
-/// How long to wait until a tag is asked for that was confirmed at `confirmed_at` and served `asked` times since; `None`
-/// where it is not hot, or never due, or where that is too far off.
+/// Whether a tag is hot that was served `asked` times since it was last confirmed.
+pub fn is_hot(asked: u32) -> bool {
+    asked >= HOT
+}
+
+/// How long to wait until a hot tag is asked for that was confirmed at `confirmed_at`; `None` where it is never due, or
+/// where that is too far off.
 ///
 /// It is asked for in the last fifth of `fresh_for`, where in its first half says `jitter`, from 0 to 1: tags that were
 /// pulled together are not to be asked for together, and the other half is for the answer.
@@ -21,10 +26,9 @@ pub fn ahead(
     now: SystemTime,
     confirmed_at: SystemTime,
     policy: &TagPolicy,
-    asked: u32,
     jitter: f64,
 ) -> Option<Duration> {
-    if asked < HOT || policy.immutable || policy.fresh_for.is_zero() {
+    if policy.immutable || policy.fresh_for.is_zero() {
         return None;
     }
     let fifth = policy.fresh_for / 5;
@@ -44,24 +48,23 @@ mod tests {
 
     const AT: SystemTime = SystemTime::UNIX_EPOCH;
 
-    fn at_age(seconds: u64, asked: u32, jitter: f64) -> Option<u64> {
+    fn at_age(seconds: u64, jitter: f64) -> Option<u64> {
         let now = AT + Duration::from_secs(seconds);
-        ahead(now, AT, &policy(), asked, jitter).map(|wait| wait.as_secs())
+        ahead(now, AT, &policy(), jitter).map(|wait| wait.as_secs())
     }
 
     #[test]
     fn a_tag_that_is_asked_for_twice_is_asked_for_in_the_last_fifth_of_its_time() {
-        assert_eq!(at_age(20, 0, 0.0), None);
-        assert_eq!(at_age(20, 1, 0.0), None, "once is not hot");
-        assert_eq!(at_age(20, 2, 0.0), Some(28));
-        assert_eq!(at_age(20, 2, 1.0), Some(34));
-        assert_eq!(at_age(20, 9, 0.5), Some(31));
-        assert_eq!(at_age(59, 2, 0.5), Some(0), "it is time");
+        assert!(!is_hot(1) && is_hot(2));
+        assert_eq!(at_age(20, 0.0), Some(28));
+        assert_eq!(at_age(20, 1.0), Some(34));
+        assert_eq!(at_age(20, 0.5), Some(31));
+        assert_eq!(at_age(59, 0.5), Some(0), "it is time");
     }
 
     #[test]
     fn what_is_never_due_or_always_or_in_days_is_not_planned() {
-        let hot = |policy| ahead(AT + MINUTE, AT, &policy, 5, 0.5);
+        let hot = |policy| ahead(AT + MINUTE, AT, &policy, 0.5);
         let immutable = TagPolicy {
             immutable: true,
             ..policy()
@@ -76,9 +79,9 @@ mod tests {
         assert_eq!(hot(with(Duration::MAX)), None);
         let week = with(Duration::from_hours(24 * 7));
         let near_its_end = AT + Duration::from_hours(24 * 7) * 4 / 5;
-        assert_eq!(ahead(near_its_end, AT, &week, 5, 0.0), Some(Duration::ZERO));
+        assert_eq!(ahead(near_its_end, AT, &week, 0.0), Some(Duration::ZERO));
         assert_eq!(
-            ahead(AT, AT + MINUTE, &policy(), 5, 0.5),
+            ahead(AT, AT + MINUTE, &policy(), 0.5),
             None,
             "the clock was set back"
         );
@@ -94,7 +97,7 @@ mod tests {
                 ..policy()
             };
             let now = AT + Duration::from_millis(age);
-            if let Some(wait) = ahead(now, AT, &policy, 2, jitter) {
+            if let Some(wait) = ahead(now, AT, &policy, jitter) {
                 prop_assert_eq!(wait.is_zero() || decide(now + wait, AT, &policy) == Decision::Fresh, true);
                 prop_assert!(Duration::from_millis(age) + wait >= policy.fresh_for / 5 * 4);
             }

@@ -43,8 +43,8 @@ impl Bench {
     }
 
     fn record(&self) -> store::TagRecord {
-        let known = self.mirror.inner.memory.tag(&app(), &v1()).unwrap();
-        known.into_record().unwrap()
+        let told = self.mirror.inner.memory.tag(&app(), &v1()).unwrap();
+        told.known.into_record().unwrap()
     }
 
     /// Makes the record of `v1` so old.
