@@ -1,9 +1,10 @@
 //! The operators' listener: is it alive, is it ready, and what does it do?
 //!
 //! `/healthz` says that the process answers, `/readyz` whether clients should be sent here, `/metrics`
-//! gives the metrics, `/api/status` tells how things stand ([`crate::status`]). A mirror that cannot write its cache is ready, if degraded: it passes through
-//! what it cannot keep, and without it clients would have nothing. The listener is up before the
-//! cache is open and until the last transfer has ended, so that both can be watched.
+//! gives the metrics, `/api/status` tells how things stand ([`crate::status`]). A mirror that cannot
+//! write its cache is ready, if degraded: it passes through what it cannot keep, and without it
+//! clients would have nothing. The listener is up before the cache is open and until the last
+//! transfer has ended, so that both can be watched.
 
 mod document;
 

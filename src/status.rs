@@ -161,10 +161,12 @@ pub enum Breaker {
 pub struct Quota {
     /// The registry, which may be one of a family.
     pub registry: String,
-    /// The account that is logged in with, by the name that the configuration or docker's file has for it; `None` where nobody
-    /// is.
+    /// Host and port of the endpoint that has it, where that is not the first.
+    pub endpoint: Option<String>,
+    /// The account that is logged in with: `user` and its name, or `account` and the key that it is looked up by; `None` where
+    /// no login is configured.
     pub account: Option<String>,
-    /// Whom the upstream says that it counts for. Quotas with the same one are one.
+    /// Whom the upstream says that it counts for. Quotas of a site with the same one are one.
     pub source: Option<String>,
     /// What has the least left; `None` where no limit is known.
     pub by: Option<Limit>,

@@ -183,6 +183,7 @@ fn is_known(standing: &Standing) -> bool {
 fn quota(standing: QuotaStanding, routes: &Routes, at: u64) -> Quota {
     let QuotaStanding {
         registry,
+        endpoint,
         account,
         standing,
     } = standing;
@@ -198,6 +199,7 @@ fn quota(standing: QuotaStanding, routes: &Routes, at: u64) -> Quota {
     Quota {
         change: routes.quota_advice(&registry, is_configured && !standing.is_closed),
         registry: registry.to_string(),
+        endpoint,
         account,
         source: standing.source,
         by: match standing.least {

@@ -189,10 +189,11 @@ impl Quota {
             (false, Some(waits)) => waits,
             (false, None) => return None,
         };
-        let seen = if self.registry == upstream.name {
+        let place = self.place();
+        let seen = if place == upstream.name {
             seen
         } else {
-            format!("{}: {seen}", self.registry)
+            format!("{place}: {seen}")
         };
         let finding = wrong(&upstream.name, seen);
         let refuses = self.closed_for_seconds.is_some() || self.left.is_some_and(|left| left <= 0);
@@ -221,6 +222,14 @@ impl Quota {
         };
         let limit = count(self.limit.unwrap_or_default());
         format!("{left} of {limit}{}", self.terms())
+    }
+
+    /// The registry, and which endpoint of it where that is not the first.
+    pub fn place(&self) -> String {
+        match &self.endpoint {
+            Some(endpoint) => format!("{} at {endpoint}", self.registry),
+            None => self.registry.clone(),
+        }
     }
 
     /// Whether it is near its end: a tenth or less is left, which is kept for what is not here.

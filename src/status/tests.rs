@@ -85,6 +85,11 @@ fn a_quota_that_is_short_or_waited_for_is_told_with_what_to_do() {
             Wrong,
             "docker.io: a.pkg.dev: no pull is left",
         ),
+        (
+            quota(|quota| (quota.left, quota.endpoint) = (Some(0), Some("b.io:5000".to_owned()))),
+            Wrong,
+            "docker.io: docker.io at b.io:5000: no pull is left",
+        ),
         // Thousands waited to learn how much was left, and nothing was wrong.
         (
             quota(|quota| {

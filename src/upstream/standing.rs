@@ -39,7 +39,9 @@ pub struct HostStanding {
 pub struct QuotaStanding {
     /// The registry.
     pub registry: Registry,
-    /// The name of the account, as it is configured; `None` where nobody is logged in.
+    /// Host and port of the endpoint that has it, where that is not the first.
+    pub endpoint: Option<String>,
+    /// The account that is logged in with, as it is configured; `None` where no login is.
     pub account: Option<String>,
     /// How it stands.
     pub standing: Standing,
@@ -94,14 +96,27 @@ impl Upstream {
 
     fn quotas(&self) -> Vec<QuotaStanding> {
         let slots = self.slots().into_iter();
-        // That of nobody at a further endpoint begins with a space.
-        let name = |account: String| account.trim_start().to_owned();
-        let quota = |(account, standing): (String, Standing)| QuotaStanding {
-            registry: self.registry().clone(),
-            account: Some(name(account)).filter(|account| !account.is_empty()),
-            standing,
+        let quota = |(name, standing): (String, Standing)| {
+            let (account, endpoint) = self.split(&name);
+            QuotaStanding {
+                registry: self.registry().clone(),
+                endpoint,
+                account: Some(account.to_owned()).filter(|account| !account.is_empty()),
+                standing,
+            }
         };
         slots.map(quota).collect()
+    }
+
+    /// The account that a slot is named after, and the endpoint where that is a further one.
+    fn split<'n>(&self, slot: &'n str) -> (&'n str, Option<String>) {
+        let further = self.endpoints().iter().skip(1);
+        let found = further.map(|endpoint| endpoint.origin.authority());
+        let mut found = found.filter_map(|authority| {
+            let account = slot.strip_suffix(&authority)?.strip_suffix(" at ")?;
+            Some((account, Some(authority)))
+        });
+        found.next().unwrap_or((slot, None))
     }
 }
 
@@ -111,6 +126,34 @@ impl HostState {
         match self {
             HostState::Open { next_attempt } => Some(next_attempt),
             HostState::Trying | HostState::Recovering | HostState::Closed => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{name, password, set_up, settings};
+    use crate::config::{self, Credentials};
+
+    /// The quota of nobody at a second endpoint was told as an account's.
+    #[tokio::test]
+    async fn a_quota_of_a_further_endpoint_is_told_with_it_and_apart_from_the_account() {
+        let second = Some("127.0.0.1:5001".to_owned());
+        let user = Some("user ci".to_owned());
+        for (credentials, account) in [(Credentials::None, None), (password("ci", "p"), user)] {
+            let upstream = set_up(config::Upstream {
+                credentials,
+                ..settings(&["http://127.0.0.1:5000", "http://127.0.0.1:5001"])
+            });
+            for endpoint in [0, 1] {
+                upstream.slot(endpoint, &name());
+            }
+            let quotas = upstream.quotas().into_iter();
+            let mut told: Vec<_> = quotas
+                .map(|quota| (quota.endpoint, quota.account))
+                .collect();
+            told.sort();
+            assert_eq!(told, [(None, account.clone()), (second.clone(), account)]);
         }
     }
 }

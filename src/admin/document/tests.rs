@@ -30,6 +30,7 @@ fn quotas(standings: Vec<(&str, Standing)>) -> Upstream {
         .into_iter()
         .map(|(registry, standing)| QuotaStanding {
             registry: registry.parse().unwrap(),
+            endpoint: None,
             account: None,
             standing,
         });

@@ -126,7 +126,7 @@ fn quotas(upstreams: &[Upstream]) -> String {
     for quota in all {
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         table.row([
-            printable(&quota.registry),
+            printable(&quota.place()),
             printable(&counted_for(quota)),
             or_none(left(quota)),
             or_none(quota.window_seconds.map(duration)),

@@ -96,6 +96,11 @@ fn states_of_a_quota_are_told_in_its_row() {
         own.starts_with("docker.io  `quota` of its table  187 of 200"),
         "{own}"
     );
+    let further = row(|quota| quota.endpoint = Some("b.io:5000".to_owned()));
+    assert!(
+        further.starts_with("docker.io at b.io:5000  ci           187"),
+        "{further}"
+    );
     let account = row(|quota| quota.source = None);
     assert!(
         account.starts_with("docker.io  user ci      187"),
