@@ -195,8 +195,8 @@ pub struct Quota {
     pub renews_within: Option<Duration>,
 }
 
-/// An upstream's quota as it stands now. Members of a family, and accounts of one upstream, share the series; the last
-/// word counts.
+/// An upstream's quota as it stands now: of the members of a family, and the accounts and endpoints of an upstream, which
+/// share the series, the one with the smallest share left.
 pub fn quota(upstream: &UpstreamName, quota: &Quota) {
     if let Some(limit) = quota.limit {
         gauge!("forebay_quota_limit", "upstream" => upstream.label()).set(lossy(limit));

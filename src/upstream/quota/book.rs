@@ -134,6 +134,19 @@ impl Book {
         snapshots
     }
 
+    /// How the quota stands that is nearest to its end, of those that share a label.
+    pub(super) fn least_of(&self, label: &UpstreamName) -> Option<Standing> {
+        let slots: Vec<_> = {
+            let tables = lock(&self.tables);
+            let slots = tables.slots.values().filter_map(Weak::upgrade);
+            let is_of = |slot: &Arc<Slot>| slot.label.as_str() == label.as_str();
+            slots.filter(is_of).collect()
+        };
+        let now = Instant::now().into_std();
+        let shown = |slot: &Arc<Slot>| slot.gate().with(|state| state.ledger.shown(now));
+        Standing::least(slots.iter().map(shown))
+    }
+
     /// Waits until there is something new to write down.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
@@ -307,7 +320,9 @@ impl Slot {
 
     /// What has changed is shown, and will be written down.
     pub(crate) fn note(&self) {
-        metrics::quota(&self.label, &self.standing().into());
+        if let Some(least) = self.book.least_of(&self.label) {
+            metrics::quota(&self.label, &least.into());
+        }
         self.book.changed.notify_one();
     }
 }

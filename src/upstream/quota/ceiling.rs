@@ -3,6 +3,7 @@
 //! Pure; takes `now`. Counts forebay's own pulls, in spans of a sixtieth of the window so that its size does not depend
 //! on the quota's; a pull comes back when the whole span that it was made in is a window old, never sooner.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -10,6 +11,12 @@ use crate::config;
 
 /// Spans to a window.
 const SPANS: u32 = 60;
+
+/// Which of two has the smaller share of its limit left: 20 of 50 in a minute are more than 50 of 1,000 in a day.
+pub(crate) fn by_share(one: (i64, u64), other: (i64, u64)) -> Ordering {
+    let scaled = |left: i64, limit: u64| i128::from(left) * i128::from(limit.max(1));
+    scaled(one.0, other.1).cmp(&scaled(other.0, one.1))
+}
 
 /// Own pulls against a configured quota.
 #[derive(Debug, Clone)]
@@ -40,6 +47,11 @@ impl Ceiling {
 
     pub(crate) fn quota(&self) -> config::Quota {
         self.quota
+    }
+
+    /// What is left, and of how many.
+    pub(crate) fn share(&self, now: Instant) -> (i64, u64) {
+        (self.left(now), self.quota.pulls)
     }
 
     /// Pulls left at `now`; below zero where the quota was made smaller.
@@ -127,6 +139,17 @@ mod tests {
         ceiling.refund(half);
         assert_eq!(ceiling.left(back), 2);
         assert_eq!(ceiling.back_at(back), None);
+    }
+
+    #[test]
+    fn a_share_is_of_its_own_limit() {
+        let is_less = |one, other| by_share(one, other) == Ordering::Less;
+        assert!(is_less((50, 1_000), (20, 50)));
+        assert!(is_less((0, 50), (1, 1_000)));
+        assert!(is_less((-1, 50), (0, 1)));
+        assert!(is_less((-3, u64::MAX), (i64::MAX, u64::MAX)));
+        assert_eq!(by_share((1, 2), (50, 100)), Ordering::Equal);
+        assert_eq!(by_share((0, 0), (0, 5)), Ordering::Equal);
     }
 
     proptest! {

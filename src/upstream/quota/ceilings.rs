@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::caller::Priority;
-use super::ceiling::{Ceiling, Counted};
+use super::ceiling::{Ceiling, Counted, by_share};
 use crate::sync::lock;
 
 /// Whose a configured quota is: its slot's key, which begins with the registry.
@@ -35,6 +35,10 @@ impl Owned {
 
     fn left(&self, now: Instant) -> i64 {
         lock(&self.ceiling).left(now)
+    }
+
+    fn share(&self, now: Instant) -> (i64, u64) {
+        lock(&self.ceiling).share(now)
     }
 
     fn may_take(&self, now: Instant, priority: Priority) -> bool {
@@ -98,14 +102,15 @@ impl Ceilings {
         Counts(counts.collect())
     }
 
-    /// The one with the fewest pulls left.
+    /// The one with the smallest share left.
     pub(crate) fn least(&self, now: Instant) -> Option<(Owner, Ceiling)> {
-        let least = self.0.iter().min_by_key(|owned| owned.left(now))?;
+        let shares = self.0.iter().map(|owned| (owned, owned.share(now)));
+        let (least, _) = shares.min_by(|one, other| by_share(one.1, other.1))?;
         let ceiling = lock(&least.ceiling).clone();
         Some((Arc::clone(&least.owner), ceiling))
     }
 
-    /// When each of them has a pull again; where each has one, when the one with the fewest has another.
+    /// When each of them has a pull again; where each has one, when the one with the smallest share has another.
     pub(crate) fn back_at(&self, now: Instant) -> Option<Instant> {
         let spent = self.0.iter().filter(|owned| owned.left(now) < 1);
         let back = spent.filter_map(|owned| owned.back_at(now)).max();

@@ -225,11 +225,15 @@ impl Reported {
         remaining.saturating_sub_unsigned(uncounted as u64)
     }
 
-    /// Whether the window has certainly ended, and asking for free since has told nothing: what is left is of a window that
-    /// is over.
+    /// Whether the window has certainly ended: what was left of it says nothing of the next.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        self.ends_by().is_some_and(|end| end <= now)
+    }
+
+    /// Whether that is so, and asking for free since has told nothing.
     pub(crate) fn has_ended_in_vain(&self, now: Instant) -> bool {
         let ended = self.ends_by().zip(self.vain_at);
-        ended.is_some_and(|(end, vain_at)| end <= now && end <= vain_at)
+        self.is_over(now) && ended.is_some_and(|(end, vain_at)| end <= vain_at)
     }
 
     /// Whether one pull, which goes alone, is to find out how much there is in the new window, unless that may have gone

@@ -76,6 +76,33 @@ async fn settle_down() {
     }
 }
 
+/// Two endpoints of one upstream wrote the same gauges by turns, and an alert came and went.
+#[tokio::test(start_paused = true)]
+async fn of_several_quotas_under_one_label_the_one_nearest_to_its_end_is_shown() {
+    let book: Arc<Book> = Arc::default();
+    let label = UpstreamName::configured("a.io");
+    let slot = |key: &str| book.slot(key.to_owned(), key.to_owned(), &label, None);
+    let (one, other, _silent) = (slot("one"), slot("other"), slot("silent"));
+    let other_label = slot_of(&book, "b.io", None);
+    tell(&other_label, 100, 0);
+    let shown = || book.least_of(&label).map(|of| (of.limit, of.left));
+    assert_eq!(shown(), None);
+    tell(&one, 1_000, 90);
+    tell(&other, 100, 20);
+    assert_eq!(shown(), Some((Some(1_000), Some(90))));
+    tell(&other, 100, 5);
+    tell(&one, 1_000, 89);
+    assert_eq!(shown(), Some((Some(100), Some(5))));
+    // Nobody asks the other any more: what it had is of no day that comes.
+    advance(WINDOW / 2).await;
+    tell(&one, 1_000, 950);
+    assert_eq!(shown(), Some((Some(100), Some(5))));
+    advance(WINDOW / 2).await;
+    assert_eq!(shown(), Some((Some(1_000), Some(950))));
+    advance(WINDOW).await;
+    assert_eq!(shown().map(|(_, left)| left), Some(None));
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_waits_is_served_when_the_window_renews() {
     let slot = slot();
@@ -328,10 +355,10 @@ async fn what_one_process_knew_the_next_one_asks_about() {
         slot_of(&before, "b.io", None),
     );
     for slot in [&one, &two] {
-        slot.heard(Instant::now(), Some(&report(100, 50, Some("alice"))));
+        slot.heard(Instant::now(), Some(&report(100, 99, Some("alice"))));
     }
     let charge = admitted(&one, &client(1, SECOND)).await.unwrap();
-    charge.settle(Outcome::Answered(Some(&report(100, 49, Some("alice")))));
+    charge.settle(Outcome::Answered(Some(&report(100, 98, Some("alice")))));
     let written: Vec<_> = before
         .snapshots()
         .into_iter()

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::ceiling::by_share;
 use super::super::ceilings::registry_of;
 use super::{LONGEST_PAUSE, Ledger, Refusal, Spent, SpentBy, Standing};
 
@@ -70,7 +71,20 @@ impl Ledger {
         }
     }
 
-    /// How it stands, by whichever has the least left.
+    /// How it stands, for whoever compares it with others: what was left of a window that is over is told of none, though
+    /// nobody may have asked since, or ever will.
+    pub(crate) fn shown(&self, now: Instant) -> Standing {
+        let standing = self.standing(now);
+        let reported = self.reported.as_ref();
+        let is_over = standing.least == Some(SpentBy::Reported)
+            && reported.is_some_and(|reported| reported.is_over(now));
+        Standing {
+            left: standing.left.filter(|_| !is_over),
+            ..standing
+        }
+    }
+
+    /// How it stands, by whichever has the smallest share left.
     pub(crate) fn standing(&self, now: Instant) -> Standing {
         let under_way = self.under_way.len();
         let configured = self.ceilings.least(now).map(|(_, ceiling)| {
@@ -90,7 +104,8 @@ impl Ledger {
         let known = self.reported.as_ref();
         let is_over = known.is_some_and(|reported| reported.has_ended_in_vain(now));
         let known = reported.filter(|_| !is_over);
-        let least = configured.into_iter().chain(known).min_by_key(|of| of.0);
+        let all = configured.into_iter().chain(known);
+        let least = all.min_by(|one, other| by_share((one.0, one.1), (other.0, other.1)));
         let left = least.map(|of| of.0);
         let least = least.or(reported);
         let is_closed = self.is_closed(now);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::ceiling::by_share;
 use super::super::report::QuotaReport;
 use crate::metrics;
 
@@ -125,12 +126,27 @@ pub struct Standing {
     pub renews_within: Option<Duration>,
     /// Whether the upstream has asked to be left alone.
     pub is_closed: bool,
-    /// What has the least left.
+    /// What has the smallest share left.
     pub least: Option<SpentBy>,
     /// Pulls under way.
     pub under_way: usize,
     /// Requests that wait for one.
     pub waiting: usize,
+}
+
+impl Standing {
+    /// Of several, the one with the smallest share left: what is not known any more comes last, and what never was is none.
+    pub(crate) fn least(of: impl IntoIterator<Item = Standing>) -> Option<Standing> {
+        let limited = of.into_iter().filter(|standing| standing.limit.is_some());
+        limited.min_by(|one, other| match (one.share(), other.share()) {
+            (Some(one), Some(other)) => by_share(one, other),
+            (one, other) => one.is_none().cmp(&other.is_none()),
+        })
+    }
+
+    fn share(&self) -> Option<(i64, u64)> {
+        self.left.zip(self.limit)
+    }
 }
 
 impl From<SpentBy> for metrics::QuotaLimit {

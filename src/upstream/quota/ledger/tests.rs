@@ -219,6 +219,26 @@ fn the_smaller_of_the_reported_and_the_configured_quota_counts() {
     assert_eq!(bench.left(), Some(0));
 }
 
+/// With a burst of 50 a minute configured, 45 of them stood for the 50 of 1,000 that the registry had left for the day.
+#[test]
+fn how_it_stands_is_told_by_the_smallest_share() {
+    let mut bench = Bench::configured(50);
+    let of = |limit, remaining| QuotaReport {
+        limit: report(limit).remaining,
+        ..report(remaining)
+    };
+    bench
+        .ledger
+        .heard(bench.now, bench.now, Some(&of(1_000, 90)));
+    let standing = bench.ledger.standing(bench.now);
+    assert_eq!((standing.left, standing.limit), (Some(90), Some(1_000)));
+    assert_eq!(standing.least, Some(SpentBy::Reported));
+    bench.now += SECOND;
+    bench.ledger.heard(bench.now, bench.now, Some(&of(60, 60)));
+    let standing = bench.ledger.standing(bench.now);
+    assert_eq!((standing.left, standing.limit), (Some(50), Some(50)));
+}
+
 #[test]
 fn where_nothing_is_known_one_pull_finds_out_and_a_silent_upstream_holds_nobody_up() {
     let mut bench = Bench::new();

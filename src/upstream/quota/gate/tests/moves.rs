@@ -151,7 +151,7 @@ async fn a_configured_quota_is_kept_over_changes_of_the_source() {
     for (pulls, source) in [HERE, THERE, HERE, THERE, HERE].into_iter().enumerate() {
         let left = 5 - i64::try_from(pulls).unwrap();
         let charge = pull(&one).await;
-        charge.settle(Outcome::Answered(Some(&report(100, 50, Some(source)))));
+        charge.settle(Outcome::Answered(Some(&report(100, 99, Some(source)))));
         assert_eq!(one.standing().left, Some(left - 1));
         advance(SECOND / 10).await;
     }
@@ -173,10 +173,10 @@ async fn a_configured_pull_that_was_none_comes_back_after_a_move() {
         window: WINDOW,
     };
     let one = slot_of(&Arc::default(), "a.io", Some(allowed));
-    told(&one, 50, HERE);
+    told(&one, 100, HERE);
     let charge = pull(&one).await;
     advance(SECOND).await;
-    told(&one, 50, THERE);
+    told(&one, 100, THERE);
     assert_eq!(one.standing().left, Some(4));
     charge.settle(Outcome::Uncounted(None));
     assert_eq!(one.standing().left, Some(5));

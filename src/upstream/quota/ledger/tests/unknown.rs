@@ -203,6 +203,7 @@ fn where_only_pulls_are_reported_on_one_of_any_kind_sees_that_a_window_has_ended
         };
         let end = bench.renews_at();
         bench.now = end.checked_sub(SECOND).unwrap();
+        assert_eq!(bench.left(), Some(7));
         heard_nothing(&mut bench);
         assert_eq!(bench.left(), Some(7), "it was sent before the end");
         assert_eq!(may(&bench), Err(SPENT));
