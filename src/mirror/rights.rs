@@ -243,7 +243,9 @@ impl Rights {
         self.unwritten.invalidate(digest);
     }
 
-    /// Asks the upstream whether the repository holds `digest`: one question at a time, however many ask.
+    /// Asks the upstream whether the repository holds `digest`: one question at a time, however many ask. Where a proof takes
+    /// a pull and another's is joined, it is that one's place in the queue for a quota; but when its patience has ended, there
+    /// is still one's own.
     pub async fn prove(
         self: &Arc<Self>,
         upstream: &Arc<Upstream>,
@@ -252,19 +254,29 @@ impl Rights {
         digest: &Digest,
         caller: &Caller,
     ) -> Result<(Granted, Option<u64>), MirrorError> {
-        let repository = Repository::new(upstream.registry().clone(), name.clone());
-        let question = (kind, repository, *digest);
-        let (rights, upstream, name, digest, caller) = (
-            Arc::clone(self),
-            Arc::clone(upstream),
-            name.clone(),
-            *digest,
-            caller.clone(),
-        );
-        let work =
-            move || async move { rights.ask(&upstream, &name, kind, &digest, &caller).await };
-        let (answer, _) = self.proofs.run(question, work).await?;
-        Ok((Granted { digest }, answer?))
+        let ask = || {
+            let repository = Repository::new(upstream.registry().clone(), name.clone());
+            let question = (kind, repository, *digest);
+            let (rights, upstream, name, digest, caller) = (
+                Arc::clone(self),
+                Arc::clone(upstream),
+                name.clone(),
+                *digest,
+                caller.clone(),
+            );
+            let work = move |hold| async move {
+                let caller = caller.held_by(hold);
+                rights.ask(&upstream, &name, kind, &digest, &caller).await
+            };
+            self.proofs.run_while_wanted(question, work)
+        };
+        let mut answer = ask().await?;
+        if matches!(answer, (Err(MirrorError::TooManyRequests { .. }), true))
+            && caller.has_patience()
+        {
+            answer = ask().await?;
+        }
+        Ok((Granted { digest: *digest }, answer.0?))
     }
 
     async fn ask(

@@ -1,6 +1,12 @@
 //! What is known of rights, and when it is written down, against a real store and a scripted upstream.
 
-use forebay_loadtest::origin::{Auth, Origin, Repository as Holding};
+use std::time::Duration;
+
+use forebay_loadtest::origin::{
+    Auth, Fault, ImageSpec, Kind as Path, Origin, Repository as Holding,
+};
+use futures_util::poll;
+use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::mirror::tests::{Bench, repository};
@@ -143,4 +149,79 @@ async fn what_is_never_stored_is_forgotten_in_the_end() {
     rights.unwritten.run_pending_tasks();
     assert!(rights.unwritten.weighted_size() <= UNWRITTEN);
     assert!(rights.unwritten.contains_key(&nth(2 * UNWRITTEN - 1)));
+}
+
+/// A mirror whose only pull for an hour is spent, at an origin where HEAD is refused, so that a proof takes a pull.
+async fn no_pull_left() -> (Origin, Bench, Digest) {
+    let builder = Origin::builder().repository("library/app", |repository| {
+        repository.image("v1", &ImageSpec::default());
+    });
+    let origin = builder.start().await.unwrap();
+    origin.on(Path::ManifestHead).always(Fault::status(405));
+    let bench = Bench::start(&origin, ["", "quota = \"1/1h\""], Faults::none()).await;
+    let digest = origin.image("library/app", "v1").root.digest;
+    let digest = digest.to_string().parse().unwrap();
+    prove_manifest(&bench, &digest, &impatient()).await.unwrap();
+    (origin, bench, digest)
+}
+
+fn impatient() -> Caller {
+    Caller::impatient(Priority::Client)
+}
+
+fn patient() -> Caller {
+    Caller::client(None, Instant::now() + Duration::from_hours(2))
+}
+
+async fn prove_manifest(
+    bench: &Bench,
+    digest: &Digest,
+    caller: &Caller,
+) -> Result<(Granted, Option<u64>), MirrorError> {
+    let name = repository("library/app").name;
+    let rights = &bench.mirror.inner.rights;
+    let proof = rights.prove(&bench.upstream, &name, Kind::Manifest, digest, caller);
+    proof.await
+}
+
+async fn until_waiting(bench: &Bench, waiting: usize) {
+    let name = repository("library/app").name;
+    let until = async {
+        while bench.upstream.quota(&name).unwrap().waiting != waiting {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), until).await.unwrap();
+}
+
+/// One that waited for its turn went on waiting when nobody wanted it any more.
+#[tokio::test]
+async fn a_proof_that_waits_for_a_pull_ends_with_its_last_client() {
+    let (_origin, bench, digest) = no_pull_left().await;
+    let caller = patient();
+    let mut first = Box::pin(prove_manifest(&bench, &digest, &caller));
+    let mut second = Box::pin(prove_manifest(&bench, &digest, &caller));
+    assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
+    until_waiting(&bench, 1).await;
+    drop((first, second));
+    until_waiting(&bench, 0).await;
+}
+
+/// Whoever had joined a proof that did not wait was refused with it.
+#[tokio::test]
+async fn who_has_joined_a_proof_of_less_patience_waits_for_a_pull_itself() {
+    let (_origin, bench, digest) = no_pull_left().await;
+    let (first, second) = (impatient(), patient());
+    let mut first = Box::pin(prove_manifest(&bench, &digest, &first));
+    let mut second = Box::pin(prove_manifest(&bench, &digest, &second));
+    assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
+    let error = first.await.expect_err("there is no pull");
+    assert!(
+        matches!(error, MirrorError::TooManyRequests { .. }),
+        "{error}"
+    );
+    tokio::select! {
+        _ = second => panic!("it waits"),
+        () = until_waiting(&bench, 1) => {}
+    }
 }
