@@ -37,10 +37,13 @@ pub struct TagPattern {
 }
 
 impl TagRules {
-    /// What holds for a tag, if any rule says so.
+    /// What holds for a tag, if any rule says so. None makes a tag immutable that goes by a digest: what is attached to
+    /// that is listed there, and moves with each signature.
     pub fn policy(&self, tag: &Tag) -> Option<TagPolicy> {
-        let rule = self.0.iter().find(|rule| rule.pattern.matches(tag))?;
-        Some(rule.policy)
+        let holds = |rule: &&TagRule| {
+            rule.pattern.matches(tag) && !(rule.policy.immutable && goes_by_a_digest(tag))
+        };
+        Some(self.0.iter().find(holds)?.policy)
     }
 
     /// All of them.
@@ -65,6 +68,15 @@ impl PartialEq for TagPattern {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
     }
+}
+
+/// Whether it is a tag of the referrers tag schema, or one that cosign derives from it: `sha256-<hex>`, `sha256-<hex>.sig`.
+fn goes_by_a_digest(tag: &Tag) -> bool {
+    let hex = ["sha256-", "sha512-"].map(|algorithm| tag.as_str().strip_prefix(algorithm));
+    hex.into_iter().flatten().any(|hex| {
+        let hex = hex.as_bytes().get(..64);
+        hex.is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+    })
 }
 
 /// Reads `tag_rules` of an upstream whose tags are `inherited` otherwise.
@@ -209,6 +221,26 @@ mod tests {
             ("latest-v1.2.3", None),
         ] {
             assert_eq!(fresh_for(&inline, tag).as_deref(), expected, "{tag}");
+        }
+    }
+
+    /// A rule for builds that are named after commits froze the lists of signatures, too.
+    #[test]
+    fn a_tag_that_goes_by_a_digest_is_never_immutable() {
+        let rules = rules("tag_rules = [{ match = 'sha*', immutable = true }]");
+        let hex = "0123456789abcdef".repeat(4);
+        for tag in [
+            format!("sha256-{hex}"),
+            format!("sha256-{hex}.sig"),
+            format!("sha512-{hex}"),
+        ] {
+            assert_eq!(fresh_for(&rules, &tag), None, "{tag}");
+        }
+        for tag in ["sha-0123abc", "sha256-0123abc"] {
+            assert!(
+                rules.policy(&tag.parse().unwrap()).unwrap().immutable,
+                "{tag}"
+            );
         }
     }
 
