@@ -28,6 +28,7 @@ pub mod manifests;
 pub mod memory;
 mod quotas;
 pub mod range;
+mod refreshes;
 pub mod rights;
 pub mod served;
 pub mod tags;
@@ -63,6 +64,7 @@ use flight::SingleFlight;
 use keeping::Keeping;
 use listing::Lists;
 use memory::{Absent, Held, Memory, StoredManifest, Troubles};
+use refreshes::Refreshes;
 use rights::Rights;
 use tasks::Tasks;
 
@@ -75,8 +77,6 @@ const FAILURES: u32 = 5;
 const PROGRESS: u64 = 64 << 10;
 /// The part of the memory tier that is for lists.
 const LISTS: u64 = 4;
-/// Confirmations at once, at most, that nobody waits for.
-const REFRESHES: usize = 64;
 
 /// The mirror. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -99,8 +99,7 @@ struct Inner {
     keeping: Keeping,
     manifests: SingleFlight<(Repository, Reference), Result<Arc<StoredManifest>, MirrorError>>,
     confirmations: SingleFlight<(Repository, Tag), confirm::Answer>,
-    /// A place for each confirmation that nobody waits for.
-    refreshes: Arc<Semaphore>,
+    refreshes: Refreshes,
     /// A place for each hot tag that waits for its time.
     hot: Arc<Semaphore>,
     strict_ranges: bool,
@@ -152,7 +151,7 @@ impl Mirror {
                 absent: Absent::default(),
                 held: Held::default(),
                 troubles: Troubles::default(),
-                refreshes: Arc::new(Semaphore::new(REFRESHES)),
+                refreshes: Refreshes::default(),
                 hot: Arc::new(Semaphore::new(ahead::WAITING)),
                 manifests: SingleFlight::new(tasks.clone()),
                 confirmations: SingleFlight::new(tasks.clone()),

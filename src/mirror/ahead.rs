@@ -12,7 +12,7 @@ use crate::upstream::{Priority, Upstream};
 
 use super::Mirror;
 use super::freshness;
-use super::memory::{Asks, KnownTag};
+use super::memory::{Asks, KnownTag, Told};
 
 /// Hot tags that wait for their time, at most. Others are asked for when they are due, as every tag is.
 pub(super) const WAITING: usize = 4_096;
@@ -65,13 +65,19 @@ impl Mirror {
         confirmed_at: SystemTime,
     ) {
         let told = self.inner.memory.tag(repository, tag);
+        let Some(Told { known, asks }) = told else {
+            return;
+        };
         let is_as_it_was = matches!(
-            told.map(|told| told.known),
-            Some(KnownTag::Record(record)) if record.confirmed_at == confirmed_at && !record.refused
+            known,
+            KnownTag::Record(record) if record.confirmed_at == confirmed_at && !record.refused
         );
         let troubles = &self.inner.troubles;
-        if is_as_it_was && !troubles.lasts(upstream.registry(), Instant::now()) {
-            self.refresh(upstream, repository, tag, Priority::Refresh);
+        if is_as_it_was
+            && !troubles.lasts(upstream.registry(), Instant::now())
+            && !self.refresh(upstream, repository, tag, Priority::Refresh)
+        {
+            asks.plan_again();
         }
     }
 }

@@ -81,16 +81,16 @@ impl Mirror {
     }
 
     /// Starts the question without waiting for its answer. Only so many go on at once, since an upstream in trouble takes
-    /// long to answer; beyond them the next request tries again.
+    /// long to answer; beyond them it says `false`, and the next request tries again.
     pub(super) fn refresh(
         &self,
         upstream: &Arc<Upstream>,
         repository: &Repository,
         tag: &Tag,
         priority: Priority,
-    ) {
-        let Ok(place) = Arc::clone(&self.inner.refreshes).try_acquire_owned() else {
-            return;
+    ) -> bool {
+        let Some(place) = self.inner.refreshes.place(upstream.registry(), priority) else {
+            return false;
         };
         let key = (repository.clone(), tag.clone());
         let caller = Caller::impatient(priority);
@@ -100,6 +100,7 @@ impl Mirror {
             work.await
         };
         self.inner.confirmations.start(key, || work);
+        true
     }
 
     fn confirmation(

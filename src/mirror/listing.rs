@@ -25,7 +25,7 @@ use serde::Serialize;
 
 use crate::config::TagPolicy;
 use crate::metrics;
-use crate::upstream::{Mark, Upstream};
+use crate::upstream::{Mark, Priority, Upstream};
 
 use super::error::MirrorError;
 use super::freshness::{self, Decision};
@@ -144,7 +144,11 @@ impl Mirror {
 
     /// Asks without waiting for the answer, unless too many such questions are under way.
     fn refresh_list(&self, upstream: &Arc<Upstream>, subject: Subject, seen: &Arc<Known>) {
-        let Ok(place) = Arc::clone(&self.inner.refreshes).try_acquire_owned() else {
+        let Some(place) = self
+            .inner
+            .refreshes
+            .place(upstream.registry(), Priority::Moved)
+        else {
             return;
         };
         let work = self.list_question(upstream, &subject, Some(seen));

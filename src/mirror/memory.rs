@@ -110,6 +110,11 @@ impl Asks {
         self.count.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
+    /// It could not be asked for; whoever asks for it next may plan it again.
+    pub fn plan_again(&self) {
+        self.is_planned.store(false, Ordering::Relaxed);
+    }
+
     /// True for the one who plans it.
     pub fn plan(&self) -> bool {
         !self.is_planned.swap(true, Ordering::Relaxed)
