@@ -206,8 +206,13 @@ impl Mirror {
         caller: &Caller,
     ) -> bool {
         let standing = upstream.quota(&repository.name);
-        let left = standing.and_then(|standing| standing.left.zip(standing.limit));
-        let budget = left.map(|(left, limit)| Budget { left, limit });
+        let budget = standing.and_then(|standing| {
+            Some(Budget {
+                left: standing.left?,
+                limit: standing.limit?,
+                window: standing.window,
+            })
+        });
         let policy = upstream.policy_of(tag);
         if caller.priority() == Priority::Client
             || freshness::follows(SystemTime::now(), old.confirmed_at, &policy, budget)

@@ -26,6 +26,8 @@ pub struct Budget {
     pub left: i64,
     /// Pulls in a window.
     pub limit: u64,
+    /// The window, where it is known.
+    pub window: Option<Duration>,
 }
 
 impl Budget {
@@ -39,8 +41,13 @@ impl Budget {
 }
 
 /// How old a tag's old answer becomes before a move is followed. Never less than `fresh_for`; beyond it not past what
-/// may be served stale. An upstream without a quota has no `budget`.
+/// may be served stale. An upstream without a quota has no `budget`; one whose window is over before the tag is due again is
+/// as good as none.
 pub fn stretched(policy: &TagPolicy, budget: Option<Budget>) -> Duration {
+    let budget = budget.filter(|budget| {
+        let window = budget.window;
+        window.is_none_or(|window| window > policy.fresh_for)
+    });
     let share = budget.map_or(PLENTY, Budget::share).clamp(LITTLE, PLENTY);
     let span = u32::try_from(PLENTY - LITTLE).unwrap_or(u32::MAX);
     let missing = u32::try_from(PLENTY - share).unwrap_or(span);
@@ -74,7 +81,32 @@ mod tests {
             stale_for: 60 * MINUTE,
             ..policy()
         };
-        stretched(&policy, Some(Budget { left, limit }))
+        stretched(&policy, Some(budget(left, limit)))
+    }
+
+    fn budget(left: i64, limit: u64) -> Budget {
+        Budget {
+            left,
+            limit,
+            window: Some(360 * MINUTE),
+        }
+    }
+
+    /// A ceiling for bursts, such as 50 a minute, or a gateway's 3 a second, put moves off for eight times as long, though
+    /// all of it was back before the tag was due again.
+    #[test]
+    fn a_quota_that_is_back_before_the_tag_is_due_again_puts_nothing_off() {
+        let of = |window| {
+            let spent = Budget {
+                window,
+                ..budget(0, 50)
+            };
+            stretched(&policy(), Some(spent))
+        };
+        assert_eq!(of(Some(Duration::from_secs(1))), MINUTE);
+        assert_eq!(of(Some(MINUTE)), MINUTE);
+        assert_eq!(of(Some(2 * MINUTE)), 8 * MINUTE);
+        assert_eq!(of(None), 8 * MINUTE);
     }
 
     #[test]
@@ -100,8 +132,8 @@ mod tests {
     #[test]
     fn an_old_answer_stands_no_longer_than_while_it_could_be_stale() {
         let spent = Some(Budget {
-            left: 0,
-            limit: 100,
+            window: None,
+            ..budget(0, 100)
         });
         let with = |fresh_for, stale_for| {
             let policy = TagPolicy {
@@ -122,8 +154,8 @@ mod tests {
     fn a_tag_that_was_confirmed_in_the_future_follows_whatever_is_left() {
         let now = SystemTime::UNIX_EPOCH + MINUTE;
         let follows = |left| {
-            let budget = Some(Budget { left, limit: 100 });
-            follows(now, now + MINUTE, &policy(), budget)
+            let budget = budget(left, 100);
+            follows(now, now + MINUTE, &policy(), Some(budget))
         };
         assert!(follows(50) && follows(10));
     }
@@ -141,7 +173,7 @@ mod tests {
             };
             let mut lefts = lefts;
             lefts.sort_unstable();
-            let [less, more] = lefts.map(|left| stretched(&policy, Some(Budget { left, limit })));
+            let [less, more] = lefts.map(|left| stretched(&policy, Some(budget(left, limit))));
             prop_assert!(less >= more);
             prop_assert!(more >= policy.fresh_for && less <= MOST * policy.fresh_for);
             prop_assert!(less <= policy.fresh_for + policy.stale_for);
