@@ -117,7 +117,7 @@
 //!     known one pull goes ahead. Whoever waits is served in turn, round robin over clients, or told when to come back. Kept
 //!     by `src/upstream/quota/ledger.rs`, `src/upstream/quota/gate.rs`, `src/upstream/quota/book.rs`; explored against
 //!     simulated registries by `src/upstream/quota/ledger/model.rs` and `src/upstream/quota/book/model.rs`; tested by
-//!     `tests/it/quota.rs`.
+//!     `tests/it/quota.rs`, `tests/it/fleet.rs`.
 
 #![forbid(unsafe_code)]
 
