@@ -4,7 +4,9 @@
 mod builds;
 #[cfg(all(feature = "azure", feature = "gcp"))]
 mod clouds;
+mod files;
 mod mistakes;
+mod secrets;
 mod sources;
 mod template;
 
