@@ -201,18 +201,23 @@ impl<'a> Pursuit<'a> {
     fn weigh(&mut self, made: u32, failure: Failure) -> Step<'a> {
         let (error, upstream) = (failure.error, self.upstream);
         let hearsay = self.course.is_hearsay(&error);
+        // A quota of another host is none of the upstream's own.
+        let of_another = self.course.endpoint() > 0 && error.kind() == ErrorKind::TooManyRequests;
         let left_alone = |endpoint| upstream.is_left_alone(endpoint);
         let step = match self.course.after(&error, left_alone) {
             Next::Another => Step::Another,
             Next::PassedOver => Step::PassedOver,
-            Next::Again => self.again(made, &error),
+            Next::Again => {
+                let before = self.in_hand.as_ref().filter(|_| of_another);
+                self.again(made, before.unwrap_or(&error))
+            }
             Next::Nobody => Step::Tell,
         };
         let error = match failure.quota {
             Some(quota) => error.with_quota(quota),
             None => error,
         };
-        let says_little = hearsay || failure.gave_up || error.is_not_asked();
+        let says_little = hearsay || of_another || failure.gave_up || error.is_not_asked();
         self.in_hand = Some(worth_telling(
             error,
             self.in_hand.take(),
