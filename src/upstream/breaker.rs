@@ -242,6 +242,16 @@ mod tests {
         }
     }
 
+    /// A host that has kept failing, and has been left alone for long enough.
+    async fn rested() -> (Breakers, Origin) {
+        let breakers = breakers();
+        let host = origin("https://a.io");
+        fail(&breakers, &host, state::FAILURES).await;
+        let known = breakers.hosts.get(&host).unwrap();
+        lock(&known.breaker).state.rested();
+        (breakers, host)
+    }
+
     #[tokio::test]
     async fn a_host_that_keeps_failing_is_left_alone_and_others_are_not() {
         let breakers = breakers();
@@ -257,12 +267,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_wait_follow_the_first_that_is_answered() {
-        let breakers = breakers();
-        let host = origin("https://a.io");
-        fail(&breakers, &host, state::FAILURES).await;
-        let known = breakers.hosts.get(&host).unwrap();
-        lock(&known.breaker).state.rested();
-
+        let (breakers, host) = rested().await;
         let first = breakers.admit(&host).await.unwrap();
         let mut second = Box::pin(breakers.admit(&host));
         let third = Box::pin(breakers.admit(&host));
@@ -280,12 +285,7 @@ mod tests {
     /// Everyone waited until it had timed out, those with something stale to serve as well.
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_the_end_of_a_look_that_hangs() {
-        let breakers = breakers();
-        let host = origin("https://a.io");
-        fail(&breakers, &host, state::FAILURES).await;
-        let known = breakers.hosts.get(&host).unwrap();
-        lock(&known.breaker).state.rested();
-
+        let (breakers, host) = rested().await;
         assert!(!breakers.keeps_from(&host), "it is time to look");
         let hanging = breakers.admit(&host).await.unwrap();
         assert!(
@@ -302,12 +302,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_wait_are_refused_where_the_first_fails() {
-        let breakers = breakers();
-        let host = origin("https://a.io");
-        fail(&breakers, &host, state::FAILURES).await;
-        let known = breakers.hosts.get(&host).unwrap();
-        lock(&known.breaker).state.rested();
-
+        let (breakers, host) = rested().await;
         let first = breakers.admit(&host).await.unwrap();
         let mut second = Box::pin(breakers.admit(&host));
         assert!((&mut second).now_or_never().is_none());

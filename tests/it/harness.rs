@@ -26,11 +26,26 @@ pub(crate) use tls::{
     Asking, Callers, asking_files, authority, client_certificate, tls_before, tls_with,
 };
 
-use forebay_loadtest::origin::{Blobs, Builder, Descriptor, Fault, Gate, Origin};
+use forebay_loadtest::origin::{Blobs, Builder, Descriptor, Fault, Gate, ImageSpec, Origin};
 
 /// An origin whose blobs come from the registry itself, without a login.
 pub(crate) fn plain_origin() -> Builder {
     Origin::builder().blobs(Blobs::Direct)
+}
+
+/// A plain origin whose `library/app` holds this many small images, under `v0` and so on.
+pub(crate) fn small_images(count: u64) -> Builder {
+    plain_origin().repository("library/app", |repository| {
+        for number in 0..count {
+            let spec = ImageSpec {
+                layers: 1,
+                layer_size: 1_000,
+                seed: Some(number),
+                ..ImageSpec::default()
+            };
+            repository.image(&format!("v{number}"), &spec);
+        }
+    })
 }
 
 /// A mirror of `origin` with nothing configured beyond it.

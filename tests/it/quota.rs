@@ -8,11 +8,11 @@ mod restart;
 
 use std::time::Duration;
 
-use forebay_loadtest::origin::{Builder, ImageSpec, Kind, Origin, Quota};
+use forebay_loadtest::origin::{ImageSpec, Kind, Origin, Quota};
 use futures_util::future::join_all;
 use http::StatusCode;
 
-use crate::harness::{Answer, Client, Forebay, plain_origin};
+use crate::harness::{Answer, Client, Forebay, small_images};
 
 const NAME: &str = "library/app";
 
@@ -34,21 +34,6 @@ fn seconds(pulls: i64, window: u64) -> Quota {
         window: Duration::from_secs(window),
         ..Quota::default()
     }
-}
-
-/// An origin with this many small images, under `v0` and so on.
-fn images(count: u64) -> Builder {
-    plain_origin().repository(NAME, |repository| {
-        for number in 0..count {
-            let spec = ImageSpec {
-                layers: 1,
-                layer_size: 1_000,
-                seed: Some(number),
-                ..ImageSpec::default()
-            };
-            repository.image(&format!("v{number}"), &spec);
-        }
-    })
 }
 
 /// The tags of `numbers`, asked for at once.

@@ -8,11 +8,11 @@ mod watch;
 use std::process::Output;
 use std::time::Duration;
 
-use forebay_loadtest::origin::{Builder, ImageSpec, Quota};
+use forebay_loadtest::origin::{Builder, Quota};
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::harness::{Forebay, plain_origin, program};
+use crate::harness::{Forebay, program, small_images};
 
 const NAME: &str = "library/app";
 /// Tags that are due at every request.
@@ -26,18 +26,7 @@ fn images(count: u64, pulls: i64) -> Builder {
         anonymous: pulls,
         ..Quota::default()
     };
-    let builder = plain_origin().repository(NAME, |repository| {
-        for number in 0..count {
-            let spec = ImageSpec {
-                layers: 1,
-                layer_size: 1_000,
-                seed: Some(number),
-                ..ImageSpec::default()
-            };
-            repository.image(&format!("v{number}"), &spec);
-        }
-    });
-    builder.quota(quota)
+    small_images(count).quota(quota)
 }
 
 /// What came of `forebay status`.

@@ -7,7 +7,7 @@ use crate::harness::{Setup, mirror_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_200_manifests_and_100_pulls_100_are_served_and_none_is_refused_upstream() {
-    let origin = images(200).quota(hours(100)).start().await.unwrap();
+    let origin = small_images(200).quota(hours(100)).start().await.unwrap();
     let forebay = mirror_of(&origin).await;
     let answers = pull(&forebay.client(), 0..200).await;
     assert_eq!((served(&answers), refused(&answers)), (100, 100));
@@ -33,7 +33,11 @@ async fn of_200_manifests_and_100_pulls_100_are_served_and_none_is_refused_upstr
 
 #[tokio::test(flavor = "multi_thread")]
 async fn those_who_can_wait_for_the_next_window_are_served_in_it() {
-    let origin = images(40).quota(seconds(15, 3)).start().await.unwrap();
+    let origin = small_images(40)
+        .quota(seconds(15, 3))
+        .start()
+        .await
+        .unwrap();
     let forebay = mirror_of(&origin).await;
     let client = forebay.client();
     let mut left: Vec<u64> = (0..40).collect();
@@ -58,7 +62,7 @@ async fn those_who_can_wait_for_the_next_window_are_served_in_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_question_of_many_clients_costs_one_pull() {
-    let origin = images(1).quota(hours(100)).start().await.unwrap();
+    let origin = small_images(1).quota(hours(100)).start().await.unwrap();
     let forebay = mirror_of(&origin).await;
     let client = forebay.client();
     let answers = join_all((0..50).map(|_| client.manifest(NAME, "v0"))).await;
@@ -69,7 +73,7 @@ async fn one_question_of_many_clients_costs_one_pull() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_upstreams_that_report_one_source_share_its_quota() {
-    let origin = images(20).quota(hours(6)).start().await.unwrap();
+    let origin = small_images(20).quota(hours(6)).start().await.unwrap();
     let forebay = Setup::new(&origin)
         .config(FRESH)
         .also("other.example", &origin, "")
@@ -94,7 +98,7 @@ async fn two_upstreams_that_report_one_source_share_its_quota() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configured_quota_holds_where_nothing_is_reported() {
-    let origin = images(20).start().await.unwrap();
+    let origin = small_images(20).start().await.unwrap();
     let forebay = Setup::new(&origin)
         .upstream("quota = \"5/6h\"")
         .start()
@@ -123,7 +127,7 @@ async fn a_configured_quota_holds_where_nothing_is_reported() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_with_many_waiting_misses_does_not_starve_one_with_one() {
-    let origin = images(17).start().await.unwrap();
+    let origin = small_images(17).start().await.unwrap();
     let forebay = Setup::new(&origin)
         .upstream("quota = \"1/1s\"")
         .start()

@@ -25,7 +25,7 @@ async fn due(origin: &Origin) -> Forebay {
 /// Another one at the same address has eaten the quota, a tag has moved, and what was pulled before still is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tag_that_moved_while_the_quota_was_empty_keeps_serving_the_old_image_whole() {
-    let origin = images(1).quota(hours(10)).start().await.unwrap();
+    let origin = small_images(1).quota(hours(10)).start().await.unwrap();
     put(&origin, "moves", 1);
     let forebay = due(&origin).await;
     let client = forebay.client();
@@ -67,7 +67,7 @@ async fn a_tag_that_moved_while_the_quota_was_empty_keeps_serving_the_old_image_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_moved_tag_leaves_the_last_tenth_to_what_is_not_here() {
-    let origin = images(1).quota(hours(100)).start().await.unwrap();
+    let origin = small_images(1).quota(hours(100)).start().await.unwrap();
     put(&origin, "moves", 1);
     let forebay = due(&origin).await;
     let client = forebay.client();
@@ -81,7 +81,7 @@ async fn a_moved_tag_leaves_the_last_tenth_to_what_is_not_here() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_that_others_have_eaten_is_asked_for_once() {
-    let origin = images(10).quota(hours(5)).start().await.unwrap();
+    let origin = small_images(10).quota(hours(5)).start().await.unwrap();
     let forebay = Setup::new(&origin).config(FRESH).start().await;
     let client = forebay.client();
     assert_eq!(served(&pull(&client, 1..2).await), 1);
@@ -99,7 +99,7 @@ async fn a_go_duration_in_a_refusals_body_is_waited_for_or_told() {
         let message = format!("retry-after: {wait}, allowed: 44000/minute");
         Fault::Answer(Reply::error(429, "TOOMANYREQUESTS", &message))
     };
-    let origin = images(3).start().await.unwrap();
+    let origin = small_images(3).start().await.unwrap();
     let forebay = Setup::new(&origin).config(FRESH).start().await;
     let client = forebay.client();
     origin.on(Kind::ManifestGet).once(busy("985.86µs"));
@@ -120,7 +120,7 @@ async fn a_go_duration_in_a_refusals_body_is_waited_for_or_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn abuse_control_is_met_by_one_at_a_time_and_later_each_time() {
-    let origin = images(30).start().await.unwrap();
+    let origin = small_images(30).start().await.unwrap();
     let forebay = Setup::new(&origin)
         .config(FRESH)
         .config("[fetch]\nwait = \"2s\"")

@@ -6,7 +6,7 @@ use crate::harness::{Setup, mirror_of};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_in_the_middle_overdraws_nothing() {
     for killed in [false, true] {
-        let origin = images(30).quota(hours(10)).start().await.unwrap();
+        let origin = small_images(30).quota(hours(10)).start().await.unwrap();
         let forebay = mirror_of(&origin).await;
         assert_eq!(served(&pull(&forebay.client(), 0..6).await), 6);
         let forebay = if killed {
@@ -23,7 +23,7 @@ async fn a_restart_in_the_middle_overdraws_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_that_was_spent_before_a_restart_is_asked_about_for_free() {
-    let origin = images(20).quota(hours(5)).start().await.unwrap();
+    let origin = small_images(20).quota(hours(5)).start().await.unwrap();
     let forebay = mirror_of(&origin).await;
     assert_eq!(served(&pull(&forebay.client(), 0..8).await), 5);
     let forebay = forebay.restart().await;
@@ -39,7 +39,7 @@ async fn a_quota_that_was_spent_before_a_restart_is_asked_about_for_free() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn docker_hubs_quota_is_read_for_free_at_the_start() {
-    let probe = images(20)
+    let probe = small_images(20)
         .quota(hours(10))
         .repository("ratelimitpreview/test", |repository| {
             repository.image("latest", &ImageSpec::default())
@@ -65,7 +65,7 @@ async fn docker_hubs_quota_is_read_for_free_at_the_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configured_quota_counts_what_was_pulled_before_a_restart() {
-    let origin = images(20).start().await.unwrap();
+    let origin = small_images(20).start().await.unwrap();
     let setup = Setup::new(&origin).upstream("quota = \"5/6h\"");
     let forebay = setup.start().await;
     assert_eq!(served(&pull(&forebay.client(), 0..3).await), 3);
