@@ -218,7 +218,10 @@ impl State {
                 told => {
                     waiting.0 = None;
                     match told {
-                        Ok(Grant::Pull(id)) => return Step::Go(id),
+                        Ok(Grant::Pull(id)) => {
+                            self.ledger.set_out(id, now.into_std());
+                            return Step::Go(id);
+                        }
                         Ok(Grant::Crowded) => return self.refuse(now, SpentBy::Busy),
                         Err(_) => {}
                     }

@@ -108,6 +108,16 @@ impl Ledger {
         Ok(())
     }
 
+    /// A pull is sent now that was admitted before: whom it was granted to may have been looking how much is left. Until now
+    /// no upstream can have counted it, and it comes back a window from now.
+    pub(crate) fn set_out(&mut self, id: PullId, now: Instant) {
+        if let Some(under_way) = self.under_way.get_mut(&id) {
+            std::mem::take(&mut under_way.counted).refund();
+            under_way.counted = self.ceilings.spend(now);
+            under_way.sent = now;
+        }
+    }
+
     /// Whether a pull could be made.
     pub(crate) fn may(&self, now: Instant, priority: Priority) -> Result<(), Refusal> {
         if self.is_closed(now) {

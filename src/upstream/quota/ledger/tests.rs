@@ -1,8 +1,9 @@
 //! The ledger by table: what it makes of each kind of answer. What holds whatever happens is in [`super::model`].
 
-use super::super::ceiling::Ceiling;
+mod configured;
 mod unknown;
 
+use super::super::ceiling::Ceiling;
 use super::super::report::Allowance;
 use super::*;
 use crate::config::Quota;
