@@ -1,26 +1,29 @@
 //! A password in a file, which is replaced while the mirror runs.
 
-use forebay_loadtest::origin::Auth;
+use forebay_loadtest::origin::{Auth, Origin};
 use http::StatusCode;
+use tempfile::TempPath;
 
 use super::{manifest_of, origin_of};
 use crate::harness::Setup;
 
 const NAMES: [&str; 3] = ["team/one", "team/two", "team/three"];
 
+/// A mirror that logs in with the password in a file.
+fn with_password(origin: &Origin) -> (TempPath, Setup) {
+    let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+    std::fs::write(&path, "canary-1\n").unwrap();
+    let login = format!("username = \"ci\"\npassword_file = '{}'", path.display());
+    (path, Setup::new(origin).upstream(&login))
+}
+
 /// The file was read when the mirror started and never again: a rotated password took a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotated_password_is_read_when_the_old_one_is_refused() {
     for auth in [Auth::Basic, Auth::token()] {
         let origin = origin_of(auth, &[("ci", "canary-1")], &NAMES).await;
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("password");
-        std::fs::write(&path, "canary-1\n").unwrap();
-        let forebay = Setup::new(&origin)
-            .upstream(&format!("username = \"ci\"\npassword_file = {path:?}"))
-            .env("FOREBAY_LOG__LEVEL", "trace")
-            .start()
-            .await;
+        let (path, setup) = with_password(&origin);
+        let forebay = setup.env("FOREBAY_LOG__LEVEL", "trace").start().await;
         let pull = async |name| manifest_of(&forebay, name).await.status;
         assert_eq!(pull("team/one").await, StatusCode::OK);
         origin.set_password("ci", "canary-2");
@@ -39,11 +42,8 @@ async fn a_rotated_password_is_read_when_the_old_one_is_refused() {
 async fn a_password_that_is_refused_opens_nothing_stale_though_its_file_is_gone() {
     for auth in [Auth::Basic, Auth::token()] {
         let origin = origin_of(auth, &[("ci", "canary-1")], &NAMES).await;
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("password");
-        std::fs::write(&path, "canary-1\n").unwrap();
-        let forebay = Setup::new(&origin)
-            .upstream(&format!("username = \"ci\"\npassword_file = {path:?}"))
+        let (path, setup) = with_password(&origin);
+        let forebay = setup
             .upstream("tags = { fresh_for = \"0s\" }")
             .start()
             .await;
