@@ -108,7 +108,7 @@ impl<'a> Pursuit<'a> {
                 }
                 Step::Again(pause, retry) => {
                     _retry = retry;
-                    tracing::debug!(registry = %self.upstream.registry(), error = ?self.in_hand, ?pause, "asking the upstream again");
+                    tracing::debug!(registry = %self.upstream.registry(), error = self.in_hand.as_ref().map(tracing::field::display), ?pause, "asking the upstream again");
                     metrics::upstream_retry(self.upstream.label(), self.ask.kind);
                     sleep(pause).await;
                 }
