@@ -1,6 +1,7 @@
 //! What a question costs at an upstream's quota: charged before it is sent, settled by what came of it.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ pub(super) struct Meter {
     quota: Option<config::Quota>,
     /// Whether it is asked at the start how much is left.
     is_read: bool,
-    slots: Mutex<HashMap<String, Arc<Slot>>>,
+    slots: Mutex<HashMap<Account, Arc<Slot>>>,
 }
 
 impl Meter {
@@ -39,6 +40,25 @@ impl Meter {
             quota: settings.quota,
             is_read: settings.read_quota,
             slots: Mutex::default(),
+        }
+    }
+}
+
+/// Whose pulls a registry counts together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Account {
+    /// Empty where nobody is logged in.
+    pub(super) login: String,
+    /// A further endpoint: it counts for itself, and a refusal of its own says nothing of the first.
+    pub(super) endpoint: Option<String>,
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.login)?;
+        match &self.endpoint {
+            Some(endpoint) => write!(f, " at {endpoint}"),
+            None => Ok(()),
         }
     }
 }
@@ -57,17 +77,16 @@ impl Upstream {
     /// The quota that a repository is pulled from.
     pub(super) fn slot(&self, endpoint: usize, name: &RepositoryName) -> Arc<Slot> {
         let origin = &self.endpoints()[endpoint].origin;
-        let mut account = self.account(endpoint, name);
-        if endpoint > 0 {
-            // Another host counts for itself, and a refusal of its own says nothing of the first.
-            account = format!("{account} at {}", origin.authority());
-        }
+        let account = Account {
+            login: self.account(endpoint, name),
+            endpoint: (endpoint > 0).then(|| origin.authority()),
+        };
         let mut slots = lock(&self.meter.slots);
         if let Some(slot) = slots.get(&account) {
             return Arc::clone(slot);
         }
         // What is written down names no account.
-        let hash = hex::encode(&Sha256::digest(account.as_bytes())[..16]);
+        let hash = hex::encode(&Sha256::digest(account.to_string())[..16]);
         let key = format!("{} {hash}", self.registry());
         let book = &self.meter.book;
         let slot = book.slot(key, site_of(origin), self.label(), self.meter.quota);
@@ -82,7 +101,7 @@ impl Upstream {
     }
 
     /// How each quota of its accounts stands.
-    pub(super) fn slots(&self) -> Vec<(String, Standing)> {
+    pub(super) fn slots(&self) -> Vec<(Account, Standing)> {
         let slots = lock(&self.meter.slots).clone();
         let mut standings: Vec<_> = slots
             .into_iter()

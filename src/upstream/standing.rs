@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::breaker::HostState;
 use super::client::Upstream;
+use super::metered::Account;
 use super::quota::Standing;
 use super::registry::Upstreams;
 use crate::metrics::UpstreamName;
@@ -96,27 +97,13 @@ impl Upstream {
 
     fn quotas(&self) -> Vec<QuotaStanding> {
         let slots = self.slots().into_iter();
-        let quota = |(name, standing): (String, Standing)| {
-            let (account, endpoint) = self.split(&name);
-            QuotaStanding {
-                registry: self.registry().clone(),
-                endpoint,
-                account: Some(account.to_owned()).filter(|account| !account.is_empty()),
-                standing,
-            }
+        let quota = |(account, standing): (Account, Standing)| QuotaStanding {
+            registry: self.registry().clone(),
+            endpoint: account.endpoint,
+            account: Some(account.login).filter(|login| !login.is_empty()),
+            standing,
         };
         slots.map(quota).collect()
-    }
-
-    /// The account that a slot is named after, and the endpoint where that is a further one.
-    fn split<'n>(&self, slot: &'n str) -> (&'n str, Option<String>) {
-        let further = self.endpoints().iter().skip(1);
-        let found = further.map(|endpoint| endpoint.origin.authority());
-        let mut found = found.filter_map(|authority| {
-            let account = slot.strip_suffix(&authority)?.strip_suffix(" at ")?;
-            Some((account, Some(authority)))
-        });
-        found.next().unwrap_or((slot, None))
     }
 }
 
