@@ -23,5 +23,5 @@ mod vet;
 
 pub use api::Api;
 pub use body::{Aborted, ResponseBody};
-pub use client::{ClientAddr, ClientKey, Peer};
+pub use client::{ClientAddr, ClientKey, Peer, PeerCertificate, Scheme};
 pub use limit::{Clients, Connected, Surplus};

@@ -78,8 +78,9 @@ struct Shared {
 
 /// A function that answers requests; it never fails, errors are responses.
 ///
-/// The request's extensions hold the [`Peer`](crate::http::Peer) of the connection's other end, and
-/// [`Surplus`](crate::http::Surplus) where its client has too many connections. A body that fails ends
+/// The request's extensions hold the [`Peer`](crate::http::Peer) of the connection's other end, its
+/// [`PeerCertificate`](crate::http::PeerCertificate) where it has shown one, and [`Surplus`](crate::http::Surplus) where
+/// its client has too many connections. A body that fails ends
 /// its connection short of its length: with RST where it was proven wrong, with FIN otherwise.
 pub type Service = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
 

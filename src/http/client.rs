@@ -5,6 +5,7 @@
 //! kind of [`ClientKey`].
 
 mod forwarded;
+mod peer;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +15,7 @@ use ipnet::IpNet;
 
 use crate::config::{ForwardedHeader, Proxies};
 pub use crate::mirror::ClientKey;
+pub use peer::{Peer, PeerCertificate, Scheme};
 
 /// The address that a request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,36 +67,6 @@ impl From<ClientAddr> for ClientKey {
     }
 }
 
-/// The other end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Where it is.
-    pub address: ClientAddr,
-    /// Whether it may ask for others, if it is a proxy.
-    forwards: bool,
-}
-
-impl Peer {
-    /// A proxy that has said, below HTTP, that it does not ask for a client that it could name. What a header of its requests
-    /// says is somebody else's word: such a proxy does not look at them.
-    #[must_use]
-    pub fn speaking_for_itself(self) -> Self {
-        Self {
-            forwards: false,
-            ..self
-        }
-    }
-}
-
-impl From<ClientAddr> for Peer {
-    fn from(address: ClientAddr) -> Self {
-        Self {
-            address,
-            forwards: true,
-        }
-    }
-}
-
 /// Who asks, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Caller {
@@ -102,6 +74,8 @@ pub(super) struct Caller {
     pub address: ClientAddr,
     /// `None` where a trusted proxy asks and names nobody: its own address stands for all of its clients and is no key.
     pub key: Option<ClientKey>,
+    /// How it speaks to the mirror, or to the first of the proxies that it came through.
+    pub scheme: Scheme,
 }
 
 impl Caller {
@@ -111,14 +85,19 @@ impl Caller {
     /// that is a trusted proxy itself. Where an entry is no address, or there is none left, the walk ends at the last address
     /// that was vouched for; whatever stands before it may be the client's own invention.
     pub(super) fn find(peer: Peer, headers: &HeaderMap, proxies: &Proxies) -> Self {
-        let mut address = peer.address;
+        let Peer {
+            mut address,
+            mut scheme,
+            ..
+        } = peer;
         if peer.forwards && address.is_in(&proxies.trusted) {
             let named = match proxies.header {
                 ForwardedHeader::XForwardedFor => forwarded::x_forwarded_for,
                 ForwardedHeader::Forwarded => forwarded::forwarded,
             };
-            for named in named(headers) {
-                let Some(named) = named else { break };
+            for hop in named(headers) {
+                scheme = hop.scheme.unwrap_or(scheme);
+                let Some(named) = hop.address else { break };
                 address = named;
                 if !address.is_in(&proxies.trusted) {
                     break;
@@ -126,7 +105,11 @@ impl Caller {
             }
         }
         let key = (!address.is_in(&proxies.trusted)).then(|| address.into());
-        Self { address, key }
+        Self {
+            address,
+            key,
+            scheme,
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Reads `X-Forwarded-For` and `Forwarded` (RFC 7239) from the end: the address that each proxy saw, the nearest proxy's
-//! first, and `None` for what is no address.
+//! Reads `X-Forwarded-For` with `X-Forwarded-Proto`, and `Forwarded` (RFC 7239), from the end: what each proxy saw, the
+//! nearest one's first.
 //!
 //! A list is split at every comma from its end, quoted or not: what a client has put before it, an open quote say, can't
 //! reach into what a proxy has added. No address has a comma in it.
@@ -9,19 +9,39 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName};
 
-use super::ClientAddr;
+use super::{ClientAddr, Scheme};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// An entry of either header, where it is an address.
-type Entry = Option<ClientAddr>;
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-pub(super) fn x_forwarded_for(headers: &HeaderMap) -> Box<dyn Iterator<Item = Entry> + '_> {
-    Box::new(entries(headers, X_FORWARDED_FOR).map(|entry| node(entry?)))
+/// What one proxy says of who speaks to it; `None` is what it does not say, or not so that it can be read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Hop {
+    pub(super) address: Option<ClientAddr>,
+    pub(super) scheme: Option<Scheme>,
 }
 
-pub(super) fn forwarded(headers: &HeaderMap) -> Box<dyn Iterator<Item = Entry> + '_> {
-    Box::new(entries(headers, FORWARDED).map(|entry| node(named_for(entry?)?)))
+/// Most proxies write the scheme over, few add to it. So where there are fewer schemes than addresses, the last one that is
+/// there stands for the rest.
+pub(super) fn x_forwarded_for(headers: &HeaderMap) -> Box<dyn Iterator<Item = Hop> + '_> {
+    let mut addresses = entries(headers, X_FORWARDED_FOR);
+    let mut schemes = entries(headers, X_FORWARDED_PROTO);
+    Box::new(std::iter::from_fn(move || {
+        let (address, scheme) = (addresses.next(), schemes.next());
+        if address.is_none() && scheme.is_none() {
+            return None;
+        }
+        Some(Hop {
+            address: address.flatten().and_then(node),
+            scheme: scheme.flatten().and_then(Scheme::named),
+        })
+    }))
+}
+
+pub(super) fn forwarded(headers: &HeaderMap) -> Box<dyn Iterator<Item = Hop> + '_> {
+    let elements = entries(headers, FORWARDED);
+    Box::new(elements.map(|element| element.and_then(hop).unwrap_or_default()))
 }
 
 /// The entries of all lines of a header, the last one first. A line that is no text is one bad entry.
@@ -39,20 +59,32 @@ fn entries(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = Option
     })
 }
 
-/// The value of an element's one `for` parameter, without its quotes.
-fn named_for(element: &str) -> Option<&str> {
-    let mut found = None;
+/// An element; `None` where it is malformed or says a thing twice.
+fn hop(element: &str) -> Option<Hop> {
+    let (mut named, mut scheme) = (None, None);
     let pairs = element
         .split(';')
         .map(|pair| pair.trim_matches([' ', '\t']));
     // Some end with a semicolon.
     for pair in pairs.filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=')?;
-        if name.eq_ignore_ascii_case("for") && found.replace(value).is_some() {
+        let found = match name {
+            name if name.eq_ignore_ascii_case("for") => &mut named,
+            name if name.eq_ignore_ascii_case("proto") => &mut scheme,
+            _ => continue,
+        };
+        if found.replace(value).is_some() {
             return None;
         }
     }
-    let value = found?;
+    Some(Hop {
+        address: named.and_then(unquoted).and_then(node),
+        scheme: scheme.and_then(unquoted).and_then(Scheme::named),
+    })
+}
+
+/// A value without its quotes.
+fn unquoted(value: &str) -> Option<&str> {
     match value.strip_prefix('"') {
         Some(quoted) => quoted.strip_suffix('"'),
         // A colon or a bracket has to be quoted (section 4); some leave the quotes out, and mean the same.
@@ -61,7 +93,7 @@ fn named_for(element: &str) -> Option<&str> {
 }
 
 /// An address with or without a port (RFC 7239, section 6). `unknown` and names that hide an address are none.
-fn node(text: &str) -> Entry {
+fn node(text: &str) -> Option<ClientAddr> {
     if let Some(rest) = text.strip_prefix('[') {
         let (address, rest) = rest.split_once(']')?;
         let address: Ipv6Addr = address.parse().ok()?;

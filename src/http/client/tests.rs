@@ -141,6 +141,58 @@ fn where_no_trusted_proxy_names_a_client_nobody_is_limited() {
     }
 }
 
+/// The scheme of a request that came in the clear from a trusted proxy.
+fn scheme(peer: Peer, header: ForwardedHeader, headers: &[(&str, &str)]) -> &'static str {
+    let caller = Caller::find(peer, &lines(headers), &proxies(header));
+    caller.scheme.as_str()
+}
+
+#[test]
+fn the_scheme_is_what_the_farthest_trusted_proxy_says() {
+    const XFP: &str = "x-forwarded-proto";
+    let proxy = Peer::from(addr("10.0.0.1:7"));
+    for (client, proto, told) in [
+        ("192.0.2.1", "https", "https"),
+        ("192.0.2.1", "HTTPS", "https"),
+        ("192.0.2.1", "http, https", "https"),
+        ("192.0.2.1", "https, http", "http"),
+        ("192.0.2.1, 10.0.0.2", "https", "https"),
+        ("192.0.2.1, 10.0.0.2", "https, http", "https"),
+        ("6.6.6.6, 192.0.2.1, 10.0.0.2", "http, https, http", "https"),
+        ("192.0.2.1", "wss", "http"),
+        ("unknown", "https", "https"),
+    ] {
+        let told_by = [(XFF, client), (XFP, proto)];
+        let header = ForwardedHeader::XForwardedFor;
+        assert_eq!(scheme(proxy, header, &told_by), told, "{client} {proto}");
+    }
+    let header = ForwardedHeader::XForwardedFor;
+    assert_eq!(scheme(proxy, header, &[(XFP, "https")]), "https");
+    for (element, told) in [
+        ("for=192.0.2.1;proto=https", "https"),
+        ("proto=\"HTTPS\"", "https"),
+        ("for=192.0.2.1;proto=https, for=10.0.0.2", "https"),
+        ("proto=https, for=192.0.2.1", "http"),
+        ("proto=https;proto=http", "http"),
+    ] {
+        let header = ForwardedHeader::Forwarded;
+        assert_eq!(scheme(proxy, header, &[(F, element)]), told, "{element}");
+        assert_eq!(scheme(proxy, header, &[(XFP, "https")]), "http");
+    }
+}
+
+#[test]
+fn who_is_no_trusted_proxy_does_not_say_how_it_came() {
+    let told = [(XFF, "192.0.2.1"), ("x-forwarded-proto", "https")];
+    let client = Peer::from(addr("192.0.2.1:7"));
+    let itself = Peer::from(addr("10.0.0.1:7")).speaking_for_itself();
+    for peer in [client, itself] {
+        let header = ForwardedHeader::XForwardedFor;
+        assert_eq!(scheme(peer, header, &told), "http");
+        assert_eq!(scheme(peer.over_tls(), header, &told[..1]), "https");
+    }
+}
+
 #[test]
 fn an_address_of_the_fourth_kind_is_one_key_and_half_of_one_of_the_sixth() {
     let key = |text: &str| ClientKey::from(addr(text));

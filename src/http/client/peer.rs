@@ -1,0 +1,94 @@
+//! The other end of a connection, as the server got to know it before the first request: its address, whether it came by
+//! TLS, and the certificate that it has shown.
+
+use std::sync::Arc;
+
+use super::ClientAddr;
+
+/// How a client speaks to the mirror, or to the proxy before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// By TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As it stands in a URL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// Of a URL, in whichever case.
+    pub(super) fn named(text: &str) -> Option<Self> {
+        [Self::Http, Self::Https]
+            .into_iter()
+            .find(|scheme| text.eq_ignore_ascii_case(scheme.as_str()))
+    }
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it is.
+    pub address: ClientAddr,
+    /// How it speaks to the mirror.
+    pub scheme: Scheme,
+    /// Whether it may ask for others, if it is a proxy.
+    pub(super) forwards: bool,
+}
+
+impl Peer {
+    /// A proxy that has said, below HTTP, that it does not ask for a client that it could name. What a header of its requests
+    /// says is somebody else's word: such a proxy does not look at them.
+    #[must_use]
+    pub fn speaking_for_itself(self) -> Self {
+        Self {
+            forwards: false,
+            ..self
+        }
+    }
+
+    /// The same, on a connection that speaks TLS.
+    #[must_use]
+    pub fn over_tls(self) -> Self {
+        Self {
+            scheme: Scheme::Https,
+            ..self
+        }
+    }
+}
+
+impl From<ClientAddr> for Peer {
+    fn from(address: ClientAddr) -> Self {
+        Self {
+            address,
+            scheme: Scheme::Http,
+            forwards: true,
+        }
+    }
+}
+
+/// Who the other end of a connection has proven to be, by a certificate that an authority of the operator's has signed. In
+/// the extensions of each request on that connection, and in no other's.
+///
+/// Behind a proxy it is the proxy's own certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerCertificate(Arc<[String]>);
+
+impl PeerCertificate {
+    /// A certificate for `names`.
+    pub fn new(names: Vec<String>) -> Self {
+        Self(names.into())
+    }
+
+    /// Its names: those of its subject alternative names that are text (DNS names, addresses of mail, URIs), and its
+    /// subject's common name. None is there twice.
+    pub fn names(&self) -> &[String] {
+        &self.0
+    }
+}
