@@ -19,6 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Gate;
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::http::{Api, Clients, ResponseBody};
@@ -119,7 +120,7 @@ async fn serve(config: &Config, recorder: Recorder) -> Result<(), RunError> {
 
     let shutdown = CancellationToken::new();
     let clients = Clients::new(config);
-    let api = Api::new(mirror.clone(), clients.clone());
+    let api = Api::new(mirror.clone(), clients.clone(), Gate::new(config));
     let service = clients_service(api);
     let serving = server::run(listeners, settings, clients, service, shutdown.clone());
     // Detached, but for the handle: it ends when told to.

@@ -10,6 +10,7 @@
 //! | [`metrics`] | every metric and label, as functions | |
 //! | [`sync`] | locks without the noise | |
 //! | [`config`] | files, environment and flags become one validated `Config` | `oci` |
+//! | [`access`] | who may pull what: the gate, and the permits that the mirror's flows take | `oci`, `config`, `metrics`, `sync` |
 //! | [`store`] | the disk: blobs, the index, links, tag records, the limit, recovery | `oci`, `metrics`, `sync` |
 //! | [`upstream`] | one upstream: its endpoints, requests, logins, redirects, retries and breakers, quotas, the address policy | `oci`, `metrics`, `sync`, `config` |
 //! | [`mirror`] | the product: manifest, blob and tag flows, the fill, rights, freshness | all above |
@@ -36,7 +37,7 @@
 //! 1. `server` accepts the connection and hands each request to `http`.
 //! 2. `http::route` turns method, path, query and host into a route. Bad input ends here, with the spec's error body.
 //! 3. `http::client` tells who asks, and `http::limit` lets it in, holds it for its turn, or refuses it. What it takes of its
-//!    client's limits rides in the body.
+//!    client's limits rides in the body. [`access::Gate`] gives it the [`access::Permit`] without which no flow begins.
 //! 4. `Mirror::blob` looks for the right and the bytes: memory, then the index. Both there: the file is opened.
 //! 5. Otherwise it joins the running fill of that digest, or starts one, and adds its own repository to the sources.
 //! 6. The fill's driver is a task of its own. It asks the current source, writes and hashes in batches off the async
@@ -121,6 +122,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod admin;
 pub mod app;
 pub mod cli;

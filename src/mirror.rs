@@ -41,6 +41,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::access::Permit;
 use crate::config::{Config, Routes};
 use crate::metrics::UpstreamName;
 use crate::oci::{Reference, Registry, Repository, Tag};
@@ -202,7 +203,8 @@ impl Mirror {
     }
 
     /// The upstream of a repository that may be pulled. Every flow begins here, so that what is cached is refused as well.
-    fn upstream(&self, repository: &Repository) -> Result<Arc<Upstream>, MirrorError> {
+    fn upstream(&self, permit: &Permit) -> Result<Arc<Upstream>, MirrorError> {
+        let repository = permit.repository();
         let Some(upstream) = self.inner.upstreams.get(&repository.registry) else {
             return Err(MirrorError::NotConfigured(repository.registry.clone()));
         };

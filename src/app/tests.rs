@@ -28,7 +28,7 @@ async fn start() -> Running {
     let admin = Admin::new(Recorder::install().unwrap());
     let (mirror, _) = open(&config).await.unwrap();
     admin.serving(mirror.clone());
-    let api = Api::new(mirror, Clients::new(&config));
+    let api = Api::new(mirror, Clients::new(&config), Gate::new(&config));
     let clients = serve_on(&config, clients_service(api));
     let operators = serve_on(&config, admin_service(admin.clone()));
     Running {

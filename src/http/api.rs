@@ -9,11 +9,12 @@ use tokio::time::Instant;
 
 use super::body::ResponseBody;
 use super::client::{Caller, Peer};
-use super::limit::{Admitted, Refusal};
+use super::limit::{self, Admitted};
 use super::record::Record;
 use super::respond::{self, Answer};
-use super::route::{self, Action, Route, Target};
+use super::route::{self, Action, Catalog, Route, Target};
 use super::{Clients, Surplus, errors, range, vet};
+use crate::access::{Client, Gate, Permit, Refusal, Visible};
 use crate::mirror::{Mirror, MirrorError, RangeSpec, Waiter, Wanted};
 use crate::oci::Digest;
 
@@ -28,12 +29,24 @@ const TO_TELL: Duration = Duration::from_secs(1);
 pub struct Api {
     mirror: Mirror,
     clients: Clients,
+    gate: Gate,
+}
+
+/// What a client may ask the mirror for: a route, with the leave that its flow takes.
+enum Permitted<'a> {
+    Ping,
+    Catalog(&'a Catalog, Visible),
+    Of(&'a Target, Permit),
 }
 
 impl Api {
-    /// An API in front of `mirror`, which lets in what `clients` allows.
-    pub fn new(mirror: Mirror, clients: Clients) -> Self {
-        Self { mirror, clients }
+    /// An API in front of `mirror`, which lets in what `clients` allows, to what `gate` permits.
+    pub fn new(mirror: Mirror, clients: Clients, gate: Gate) -> Self {
+        Self {
+            mirror,
+            clients,
+            gate,
+        }
     }
 
     /// Answers one request. Its body is not read: none of this API's requests has one.
@@ -95,14 +108,33 @@ impl Api {
             key: caller.and_then(|caller| caller.key),
             deadline: deadline - TO_TELL,
         };
-        let answer = match route {
-            Ok(route) => self.ask_in_time(&route, head, waiter).await,
-            Err(error) => errors::of_route(error, routes),
+        let route = match route {
+            Ok(route) => route,
+            Err(error) => return (errors::of_route(error, routes), admitted),
+        };
+        let answer = match self.permit(&route, &Client::default()) {
+            Ok(permitted) => self.ask_in_time(&permitted, head, waiter).await,
+            Err(refusal) => errors::of_access(refusal),
         };
         (answer, admitted)
     }
 
-    async fn admit(&self, head: &Parts, caller: Option<Caller>) -> Result<Admitted, Refusal> {
+    /// Before anyone looks at the cache or asks an upstream.
+    fn permit<'a>(&self, route: &'a Route, client: &Client) -> Result<Permitted<'a>, Refusal> {
+        Ok(match route {
+            Route::Ping => Permitted::Ping,
+            Route::Catalog(catalog) => Permitted::Catalog(catalog, self.gate.visible(client)),
+            Route::Of(target) => {
+                Permitted::Of(target, self.gate.permit(client, &target.repository)?)
+            }
+        })
+    }
+
+    async fn admit(
+        &self,
+        head: &Parts,
+        caller: Option<Caller>,
+    ) -> Result<Admitted, limit::Refusal> {
         if let Some(&surplus) = head.extensions.get::<Surplus>() {
             return Err(surplus.into());
         }
@@ -112,13 +144,13 @@ impl Api {
         }
     }
 
-    async fn ask_in_time(&self, route: &Route, head: &Parts, waiter: Waiter) -> Answer {
-        let registry = match route {
-            Route::Ping => None,
-            Route::Catalog(catalog) => catalog.registry.as_ref(),
-            Route::Of(target) => Some(&target.repository.registry),
+    async fn ask_in_time(&self, asked: &Permitted<'_>, head: &Parts, waiter: Waiter) -> Answer {
+        let registry = match asked {
+            Permitted::Ping => None,
+            Permitted::Catalog(catalog, _) => catalog.registry.as_ref(),
+            Permitted::Of(_, permit) => Some(&permit.repository().registry),
         };
-        let answer = self.ask(route, head, waiter);
+        let answer = self.ask(asked, head, waiter);
         let answer = tokio::time::timeout_at(waiter.deadline + TO_TELL, answer).await;
         let mut refusal = match answer {
             Ok(Ok(answer)) => return answer,
@@ -133,28 +165,31 @@ impl Api {
 
     async fn ask(
         &self,
-        route: &Route,
+        asked: &Permitted<'_>,
         head: &Parts,
         waiter: Waiter,
     ) -> Result<Answer, MirrorError> {
-        match route {
-            Route::Ping => Ok(Answer::ping()),
-            Route::Catalog(catalog) => {
+        match asked {
+            Permitted::Ping => Ok(Answer::ping()),
+            Permitted::Catalog(catalog, visible) => {
                 let registry = catalog.registry.as_ref();
-                let listing = self.mirror.catalog(registry, &catalog.page).await?;
+                let listing = self
+                    .mirror
+                    .catalog(visible, registry, &catalog.page)
+                    .await?;
                 Ok(Answer::catalog(listing, catalog))
             }
-            Route::Of(target) => self.ask_of(target, head, waiter).await,
+            Permitted::Of(target, permit) => self.ask_of(target, permit, head, waiter).await,
         }
     }
 
     async fn ask_of(
         &self,
         target: &Target,
+        permit: &Permit,
         head: &Parts,
         waiter: Waiter,
     ) -> Result<Answer, MirrorError> {
-        let repository = &target.repository;
         let mirror = &self.mirror;
         let served = match &target.action {
             Action::Manifest(reference) => {
@@ -163,22 +198,22 @@ impl Api {
                 } else {
                     Wanted::Head
                 };
-                mirror.manifest(repository, reference, wanted, waiter).await
+                mirror.manifest(permit, reference, wanted, waiter).await
             }
             Action::Blob(digest) => {
                 let (range, wanted) = part_wanted(digest, head);
-                mirror.blob(repository, digest, range, wanted, waiter).await
+                mirror.blob(permit, digest, range, wanted, waiter).await
             }
             Action::Tags(tags) => {
-                let listing = mirror.tags(repository, &tags.page).await?;
-                return Ok(Answer::tags(listing, repository, tags));
+                let listing = mirror.tags(permit, &tags.page).await?;
+                return Ok(Answer::tags(listing, permit.repository(), tags));
             }
             Action::Referrers {
                 digest,
                 artifact_type,
             } => {
                 let artifact_type = artifact_type.as_deref();
-                mirror.referrers(repository, digest, artifact_type).await
+                mirror.referrers(permit, digest, artifact_type).await
             }
         };
         Ok(Answer::served(served?, target, &head.headers))

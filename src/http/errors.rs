@@ -13,6 +13,7 @@ use super::limit::{Refusal, Refused};
 use super::respond::{Answer, CACHE_STATUS, LEFT_ALONE, NO_ANSWER, NO_PULL};
 use super::route::RouteError;
 use super::vet::FormError;
+use crate::access;
 use crate::config::Routes;
 use crate::mirror::{MirrorError, Spent, SpentBy};
 use crate::oci::{ErrorCode, Registry, WireError, WireErrors};
@@ -102,6 +103,15 @@ pub(super) fn of_limit(refusal: Refusal) -> Answer {
         Some(detail),
     );
     retry(answer, refusal.retry_after)
+}
+
+/// A request that its client may not make. Nothing has been looked at but its name.
+pub(super) fn of_access(refusal: access::Refusal) -> Answer {
+    let status = match refusal {
+        access::Refusal::LoginNeeded => StatusCode::UNAUTHORIZED,
+        access::Refusal::Denied => StatusCode::FORBIDDEN,
+    };
+    refuse(status, ErrorCode::Denied, refusal.to_string(), None)
 }
 
 /// A request that the mirror could not answer.

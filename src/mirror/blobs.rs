@@ -4,7 +4,8 @@ mod ask;
 
 use std::sync::Arc;
 
-use crate::oci::{Digest, Repository, Verifier};
+use crate::access::Permit;
+use crate::oci::{Digest, Verifier};
 use crate::store::{BlobFile, StoreError};
 use crate::upstream::{Caller, Priority};
 
@@ -44,14 +45,15 @@ impl Mirror {
     /// A blob, or a part of one.
     pub async fn blob(
         &self,
-        repository: &Repository,
+        permit: &Permit,
         digest: &Digest,
         range: Option<RangeSpec>,
         wanted: Wanted,
         waiter: Waiter,
     ) -> Result<Served, MirrorError> {
+        let repository = permit.repository();
         let ask = Ask {
-            upstream: self.upstream(repository)?,
+            upstream: self.upstream(permit)?,
             repository: repository.clone(),
             digest: *digest,
             range,

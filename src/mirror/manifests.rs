@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::Permit;
 use crate::metrics::{self, TagOutcome};
 use crate::oci::{Algorithm, Digest, Manifest, Reference, Repository, Verified};
 use crate::upstream::{Caller, FetchedManifest, Upstream};
@@ -25,13 +26,13 @@ impl Mirror {
     /// comes back with a GET.
     pub async fn manifest(
         &self,
-        repository: &Repository,
+        permit: &Permit,
         reference: &Reference,
         wanted: Wanted,
         waiter: Waiter,
     ) -> Result<Served, MirrorError> {
         let caller = Caller::client(waiter.key, self.until(waiter));
-        let mut served = self.find_manifest(repository, reference, &caller).await?;
+        let mut served = self.find_manifest(permit, reference, &caller).await?;
         if caller.has_waited() && served.cache_status == CacheStatus::Miss {
             served.cache_status = CacheStatus::MissAfterWait;
         }
@@ -45,11 +46,12 @@ impl Mirror {
 
     async fn find_manifest(
         &self,
-        repository: &Repository,
+        permit: &Permit,
         reference: &Reference,
         caller: &Caller,
     ) -> Result<Served, MirrorError> {
-        let upstream = self.upstream(repository)?;
+        let upstream = self.upstream(permit)?;
+        let repository = permit.repository();
         let absent = (repository.clone(), Kind::Manifest, reference.to_string());
         if let Some(error) = self.inner.absent.get(&absent) {
             if let Reference::Tag(_) = reference {

@@ -57,7 +57,7 @@ impl Bench {
 
     async fn manifest(&self, reference: &str) -> Result<Served, MirrorError> {
         let reference = reference.parse().unwrap();
-        let asked = app();
+        let asked = Permit::for_tests(&app());
         let answer = self
             .mirror
             .manifest(&asked, &reference, Wanted::Body, waiter());

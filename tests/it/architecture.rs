@@ -5,18 +5,24 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What each module may name by a `crate::` path.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("oci", &[]),
     ("sync", &[]),
     ("metrics", &[]),
     ("config", &["oci"]),
+    ("access", &["oci", "sync", "metrics", "config"]),
     ("store", &["oci", "sync", "metrics"]),
     ("upstream", &["oci", "sync", "metrics", "config"]),
     (
         "mirror",
-        &["oci", "sync", "metrics", "config", "store", "upstream"],
+        &[
+            "oci", "sync", "metrics", "config", "access", "store", "upstream",
+        ],
     ),
-    ("http", &["oci", "sync", "metrics", "config", "mirror"]),
+    (
+        "http",
+        &["oci", "sync", "metrics", "config", "access", "mirror"],
+    ),
     ("status", &[]),
     (
         "admin",
@@ -26,7 +32,8 @@ const EDGES: [(&str, &[&str]); 14] = [
     (
         "app",
         &[
-            "oci", "metrics", "config", "store", "upstream", "mirror", "http", "admin", "server",
+            "oci", "metrics", "config", "access", "store", "upstream", "mirror", "http", "admin",
+            "server",
         ],
     ),
     ("client", &["oci", "config"]),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use forebay::access::{self, Gate};
 use forebay::config::Config;
 use forebay::mirror::{Body, BodyError, Mirror, MirrorError, RangeSpec, Waiter, Wanted};
 use forebay::oci::{Digest, Repository};
@@ -99,13 +100,20 @@ impl Rig {
 
     async fn ask(&self, range: Option<RangeSpec>) -> Result<Body, MirrorError> {
         let repository: Repository = "docker.io/library/app".parse().unwrap();
+        let permit = Gate::new(&self.config).permit(&access::Client::default(), &repository);
         let waiter = Waiter {
             key: None,
             deadline: tokio::time::Instant::now() + Duration::from_mins(1),
         };
         let served = self
             .mirror
-            .blob(&repository, &self.digest(), range, Wanted::Body, waiter)
+            .blob(
+                &permit.unwrap(),
+                &self.digest(),
+                range,
+                Wanted::Body,
+                waiter,
+            )
             .await?;
         Ok(served.body)
     }

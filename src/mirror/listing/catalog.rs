@@ -5,6 +5,7 @@
 //! repository in which only content was read that is everybody's and came through another one, since nobody
 //! asked whether it is there too. Nor is one of which only blobs are here: there is nothing to pull.
 
+use crate::access::Visible;
 use crate::oci::{Registry, RepositoryName};
 use crate::store::StoreError;
 
@@ -20,9 +21,10 @@ const REGISTRIES: usize = 10_000;
 
 impl Mirror {
     /// A part of the repositories that are cached: of one registry, by their bare names, or of all, where the
-    /// names of all but the default registry's begin with their host.
+    /// names of all but the default registry's begin with their host; and of those only what is `visible` to the client.
     pub async fn catalog(
         &self,
+        visible: &Visible,
         registry: Option<&Registry>,
         page: &Page,
     ) -> Result<Listing, MirrorError> {
@@ -30,8 +32,8 @@ impl Mirror {
         let last = page.last.as_deref().unwrap_or_default();
         // One more, to know whether there is more.
         let names = match registry {
-            Some(registry) => self.bare(registry, last, count + 1).await,
-            None => self.of_all(last, count + 1).await,
+            Some(registry) => self.bare(visible, registry, last, count + 1).await,
+            None => self.of_all(visible, last, count + 1).await,
         };
         let mut names = names.map_err(|error| {
             tracing::warn!(%error, "the index can't be read for the catalog");
@@ -49,16 +51,24 @@ impl Mirror {
 
     async fn bare(
         &self,
+        visible: &Visible,
         registry: &Registry,
         after: &str,
         count: usize,
     ) -> Result<Vec<String>, StoreError> {
-        self.those(registry, after, count, |_| true).await
+        let wanted = |name: &RepositoryName| visible.shows(registry, name);
+        self.those(registry, after, count, wanted).await
     }
 
-    async fn of_all(&self, after: &str, count: usize) -> Result<Vec<String>, StoreError> {
+    async fn of_all(
+        &self,
+        visible: &Visible,
+        after: &str,
+        count: usize,
+    ) -> Result<Vec<String>, StoreError> {
         let default = self.inner.routes.default_registry();
-        let mut names = self.those(default, after, count, is_bare).await?;
+        let wanted = |name: &RepositoryName| is_bare(name) && visible.shows(default, name);
+        let mut names = self.those(default, after, count, wanted).await?;
         let registries = self.inner.store.registries(REGISTRIES).await?;
         // What was taken out of the configuration can't be pulled from here.
         let configured = |registry: &&Registry| self.inner.upstreams.get(registry).is_some();
@@ -73,7 +83,9 @@ impl Mirror {
                 None if prefix.as_str() > after => "",
                 None => continue,
             };
-            let wanted = |name: &RepositoryName| registry != default || !is_bare(name);
+            let wanted = |name: &RepositoryName| {
+                (registry != default || !is_bare(name)) && visible.shows(registry, name)
+            };
             let found = self
                 .those(registry, rest, count - full.len(), wanted)
                 .await?;

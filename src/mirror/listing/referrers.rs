@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::access::Permit;
 use crate::oci::{Digest, Repository, media_type};
 use crate::upstream::{Referrers, Upstream};
 
@@ -23,11 +24,12 @@ impl Mirror {
     /// for one alone only where all are too many.
     pub async fn referrers(
         &self,
-        repository: &Repository,
+        permit: &Permit,
         digest: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Served, MirrorError> {
-        let upstream = self.upstream(repository)?;
+        let upstream = self.upstream(permit)?;
+        let repository = permit.repository();
         let of = |kind| Subject::Referrers(repository.clone(), *digest, kind);
         let mut found = self.listed(&upstream, of(None)).await?;
         let mut kind = artifact_type.map(str::to_owned);

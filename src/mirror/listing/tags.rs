@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use crate::access::Permit;
 use crate::oci::{Repository, Tag};
 use crate::upstream::{AllTags, Mark, Upstream};
 
@@ -103,8 +104,9 @@ impl TagList {
 
 impl Mirror {
     /// A part of a repository's tags.
-    pub async fn tags(&self, repository: &Repository, page: &Page) -> Result<Listing, MirrorError> {
-        let upstream = self.upstream(repository)?;
+    pub async fn tags(&self, permit: &Permit, page: &Page) -> Result<Listing, MirrorError> {
+        let upstream = self.upstream(permit)?;
+        let repository = permit.repository();
         let subject = Subject::Tags(repository.clone());
         let Found { known, status, age } = self.listed(&upstream, subject.clone()).await?;
         let (cache_status, (names, next)) = if let List::Tags(tags) = &known.list {

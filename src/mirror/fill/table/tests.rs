@@ -3,6 +3,7 @@
 use forebay_loadtest::origin::{Fault, Origin};
 
 use super::*;
+use crate::access::Permit;
 use crate::mirror::tests::{Bench, app, waiter};
 use crate::mirror::{MirrorError, Wanted};
 use crate::store::Faults;
@@ -21,9 +22,10 @@ async fn who_looked_at_the_quarantine_too_early_starts_no_third_fetch() {
     let bench = Bench::start(&origin, ["", ""], Faults::none()).await;
     let digest = blob.digest.as_str().parse().unwrap();
     let asked = app();
+    let permit = Permit::for_tests(&asked);
     let answer = bench
         .mirror
-        .blob(&asked, &digest, None, Wanted::Body, waiter());
+        .blob(&permit, &digest, None, Wanted::Body, waiter());
     let refused = answer.await.unwrap_err();
     assert!(
         matches!(refused, MirrorError::BadUpstream { .. }),

@@ -1,0 +1,68 @@
+//! Decisions of the gate, as values that prove them.
+
+use std::sync::Arc;
+
+use crate::oci::{Registry, Repository, RepositoryName};
+
+/// A login of its client's own at the repository's registry. There is no way yet to give one.
+#[derive(Debug)]
+pub enum Login {}
+
+/// The right to ask the mirror for a repository. It says nothing of whether there is such a repository, or of what its
+/// upstream will say.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    repository: Repository,
+    login: Option<Arc<Login>>,
+}
+
+/// Why a client may not ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing is proven of the client, and a login might help.
+    #[error("a login is needed")]
+    LoginNeeded,
+    /// Whoever it is may not.
+    #[error("this client may not pull it")]
+    Denied,
+}
+
+/// What of the cached repositories a client may be told of.
+#[derive(Clone, Debug)]
+pub struct Visible(());
+
+impl Permit {
+    pub(super) fn of(repository: Repository) -> Self {
+        Self {
+            repository,
+            login: None,
+        }
+    }
+
+    /// A permit that nobody was asked for.
+    #[cfg(test)]
+    pub(crate) fn for_tests(repository: &Repository) -> Self {
+        Self::of(repository.clone())
+    }
+
+    /// What may be asked for.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// The client's own login there.
+    pub fn login(&self) -> Option<&Arc<Login>> {
+        self.login.as_ref()
+    }
+}
+
+impl Visible {
+    pub(super) fn all() -> Self {
+        Self(())
+    }
+
+    /// Whether `name` in `registry` is among it.
+    pub fn shows(&self, _registry: &Registry, _name: &RepositoryName) -> bool {
+        true
+    }
+}
