@@ -11,7 +11,7 @@ pub mod permit;
 use crate::config::Config;
 use crate::oci::Repository;
 
-pub use permit::{Login, Permit, Refusal, Visible};
+pub use permit::{Permit, Refusal, Visible};
 
 /// Decides who may pull what. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]

@@ -10,9 +10,10 @@
 //! | [`metrics`] | every metric and label, as functions | |
 //! | [`sync`] | locks without the noise | |
 //! | [`config`] | files, environment and flags become one validated `Config` | `oci` |
-//! | [`access`] | who may pull what: the gate, and the permits that the mirror's flows take | `oci`, `config`, `metrics`, `sync` |
+//! | [`login`] | the logins that clients bring for an upstream, and the tokens that stand for them | `oci`, `config` |
+//! | [`access`] | who may pull what: the gate, and the permits that the mirror's flows take | `oci`, `config`, `metrics`, `sync`, `login` |
 //! | [`store`] | the disk: blobs, the index, links, tag records, the limit, recovery | `oci`, `metrics`, `sync` |
-//! | [`upstream`] | one upstream: its endpoints, requests, logins, redirects, retries and breakers, quotas, the address policy | `oci`, `metrics`, `sync`, `config` |
+//! | [`upstream`] | one upstream: its endpoints, requests, logins, redirects, retries and breakers, quotas, the address policy | `oci`, `metrics`, `sync`, `config`, `login` |
 //! | [`mirror`] | the product: manifest, blob and tag flows, the fill, rights, freshness | all above |
 //! | [`http`] | one request: its route, client, limits, range, response, body, errors | `sync`, `mirror` and what it speaks in |
 //! | [`status`] | how a running mirror stands, as a document; types only | |
@@ -129,6 +130,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod http;
+pub mod login;
 pub mod metrics;
 pub mod mirror;
 pub mod oci;

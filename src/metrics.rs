@@ -13,6 +13,7 @@
 
 mod clients;
 mod label;
+mod logins;
 mod recorder;
 mod running;
 mod upstream;
@@ -23,10 +24,11 @@ use metrics::{counter, gauge, histogram};
 
 pub use clients::{clients_held, clients_limited, clients_refused};
 pub use label::{
-    Abort, Cache, ClientLimit, Closed, FillOutcome, From, Listener, QuotaLimit, ReadPath,
-    RequestKind, RightsOutcome, StaleReason, StoreOp, Swept, TagOutcome, UpstreamKind,
+    Abort, Cache, ClientLimit, Closed, FillOutcome, From, Listener, LoginOutcome, QuotaLimit,
+    ReadPath, RequestKind, RightsOutcome, StaleReason, StoreOp, Swept, TagOutcome, UpstreamKind,
     UpstreamOutcome, WaitOutcome,
 };
+pub use logins::{entitlement, login};
 pub use recorder::{InstallError, Recorder};
 pub use running::{Tally, Up};
 pub use upstream::{Counts, Given, UpstreamName};

@@ -6,6 +6,9 @@
 //! `token`, with who `credentials` says that forebay is) and follows redirects (`redirect`); `transport` sends one request, under the address
 //! policy (`address`, `resolver`) and the timeouts.
 //!
+//! Where each client sees what is theirs, an upstream is asked with the login that its client has brought (`brought`), and what
+//! that login may see is known for a short while (`entitled`).
+//!
 //! `probe` goes the same way a step at a time, to say where it ends.
 //!
 //! What holds here, whatever an upstream answers:
@@ -23,11 +26,13 @@ mod blob;
 mod body;
 mod bounds;
 mod breaker;
+mod brought;
 mod budget;
 mod challenge;
 mod client;
 mod course;
 mod credentials;
+mod entitled;
 mod error;
 mod exchange;
 mod link;
@@ -56,6 +61,7 @@ pub use blob::{BlobResponse, Confirmed};
 pub use body::BlobBody;
 pub use bounds::BlobPermit;
 pub use breaker::HostState;
+pub use brought::Proof;
 pub use client::Upstream;
 pub use credentials::Access;
 pub use error::{ErrorKind, Fault, Trouble, UpstreamError};

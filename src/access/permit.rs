@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::login::Login;
 use crate::oci::{Registry, Repository, RepositoryName};
-
-/// A login of its client's own at the repository's registry. There is no way yet to give one.
-#[derive(Debug)]
-pub enum Login {}
 
 /// The right to ask the mirror for a repository. It says nothing of whether there is such a repository, or of what its
 /// upstream will say.

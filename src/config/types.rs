@@ -245,6 +245,8 @@ pub struct Upstream {
     pub quota: Option<Quota>,
     /// Whether it is asked at the start how much of its quota is left.
     pub read_quota: bool,
+    /// Where each client logs in for itself: how long it is believed what such a login may see.
+    pub passthrough: Option<Duration>,
 }
 
 /// A quota: so many pulls in any window of such a length.

@@ -187,6 +187,7 @@ fn upstream<'a>(
         tag_rules: tag_rules?,
         quota: quota?,
         read_quota: read_quota?.unwrap_or(true),
+        passthrough: None,
     })
 }
 

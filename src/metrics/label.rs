@@ -248,6 +248,18 @@ label! {
 }
 
 label! {
+    /// How a client's login at its upstream ended.
+    LoginOutcome {
+        /// The upstream knows it, or nobody has logged in.
+        Accepted = "accepted",
+        /// The upstream does not take it.
+        Refused = "refused",
+        /// The upstream could not be asked.
+        Failed = "failed",
+    }
+}
+
+label! {
     /// How a check of a repository's right to a private blob ended.
     RightsOutcome {
         /// The upstream holds it in that repository.

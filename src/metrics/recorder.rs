@@ -41,6 +41,10 @@ const HELP: &[(&str, &str)] = &[
         "Connections ended or refused by the server",
     ),
     ("forebay_connections_total", "Accepted connections"),
+    (
+        "forebay_entitlement_checks_total",
+        "Checks whether a client's own login may pull a repository",
+    ),
     ("forebay_evicted_bytes_total", "Bytes of evicted blobs"),
     ("forebay_evictions_total", "Evicted blobs"),
     (
@@ -57,6 +61,10 @@ const HELP: &[(&str, &str)] = &[
     (
         "forebay_guarded_evictions_total",
         "Evicted blobs that manifests served within the hour refer to: the cache is too small",
+    ),
+    (
+        "forebay_logins_total",
+        "Logins of clients that were shown to their upstream",
     ),
     (
         "forebay_quota_left",
@@ -238,7 +246,7 @@ mod tests {
 
     #[test]
     fn every_metric_has_a_line_of_help() {
-        let functions = include_str!("../metrics.rs");
+        let functions = concat!(include_str!("../metrics.rs"), include_str!("logins.rs"));
         let named = functions
             .split('"')
             .filter(|word| word.starts_with("forebay_"));

@@ -9,6 +9,7 @@
 //! proxy that rewrites paths knows its repositories by other names, which it says there. Of that scope
 //! the name alone is taken. What is asked for is `pull`, whatever the challenge offers.
 
+mod another;
 mod elsewhere;
 mod grant;
 mod memory;

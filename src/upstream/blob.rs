@@ -2,6 +2,7 @@
 //! "Pulling blobs").
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use http::{Method, StatusCode};
 
@@ -35,6 +36,8 @@ pub struct Confirmed {
     pub size: Option<u64>,
     /// Whether it took credentials to learn this.
     pub access: Access,
+    /// Until when what opened the way to it does; `None` where that has no end.
+    pub(super) good_until: Option<Instant>,
 }
 
 /// Whether a registry is known to refuse HEAD of blobs. Others are found out.
@@ -112,6 +115,7 @@ impl Upstream {
         Ok(Confirmed {
             size,
             access: answer.access,
+            good_until: answer.good_until,
         })
     }
 
@@ -129,6 +133,8 @@ impl Upstream {
                 return Ok(Confirmed {
                     size: Some(0),
                     access: Access::Credentialed,
+                    // Whoever refuses a range may not have looked at the login.
+                    good_until: Some(Instant::now()),
                 });
             }
             Err(error) => return Err(error),
@@ -145,6 +151,7 @@ impl Upstream {
         Ok(Confirmed {
             size,
             access: answer.access,
+            good_until: answer.good_until,
         })
     }
 }

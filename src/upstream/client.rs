@@ -1,7 +1,7 @@
 //! One upstream: its endpoints, its state, and how a question to it is tried again.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,6 +11,7 @@ use super::auth::Auth;
 use super::blob::refuses_head;
 use super::bounds::{BlobPermit, Bounds};
 use super::breaker::Breakers;
+use super::brought::{self, Brought};
 use super::budget::RetryBudget;
 use super::credentials::Credentials;
 use super::error::{ErrorKind, UpstreamError};
@@ -22,6 +23,7 @@ use super::registry::Shared;
 use super::retry::RetryPolicy;
 use super::transport::{Clients, Transport};
 use crate::config::{self, Globs, Pulls, TagPolicy, TagRules};
+use crate::login::Login;
 use crate::metrics::{self, UpstreamName, UpstreamOutcome};
 use crate::oci::{Registry, RepositoryName, Tag};
 
@@ -34,9 +36,9 @@ pub struct Upstream {
     endpoints: Vec<Endpoint>,
     transport: Arc<Transport>,
     auth: Auth,
-    bounds: Bounds,
+    bounds: Arc<Bounds>,
     retries: RetryPolicy,
-    budget: RetryBudget,
+    budget: Arc<RetryBudget>,
     public: Arc<Globs>,
     pulls: Pulls,
     tags: TagPolicy,
@@ -44,6 +46,10 @@ pub struct Upstream {
     pub(super) meter: Meter,
     /// Set where HEAD is refused for a blob that GET shows.
     pub(super) no_blob_head: AtomicBool,
+    /// Where each client sees what is theirs: for how long that is believed.
+    passthrough: Option<Duration>,
+    /// The login of a client that it is asked with, in the place of the mirror's own.
+    brought: Option<Brought>,
 }
 
 impl Upstream {
@@ -91,23 +97,63 @@ impl Upstream {
                 label.clone(),
             ),
             transport,
-            bounds: Bounds::new(
+            bounds: Arc::new(Bounds::new(
                 settings.max_connections,
                 shared.connections.clone(),
                 label.clone(),
-            ),
+            )),
             label,
             no_blob_head: AtomicBool::new(refuses_head(&registry)),
             registry,
             endpoints,
             retries,
-            budget: RetryBudget::default(),
+            budget: Arc::default(),
             public: Arc::new(settings.public.clone()),
             pulls: settings.pulls.clone(),
             tags: settings.tags,
             tag_rules: settings.tag_rules.clone(),
             meter: Meter::new(shared.book.clone(), settings),
+            passthrough: settings.passthrough,
+            brought: None,
         }
+    }
+
+    /// The same registry, asked with a client's login; `None` unless it lets each of them see what is theirs.
+    pub(super) fn with_login(&self, login: &Arc<Login>, shared: &Shared) -> Option<Upstream> {
+        let grant_for = self.passthrough?;
+        let endpoints = self.endpoints.iter().map(|known| known.base.clone());
+        let held = Credentials::Fixed(Arc::new(brought::held(login)));
+        Some(Upstream {
+            registry: self.registry.clone(),
+            label: self.label.clone(),
+            endpoints: endpoints.filter_map(Endpoint::new).collect(),
+            transport: Arc::clone(&self.transport),
+            auth: self.auth.with_credentials(held),
+            bounds: Arc::clone(&self.bounds),
+            retries: self.retries,
+            budget: Arc::clone(&self.budget),
+            public: Arc::clone(&self.public),
+            pulls: self.pulls.clone(),
+            tags: self.tags,
+            tag_rules: self.tag_rules.clone(),
+            meter: self.meter.of_another_login(),
+            no_blob_head: AtomicBool::new(self.no_blob_head.load(Ordering::Relaxed)),
+            passthrough: self.passthrough,
+            brought: Some(Brought {
+                login: Arc::clone(login),
+                entitled: shared.entitled.clone(),
+                grant_for,
+            }),
+        })
+    }
+
+    /// For how long it is believed what a client's login may see; `None` where all see what the mirror's own may.
+    pub fn passthrough(&self) -> Option<Duration> {
+        self.passthrough
+    }
+
+    pub(super) fn brought(&self) -> Option<&Brought> {
+        self.brought.as_ref()
     }
 
     /// The registry that this upstream is.
@@ -202,7 +248,11 @@ impl Upstream {
             ));
         };
         // A question is rare beside a hit, and what it takes need not be in every future that may come to ask one.
-        Box::pin(pursuit.run()).await
+        let answer = Box::pin(pursuit.run()).await;
+        if answer.as_ref().is_err_and(UpstreamError::is_no_to_login) {
+            self.disentitle(ask.name);
+        }
+        answer
     }
 
     pub(super) fn retries(&self) -> &RetryPolicy {

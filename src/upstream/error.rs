@@ -316,6 +316,11 @@ impl UpstreamError {
         )
     }
 
+    /// Whether the registry says no to the login, rather than to what was asked for.
+    pub(crate) fn is_no_to_login(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unauthorized | ErrorKind::Denied) && !self.beyond_redirect
+    }
+
     /// This failure, for one who was not sent to the host on account of it, and will not be for `wait`.
     #[must_use]
     pub(crate) fn not_asked(mut self, wait: Duration) -> Self {

@@ -89,6 +89,8 @@ pub(crate) struct Answer {
     /// The body, where it was asked for with the head.
     pub(crate) body: Bytes,
     pub(crate) access: Access,
+    /// Until when what opened the way to it does; `None` where that has no end.
+    pub(crate) good_until: Option<std::time::Instant>,
 }
 
 impl Answer {
@@ -222,6 +224,7 @@ impl Exchange<'_> {
             response,
             body,
             access,
+            good_until: grant.as_ref().and_then(Grant::good_until),
         })
     }
 

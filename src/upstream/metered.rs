@@ -44,6 +44,17 @@ impl Meter {
     }
 }
 
+impl Meter {
+    /// The same upstream's for another login. Accounts of one name are one in the book.
+    pub(super) fn of_another_login(&self) -> Self {
+        Self {
+            book: Arc::clone(&self.book),
+            slots: Mutex::default(),
+            ..*self
+        }
+    }
+}
+
 /// Whose pulls a registry counts together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Account {

@@ -9,17 +9,21 @@ use tokio::sync::Semaphore;
 
 use super::client::Upstream;
 use super::credentials::{Cloud, LoginFiles};
+use super::entitled::Entitlements;
 use super::proxy::{Proxies, Via};
 use super::quota::Book;
 use super::tls::{self, Tls, TlsError};
 use super::token::Tokens;
 use super::transport::Clients;
 use crate::config::{self, Config, Routes};
+use crate::login::{Login, LoginId};
 use crate::metrics::UpstreamName;
 use crate::oci::Registry;
 
 /// Members of families that are kept at a time: clients name them, so their number has a bound.
 const MAX_MEMBERS: u64 = 256;
+/// Logins of clients that are kept at a time.
+const MAX_LOGINS: u64 = 10_000;
 
 /// Why the upstreams can't be set up.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +59,8 @@ pub struct Upstreams {
     /// In the order of the configuration, which is what `routes` points into.
     entries: Vec<Entry>,
     members: Cache<Registry, Arc<Upstream>>,
+    /// Those that are asked with a client's login.
+    logins: Cache<LoginId, Arc<Upstream>>,
     shared: Shared,
 }
 
@@ -76,6 +82,8 @@ pub(super) struct Shared {
     pub(super) connections: Arc<Semaphore>,
     /// Their quotas.
     pub(super) book: Arc<Book>,
+    /// What clients' own logins may see.
+    pub(super) entitled: Entitlements,
 }
 
 impl Upstreams {
@@ -94,6 +102,7 @@ impl Upstreams {
             ),
             connections: Arc::new(Semaphore::new(total.clamp(1, Semaphore::MAX_PERMITS))),
             book: Arc::default(),
+            entitled: Entitlements::default(),
         };
         let entries = config
             .upstreams
@@ -105,6 +114,10 @@ impl Upstreams {
             entries,
             members: Cache::builder()
                 .max_capacity(MAX_MEMBERS)
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
+            logins: Cache::builder()
+                .max_capacity(MAX_LOGINS)
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
             shared,
@@ -188,6 +201,19 @@ impl Upstreams {
                 Some(self.members.get_with_by_ref(registry, member))
             }
         }
+    }
+
+    /// The upstream of a login's registry, asked with that login; `None` unless one is configured there that lets each client
+    /// see what is theirs.
+    pub fn with_login(&self, login: &Arc<Login>) -> Option<Arc<Upstream>> {
+        if let Some(known) = self.logins.get(&login.id()) {
+            return Some(known);
+        }
+        let upstream = self
+            .get(login.registry())?
+            .with_login(login, &self.shared)?;
+        let entry = self.logins.entry(login.id());
+        Some(entry.or_insert(Arc::new(upstream)).into_value())
     }
 }
 

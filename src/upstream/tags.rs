@@ -156,25 +156,27 @@ impl Upstream {
         }
     }
 
+    /// Whether its tags may be listed: until when what opened the way to them does, where that has an end.
+    pub(super) async fn sees_tags(
+        &self,
+        name: &RepositoryName,
+    ) -> Result<Option<std::time::Instant>, UpstreamError> {
+        let answer = match self.ask(&question(name, vec![pair("n", "1")])).await {
+            // It takes no such number.
+            Err(error) if error.kind() == ErrorKind::Invalid => {
+                self.ask(&question(name, Query::new())).await
+            }
+            answer => answer,
+        };
+        answer.map(|answer| answer.good_until)
+    }
+
     async fn tag_page(
         &self,
         name: &RepositoryName,
         query: Query,
     ) -> Result<RawPage, UpstreamError> {
-        let ask = Ask {
-            kind: UpstreamKind::Tags,
-            method: Method::GET,
-            name,
-            tail: "tags/list".to_owned(),
-            query,
-            accept: None,
-            range: None,
-            absent: ErrorCode::NameUnknown,
-            redirects: Redirects::Follow,
-            anywhere: false,
-            body: Some(MAX_TAGS_BYTES),
-        };
-        let answer = self.ask(&ask).await?;
+        let answer = self.ask(&question(name, query)).await?;
         let listed: Option<TagList> = read_json(&answer.body).await;
         let listed = listed.ok_or_else(|| answer.invalid("a list of tags that can't be read"))?;
         Ok(RawPage {
@@ -182,6 +184,22 @@ impl Upstream {
             next: next_page(answer.response.headers(), answer.response.url()),
             bytes: answer.body.len(),
         })
+    }
+}
+
+fn question(name: &RepositoryName, query: Query) -> Ask<'_> {
+    Ask {
+        kind: UpstreamKind::Tags,
+        method: Method::GET,
+        name,
+        tail: "tags/list".to_owned(),
+        query,
+        accept: None,
+        range: None,
+        absent: ErrorCode::NameUnknown,
+        redirects: Redirects::Follow,
+        anywhere: false,
+        body: Some(MAX_TAGS_BYTES),
     }
 }
 

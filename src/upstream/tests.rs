@@ -2,6 +2,7 @@
 
 mod addresses;
 mod blobs;
+mod brought;
 mod lists;
 mod login;
 mod manifests;
@@ -50,6 +51,7 @@ pub(super) fn settings(endpoints: &[&str]) -> config::Upstream {
         tag_rules: config::TagRules::default(),
         quota: None,
         read_quota: false,
+        passthrough: None,
     }
 }
 

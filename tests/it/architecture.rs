@@ -5,23 +5,26 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What each module may name by a `crate::` path.
-const EDGES: [(&str, &[&str]); 15] = [
+const EDGES: [(&str, &[&str]); 16] = [
     ("oci", &[]),
     ("sync", &[]),
     ("metrics", &[]),
     ("config", &["oci"]),
-    ("access", &["oci", "sync", "metrics", "config"]),
+    ("login", &["oci", "config"]),
+    ("access", &["oci", "sync", "metrics", "config", "login"]),
     ("store", &["oci", "sync", "metrics"]),
-    ("upstream", &["oci", "sync", "metrics", "config"]),
+    ("upstream", &["oci", "sync", "metrics", "config", "login"]),
     (
         "mirror",
         &[
-            "oci", "sync", "metrics", "config", "access", "store", "upstream",
+            "oci", "sync", "metrics", "config", "login", "access", "store", "upstream",
         ],
     ),
     (
         "http",
-        &["oci", "sync", "metrics", "config", "access", "mirror"],
+        &[
+            "oci", "sync", "metrics", "config", "login", "access", "mirror",
+        ],
     ),
     ("status", &[]),
     (

@@ -1,6 +1,7 @@
 //! What is sent with a request on account of a challenge, and what it means when that is refused.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::HeaderValue;
 
@@ -46,6 +47,11 @@ impl Grant {
     /// Whether it is a token, rather than a password.
     pub(super) fn is_token(&self) -> bool {
         self.token.is_some()
+    }
+
+    /// Until when it opens the way, where that is known: a password has no end.
+    pub(crate) fn good_until(&self) -> Option<Instant> {
+        Some(self.token.as_ref()?.token.good_until())
     }
 
     /// The repository that its token was asked for.

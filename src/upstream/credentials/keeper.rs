@@ -64,6 +64,14 @@ impl Held {
         }
     }
 
+    /// A login that a client has brought, told apart from others of its name by `account`.
+    pub(crate) fn brought(login: Login, account: &str) -> Held {
+        Held {
+            identity: identity(&login, account),
+            ..Held::fixed(login)
+        }
+    }
+
     /// What came in the place of `old`. Where it is the same login, it is as good as that one was.
     fn issued(account: &str, issued: Issued, old: Option<&Held>) -> Held {
         let now = Instant::now();

@@ -57,6 +57,11 @@ impl Token {
         })
     }
 
+    /// Until when it is sent: shortly before its end.
+    pub(crate) fn good_until(&self) -> Instant {
+        self.renew_at
+    }
+
     /// Whether it is still sent. In its last seconds it is not, even where a new one can't be had: it may end on the way.
     pub(super) fn is_good(&self, now: Instant) -> bool {
         now < self.renew_at
