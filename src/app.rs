@@ -21,10 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Gate;
 use crate::admin::Admin;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::http::{Api, Clients, ResponseBody};
 use crate::metrics::{InstallError, Listener, Recorder};
 use crate::mirror::Mirror;
+use crate::server::tls::{Tls, TlsError};
 use crate::server::{self, descriptors, listen};
 use crate::store::{self, OpenError, Store};
 use crate::upstream::{self, Report, SetupError, Target, Upstreams};
@@ -44,6 +45,9 @@ pub enum RunError {
     /// A listener's address.
     #[error(transparent)]
     Bind(#[from] listen::BindError),
+    /// A listener's certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The cache's directory.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -67,7 +71,10 @@ pub enum RunError {
 impl RunError {
     /// Whether the configuration is to blame.
     pub fn is_bad_config(&self) -> bool {
-        matches!(self, Self::Upstreams(SetupError::Certificates { .. }))
+        matches!(
+            self,
+            Self::Tls(_) | Self::Upstreams(SetupError::Certificates { .. })
+        )
     }
 }
 
@@ -107,6 +114,7 @@ fn runtime() -> io::Result<Runtime> {
 async fn serve(config: &Config, recorder: Recorder) -> Result<(), RunError> {
     let mut signals = Signals::listen()?;
     let settings = settings(config, descriptors::raise());
+    let tls = load_tls(Listener::Clients, config.server.tls.as_ref())?;
     let listeners = bind_clients(config)?;
     let admin = Admin::new(recorder);
     let operators = Operators::start(config, &admin, settings)?;
@@ -122,7 +130,7 @@ async fn serve(config: &Config, recorder: Recorder) -> Result<(), RunError> {
     let clients = Clients::new(config);
     let api = Api::new(mirror.clone(), clients.clone(), Gate::new(config));
     let service = clients_service(api);
-    let serving = server::run(listeners, settings, clients, service, shutdown.clone());
+    let serving = server::run(listeners, settings, clients, tls, service, shutdown.clone());
     // Detached, but for the handle: it ends when told to.
     let mut serving = tokio::spawn(serving);
     tokio::select! {
@@ -228,6 +236,10 @@ fn bind_clients(config: &Config) -> Result<Vec<TcpListener>, RunError> {
     Ok(listeners)
 }
 
+fn load_tls(listener: Listener, files: Option<&config::Tls>) -> Result<Option<Tls>, TlsError> {
+    files.map(|files| Tls::load(listener, files)).transpose()
+}
+
 fn say_listening(listener: &TcpListener, kind: Listener) {
     // The port may have been left to the system.
     if let Ok(address) = listener.local_addr() {
@@ -266,6 +278,7 @@ impl Operators {
         let serving = match config.admin.listen {
             None => None,
             Some(address) => {
+                let tls = load_tls(Listener::Admin, config.admin.tls.as_ref())?;
                 let listener = listen::bind(address, "admin.listen")?;
                 say_listening(&listener, Listener::Admin);
                 let settings = server::Settings {
@@ -276,7 +289,14 @@ impl Operators {
                 };
                 let service = admin_service(admin.clone());
                 let clients = Clients::unlimited();
-                let run = server::run(vec![listener], settings, clients, service, shutdown.clone());
+                let run = server::run(
+                    vec![listener],
+                    settings,
+                    clients,
+                    tls,
+                    service,
+                    shutdown.clone(),
+                );
                 // Tied to the process; `stop` ends it.
                 Some(tokio::spawn(run))
             }

@@ -27,6 +27,7 @@ mod section;
 mod suggest;
 mod tag_rules;
 mod tags;
+mod tls;
 mod tree;
 mod types;
 mod units;
@@ -50,7 +51,7 @@ pub use tag_rules::{TagPattern, TagRule, TagRules};
 pub use tags::TagPolicy;
 pub use tree::{Origin, Source};
 pub use types::{
-    Acr, Admin, ByteRate, Cache, ClientCertificate, Config, Credentials, DockerConfig, Ecr, Fetch,
-    ForwardedHeader, Gcp, Limits, Log, LogFormat, LogLevel, Proxies, Quota, Rate, Server, Timeouts,
-    Upstream,
+    Acr, Admin, ByteRate, Cache, ClientAuthority, ClientCertificate, Config, Credentials,
+    DockerConfig, Ecr, Fetch, ForwardedHeader, Gcp, Limits, Log, LogFormat, LogLevel, Proxies,
+    Quota, Rate, Server, Timeouts, Tls, Upstream,
 };

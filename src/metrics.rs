@@ -16,6 +16,7 @@ mod label;
 mod logins;
 mod recorder;
 mod running;
+mod tls;
 mod upstream;
 
 use std::time::{Duration, Instant};
@@ -24,13 +25,14 @@ use metrics::{counter, gauge, histogram};
 
 pub use clients::{clients_held, clients_limited, clients_refused};
 pub use label::{
-    Abort, Cache, ClientLimit, Closed, FillOutcome, From, Listener, LoginOutcome, QuotaLimit,
-    ReadPath, RequestKind, RightsOutcome, StaleReason, StoreOp, Swept, TagOutcome, UpstreamKind,
-    UpstreamOutcome, WaitOutcome,
+    Abort, Cache, ClientLimit, Closed, FillOutcome, From, Handshake, Listener, Loaded,
+    LoginOutcome, QuotaLimit, ReadPath, RequestKind, RightsOutcome, StaleReason, StoreOp, Swept,
+    TagOutcome, UpstreamKind, UpstreamOutcome, WaitOutcome,
 };
 pub use logins::{entitlement, login};
 pub use recorder::{InstallError, Recorder};
 pub use running::{Tally, Up};
+pub use tls::{certificate, certificate_loaded, handshake};
 pub use upstream::{Counts, Given, UpstreamName};
 
 // Requests and connections of clients.

@@ -13,6 +13,8 @@ pub mod descriptors;
 pub mod listen;
 mod pace;
 mod proxy;
+mod stream;
+pub mod tls;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -28,6 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::http::{Clients, ResponseBody};
 use crate::metrics;
+use tls::Tls;
 
 /// After a cut, connection tasks need only notice it; a task that does not is left behind.
 const CUT_GRACE: Duration = Duration::from_secs(5);
@@ -65,6 +68,8 @@ struct Shared {
     settings: Settings,
     /// Which connections are let in, and whose word on an address is taken.
     clients: Clients,
+    /// What is spoken on every connection, if not HTTP in the clear.
+    tls: Option<Tls>,
     /// One permit a connection.
     capacity: Arc<Semaphore>,
     /// One permit a connection that its client's cap forbids, while it is told so. These take no place of others.
@@ -88,10 +93,16 @@ pub type Service = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
 pub type Answering = Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>;
 
 impl Shared {
-    fn new(settings: Settings, clients: Clients, shutdown: CancellationToken) -> Self {
+    fn new(
+        settings: Settings,
+        clients: Clients,
+        tls: Option<Tls>,
+        shutdown: CancellationToken,
+    ) -> Self {
         Self {
             settings,
             clients,
+            tls,
             capacity: Arc::new(Semaphore::new(settings.max_connections)),
             telling: Arc::new(Semaphore::new(TOLD_AT_ONCE)),
             shutdown,
@@ -101,16 +112,17 @@ impl Shared {
     }
 }
 
-/// Serves `listeners` until `shutdown` is cancelled, then drains: the listeners close at once, idle
+/// Serves `listeners`, all with TLS or none, until `shutdown` is cancelled, then drains: the listeners close at once, idle
 /// connections too, and running responses get [`Settings::drain`] to finish.
 pub async fn run(
     listeners: Vec<TcpListener>,
     settings: Settings,
     clients: Clients,
+    tls: Option<Tls>,
     service: Service,
     shutdown: CancellationToken,
 ) -> Drained {
-    let shared = Arc::new(Shared::new(settings, clients, shutdown.clone()));
+    let shared = Arc::new(Shared::new(settings, clients, tls, shutdown.clone()));
     let accepting = TaskTracker::new();
     for listener in listeners {
         accepting.spawn(accept::run(

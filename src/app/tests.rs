@@ -48,6 +48,7 @@ fn serve_on(config: &Config, service: server::Service) -> SocketAddr {
         vec![listener],
         settings(config, 20_000),
         Clients::new(config),
+        None,
         service,
         never,
     ));

@@ -1,4 +1,6 @@
-//! Reads whom an upstream's TLS trusts and what it shows: PEM files. They are parsed where they are used; what can be told
+//! Reads whom an upstream's TLS trusts and what it shows: PEM files. Those of the listeners are in `tls`.
+//!
+//! They are parsed where they are used; what can be told
 //! here is that they are there and hold what they should.
 
 use std::path::{Path, PathBuf};
@@ -72,7 +74,8 @@ fn in_vain(to: &Shown<'_>) -> Option<&'static str> {
     }
 }
 
-fn certificates(node: &Node) -> Result<PathBuf, String> {
+/// A PEM file with at least one.
+pub(super) fn certificates(node: &Node) -> Result<PathBuf, String> {
     let path = path(node)?;
     if file(&path)?.contains("-----BEGIN CERTIFICATE-----") {
         Ok(path)
@@ -86,11 +89,11 @@ fn certificates(node: &Node) -> Result<PathBuf, String> {
 
 fn private_key(node: &Node) -> Result<PathBuf, String> {
     let path = path(node)?;
-    check_key(&path, &file(&path)?).map(|()| path)
+    check_key(&path, &file(&path)?, "client_cert").map(|()| path)
 }
 
-/// Nothing of the file is repeated.
-fn check_key(path: &Path, text: &str) -> Result<(), String> {
+/// Whether a file has a private key for the certificate at the key `of`. Nothing of the file is repeated.
+pub(super) fn check_key(path: &Path, text: &str, of: &str) -> Result<(), String> {
     /// PKCS #8, then the form that came before it.
     const ENCRYPTED: [&str; 2] = [
         "-----BEGIN ENCRYPTED PRIVATE KEY-----",
@@ -112,7 +115,7 @@ fn check_key(path: &Path, text: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!(
-            "{path} holds no private key: write the path of the PEM file with the key of `client_cert`"
+            "{path} holds no private key: write the path of the PEM file with the key of `{of}`"
         ))
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::limits;
 use super::section::{Reported, Section};
 use super::tags::tag_policy;
+use super::tls;
 use super::tree::Node;
 use super::types::{Admin, Cache, Config, Fetch, Log, Server, Timeouts};
 use super::upstreams;
@@ -81,6 +82,7 @@ fn server(section: &Section<'_>) -> Result<Server, Reported> {
     let drain = section.required("drain", duration);
     let catalog = section.required("catalog", boolean);
     let proxies = limits::proxies(section);
+    let tls = tls::read(&section.table("tls"));
     section.finish();
     Ok(Server {
         listen: listen?,
@@ -90,13 +92,18 @@ fn server(section: &Section<'_>) -> Result<Server, Reported> {
         drain: drain?,
         catalog: catalog?,
         proxies: proxies?,
+        tls: tls?,
     })
 }
 
 fn admin(section: &Section<'_>) -> Result<Admin, Reported> {
     let listen = section.required("listen", address_or_off);
+    let tls = tls::read(&section.table("tls"));
     section.finish();
-    Ok(Admin { listen: listen? })
+    Ok(Admin {
+        listen: listen?,
+        tls: tls?,
+    })
 }
 
 /// One port takes one listener; port 0 is a new one each time.

@@ -9,7 +9,8 @@ use super::proxy::{DIRECT, Proxy};
 use super::secret::Secret;
 use super::tag_rules::TagRule;
 use super::tags::TagPolicy;
-use super::types::{Config, Credentials, Limits, Timeouts, Upstream};
+use super::tls::CLIENT_CERTIFICATES;
+use super::types::{Config, Credentials, Limits, Timeouts, Tls, Upstream};
 use super::units::{print_duration, print_quota, print_size};
 use super::values::{FORWARDED_HEADERS, LOG_FORMATS, LOG_LEVELS};
 
@@ -43,10 +44,24 @@ fn server(out: &mut Toml, config: &Config) {
     out.list("trusted_proxies", &proxies.trusted);
     out.value("proxy_protocol", proxies.proxy_protocol);
     out.text("forwarded_header", word(&FORWARDED_HEADERS, proxies.header));
+    tls(out, "server.tls", server.tls.as_ref());
     out.table("admin");
     match config.admin.listen {
         Some(listen) => out.text("listen", listen),
         None => out.text("listen", "off"),
+    }
+    tls(out, "admin.tls", config.admin.tls.as_ref());
+}
+
+fn tls(out: &mut Toml, table: &str, tls: Option<&Tls>) {
+    let Some(tls) = tls else { return };
+    out.table(table);
+    out.text("cert_file", tls.certificate.display());
+    out.text("key_file", tls.key.display());
+    if let Some(clients) = &tls.clients {
+        out.text("client_ca_file", clients.file.display());
+        let required = word(&CLIENT_CERTIFICATES, clients.required);
+        out.text("client_certificates", required);
     }
 }
 

@@ -59,6 +59,28 @@ pub struct Server {
     pub catalog: bool,
     /// Whose word on a client's address is taken.
     pub proxies: Proxies,
+    /// What clients are shown; `None` speaks to them in the clear.
+    pub tls: Option<Tls>,
+}
+
+/// `[server.tls]` and `[admin.tls]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM file of the certificate, and of those between it and its authority.
+    pub certificate: PathBuf,
+    /// PEM file of its private key, which may be the same.
+    pub key: PathBuf,
+    /// Who may vouch for clients; `None` asks none for a certificate.
+    pub clients: Option<ClientAuthority>,
+}
+
+/// Who may vouch for clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuthority {
+    /// PEM file of its certificate, or of those of several.
+    pub file: PathBuf,
+    /// Whether a client without a certificate is turned away.
+    pub required: bool,
 }
 
 /// The proxies before the clients' listener: keys of `[server]`.
@@ -86,6 +108,8 @@ pub enum ForwardedHeader {
 pub struct Admin {
     /// Where operators are listened for; `None` turns it off.
     pub listen: Option<SocketAddr>,
+    /// What they are shown; `None` speaks to them in the clear.
+    pub tls: Option<Tls>,
 }
 
 /// `[cache]`

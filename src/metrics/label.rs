@@ -40,6 +40,30 @@ label! {
 }
 
 label! {
+    /// How a client's TLS handshake ended.
+    Handshake {
+        /// Both may speak.
+        Done = "done",
+        /// It spoke plain HTTP.
+        PlainHttp = "plain_http",
+        /// One of both refused the other, or it broke off.
+        Failed = "failed",
+        /// It did not come to its end in time.
+        Late = "late",
+    }
+}
+
+label! {
+    /// What became of files that were read again.
+    Loaded {
+        /// They count from now on.
+        New = "new",
+        /// They can't be used; what was there before counts.
+        Unusable = "unusable",
+    }
+}
+
+label! {
     /// How the cache took part in an answer.
     Cache {
         /// Served from the cache.

@@ -152,6 +152,18 @@ const HELP: &[(&str, &str)] = &[
         "forebay_tags_total",
         "Requests for tags, by how they were decided",
     ),
+    (
+        "forebay_tls_certificate_expires_seconds",
+        "When the certificate that is shown ends, or one between it and its authority, in Unix seconds",
+    ),
+    (
+        "forebay_tls_handshakes_total",
+        "Handshakes of clients that came to their end",
+    ),
+    (
+        "forebay_tls_loads_total",
+        "Files of a certificate that were read again, since they had changed",
+    ),
     ("forebay_token_fetches_total", "Token fetches"),
     (
         "forebay_upstream_breakers_open",
@@ -246,7 +258,11 @@ mod tests {
 
     #[test]
     fn every_metric_has_a_line_of_help() {
-        let functions = concat!(include_str!("../metrics.rs"), include_str!("logins.rs"));
+        let functions = concat!(
+            include_str!("../metrics.rs"),
+            include_str!("logins.rs"),
+            include_str!("tls.rs")
+        );
         let named = functions
             .split('"')
             .filter(|word| word.starts_with("forebay_"));

@@ -197,7 +197,12 @@ mod tests {
             drain: Duration::ZERO,
             max_connections: 1,
         };
-        Shared::new(settings, Clients::unlimited(), CancellationToken::new())
+        Shared::new(
+            settings,
+            Clients::unlimited(),
+            None,
+            CancellationToken::new(),
+        )
     }
 
     #[tokio::test]

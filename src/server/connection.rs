@@ -1,4 +1,4 @@
-//! One connection: whose it is, hyper over a paced socket, and how it ends.
+//! One connection: whose it is, its TLS handshake, hyper over a paced socket, and how it ends.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -18,8 +18,9 @@ use hyper_util::rt::TokioIo;
 use super::accept::{self, Arrival, Standing};
 use super::pace::{Paced, Turn};
 use super::proxy::{self, ProxyError, Source};
-use super::{Service, Shared};
-use crate::http::{Aborted, ClientAddr, Peer, ResponseBody};
+use super::stream::{End, Stream};
+use super::{Service, Shared, tls};
+use crate::http::{Aborted, ClientAddr, Peer, PeerCertificate, ResponseBody};
 use crate::metrics;
 
 /// Bounds what hyper holds of a response before it writes: two chunks of a body. Its own is 400 KiB.
@@ -32,7 +33,7 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
     let _open = metrics::connection(shared.settings.listener);
     let Some(Arrival {
         stream,
-        peer,
+        mut peer,
         standing,
         place: _place,
     }) = introduced(arrival, &shared).await
@@ -47,10 +48,20 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
         _ => None,
     };
     let turn = Arc::new(Turn::default());
-    let socket = TokioIo::new(Paced::new(stream, Arc::clone(&turn), &shared.settings));
+    let under_tls = shared.tls.is_some();
+    let socket = Paced::new(stream, Arc::clone(&turn), &shared.settings, under_tls);
+    let Some((stream, certificate)) = spoken(socket, &shared).await else {
+        return;
+    };
+    if under_tls {
+        peer = peer.over_tls();
+    }
     let answer = service_fn(|mut request| {
         turn.pass();
         request.extensions_mut().insert(peer);
+        if let Some(certificate) = &certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
         if let Some(surplus) = surplus {
             request.extensions_mut().insert(surplus);
         }
@@ -71,21 +82,33 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
             Ok::<_, Infallible>(response.map(|body| Running { body, turn }))
         }
     });
-    let mut connection = builder().serve_connection(socket, answer);
+    let mut connection = builder().serve_connection(TokioIo::new(stream), answer);
     let ended = tokio::select! {
-        ended = drive(&mut connection, &shared) => ended,
-        // Dropping the connection below ends it short, with FIN: the client may resume elsewhere.
-        () = shared.cut.cancelled() => Ok(()),
+        ended = drive(&mut connection, &shared) => ended.map(|()| End::Finished),
+        // The client may resume elsewhere.
+        () = shared.cut.cancelled() => Ok(End::Short),
     };
-    let socket = connection.into_parts().io.into_inner();
-    match ended {
-        Err(error) if is_mismatch(&error) => socket.reset(),
-        Err(error) => {
-            tracing::debug!(%error, client = %peer.address, "connection ended early");
-            socket.close().await;
+    let stream = connection.into_parts().io.into_inner();
+    let end = ended.unwrap_or_else(|error| {
+        if is_mismatch(&error) {
+            return End::Wrong;
         }
-        Ok(()) => socket.close().await,
-    }
+        tracing::debug!(%error, client = %peer.address, "connection ended early");
+        End::Short
+    });
+    stream.end(end).await;
+}
+
+/// Shakes hands where TLS is spoken. `None` where that failed, or shutdown came before its end: nothing was asked for yet.
+async fn spoken(socket: Paced, shared: &Shared) -> Option<(Stream, Option<PeerCertificate>)> {
+    let Some(tls) = &shared.tls else {
+        return Some((Stream::Plain(socket), None));
+    };
+    let shaken = tokio::select! {
+        shaken = tls::shake(socket, tls) => shaken,
+        () = shared.shutdown.cancelled() => None,
+    };
+    shaken.map(|(stream, certificate)| (Stream::Tls(stream), certificate))
 }
 
 /// Waits for the word of a proxy where one is to come: from then on, its client is the connection's other end. `None` where it
@@ -141,7 +164,7 @@ fn builder() -> http1::Builder {
 
 /// Polls the connection to its end; at shutdown, lets it finish its present response only.
 async fn drive<S>(
-    connection: &mut http1::Connection<TokioIo<Paced>, S>,
+    connection: &mut http1::Connection<TokioIo<Stream>, S>,
     shared: &Shared,
 ) -> hyper::Result<()>
 where

@@ -5,6 +5,7 @@
 //! connection may wait for that byte for the idle timeout, and a client that does not read is ended.
 //! The wait for a head begins when the response before it has left: a slow reader is not idle.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use super::clocks::{HeadClock, WriteClock};
 use crate::metrics;
 
 /// The first byte of a TLS record that carries a hello.
-const TLS_HANDSHAKE: u8 = 0x16;
+pub(super) const TLS_HANDSHAKE: u8 = 0x16;
 /// What a client may still send, and for how long, after we have ended our side: closing a socket
 /// with unread bytes would turn FIN into RST, and RST takes from the client what it has not read yet.
 const LINGER: (u64, Duration) = (256 << 10, Duration::from_secs(1));
@@ -48,20 +49,43 @@ pub(super) struct Paced {
     write: WriteClock,
     /// A read waits without a deadline, until what is being written is flushed.
     held: bool,
+    /// TLS is spoken above.
+    under_tls: bool,
     /// The client has ended its side, or we have given it up: nothing to linger for.
     over: bool,
 }
 
 impl Paced {
-    pub(super) fn new(stream: TcpStream, turn: Arc<Turn>, limits: &super::Settings) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        turn: Arc<Turn>,
+        limits: &super::Settings,
+        under_tls: bool,
+    ) -> Self {
         Self {
             stream,
             turn,
             head: HeadClock::new(limits.header_timeout, limits.idle_timeout),
             write: WriteClock::new(limits.write_idle_timeout),
             held: false,
+            under_tls,
             over: false,
         }
+    }
+
+    /// The first byte of all, which stays where it is; `None` if the client ends its side without one.
+    pub(super) async fn first_byte(&mut self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        let peeked = poll_fn(|cx| {
+            let mut buffer = ReadBuf::new(&mut byte);
+            if let Poll::Ready(peeked) = self.stream.poll_peek(cx, &mut buffer) {
+                return Poll::Ready(peeked);
+            }
+            ready!(self.head.poll_late(cx, 0));
+            Poll::Ready(Err(self.give_up(metrics::Closed::HeaderTimeout)))
+        });
+        let peeked = peeked.await?;
+        Ok((peeked > 0).then_some(byte[0]))
     }
 
     /// Ends the connection with RST: what was sent is not to be built upon.
@@ -104,7 +128,11 @@ impl AsyncRead for Paced {
                 let read = &buffer.filled()[before..];
                 if read.is_empty() {
                     this.over = true;
-                } else if this.head.arrived(turn) && turn == 0 && read[0] == TLS_HANDSHAKE {
+                } else if this.head.arrived(turn)
+                    && turn == 0
+                    && !this.under_tls
+                    && read[0] == TLS_HANDSHAKE
+                {
                     // hyper answers 400 in plain text, which clients recognise as "not TLS".
                     metrics::connection_closed(metrics::Closed::TlsHello);
                 }

@@ -4,6 +4,7 @@ mod ends;
 mod heads;
 mod patience;
 mod places;
+mod tls;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -58,6 +59,14 @@ impl Server {
         settings: Settings,
         respond: impl Fn(&Request<Incoming>) -> Response<ResponseBody> + Send + Sync + 'static,
     ) -> Self {
+        Self::listening(settings, None, respond)
+    }
+
+    fn listening(
+        settings: Settings,
+        tls: Option<Tls>,
+        respond: impl Fn(&Request<Incoming>) -> Response<ResponseBody> + Send + Sync + 'static,
+    ) -> Self {
         let listener = listen::bind("127.0.0.1:0".parse().unwrap(), "server.listen").unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
@@ -69,6 +78,7 @@ impl Server {
             vec![listener],
             settings,
             Clients::unlimited(),
+            tls,
             service,
             shutdown.clone(),
         ));

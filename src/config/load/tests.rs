@@ -9,6 +9,7 @@ mod mistakes;
 mod secrets;
 mod sources;
 mod template;
+mod tls;
 
 use std::fs;
 

@@ -57,6 +57,7 @@ async fn a_quiet_listener_takes_no_place_from_another() {
         listeners,
         settings,
         Clients::unlimited(),
+        None,
         service,
         CancellationToken::new(),
     ));
@@ -120,6 +121,7 @@ async fn a_response_that_begins_while_draining_says_close() {
         vec![listener],
         patient(),
         Clients::unlimited(),
+        None,
         service,
         shutdown.clone(),
     ));

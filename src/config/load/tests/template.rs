@@ -83,9 +83,9 @@ fn the_templates_examples_can_be_taken_as_they_are() {
         let expected = match key.as_str() {
             "username" => "there is no password for it",
             "password" => "there is no `username` for it",
-            "password_file" | "ca_file" | "gcp_key_file" | "client_cert" | "client_key" => {
-                "cannot be read"
-            }
+            "password_file" | "ca_file" | "gcp_key_file" | "client_cert" | "client_key"
+            | "cert_file" | "key_file" | "client_ca_file" => "cannot be read",
+            "client_certificates" => "it is not known whose certificates count",
             "http_proxy_password_file" => "there is no user for it",
             "credentials" => "it is not known where docker's logins are",
             "docker_config" | "helper_timeout" | "aws_profile" | "ecr_endpoint"

@@ -1,0 +1,101 @@
+//! Certificates of an authority of one's own, for TLS in tests.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+
+/// Who signs.
+#[derive(Debug)]
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key, as PEM.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+}
+
+impl Authority {
+    /// A new one.
+    ///
+    /// # Panics
+    /// Where this machine can make no keys.
+    pub fn new(name: &str) -> Self {
+        let mut authority = params(name, &[]);
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let issuer = CertifiedIssuer::self_signed(authority, new_key());
+        Self(issuer.expect("it can sign itself"))
+    }
+
+    /// Its own certificate, as PEM.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate of a server that is reached by `names`, which may be addresses.
+    pub fn server(&self, names: &[&str]) -> Pair {
+        self.sign(params(names[0], names), ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// As [`Self::server`], valid until then.
+    pub fn server_until(&self, names: &[&str], end: SystemTime) -> Pair {
+        let mut server = params(names[0], names);
+        server.not_after = end.into();
+        self.sign(server, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A certificate of a client with a common name, and alternative `names` beside it.
+    pub fn client(&self, common: &str, names: &[&str]) -> Pair {
+        self.sign(params(common, names), ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    /// As [`Self::client`], valid until then.
+    pub fn client_until(&self, common: &str, end: SystemTime) -> Pair {
+        let mut client = params(common, &[]);
+        client.not_after = end.into();
+        self.sign(client, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn sign(&self, mut subject: CertificateParams, usage: ExtendedKeyUsagePurpose) -> Pair {
+        let key = new_key();
+        subject.extended_key_usages = vec![usage];
+        let certificate = subject.signed_by(&key, &self.0);
+        Pair {
+            certificate: certificate.expect("it can be signed").pem(),
+            key: key.serialize_pem(),
+        }
+    }
+}
+
+impl Pair {
+    /// Writes it down as `name.crt` and `name.key`.
+    ///
+    /// # Errors
+    /// As writing files does.
+    pub fn write(&self, dir: &Path, name: &str) -> io::Result<[PathBuf; 2]> {
+        let paths = ["crt", "key"].map(|end| dir.join(format!("{name}.{end}")));
+        fs::write(&paths[0], &self.certificate)?;
+        fs::write(&paths[1], &self.key)?;
+        Ok(paths)
+    }
+}
+
+fn params(common: &str, names: &[&str]) -> CertificateParams {
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).expect("names are names of hosts");
+    params.distinguished_name.push(DnType::CommonName, common);
+    params
+}
+
+fn new_key() -> KeyPair {
+    KeyPair::generate().expect("keys can be made")
+}

@@ -1,0 +1,321 @@
+//! TLS as clients see it: who is let in, what is said of them, and how a connection ends on both layers.
+
+use std::io;
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use forebay_loadtest::certificates::{Authority, Pair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tempfile::TempDir;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::*;
+use crate::config;
+use crate::http::{Peer, PeerCertificate, Scheme};
+
+/// A server with a certificate for 127.0.0.1.
+pub(super) struct Secure {
+    server: Server,
+    authority: Authority,
+    _dir: TempDir,
+}
+
+impl Secure {
+    pub(super) fn start(
+        settings: Settings,
+        clients: Option<(&Authority, bool)>,
+        respond: impl Fn(&Request<Incoming>) -> Response<ResponseBody> + Send + Sync + 'static,
+    ) -> Self {
+        let authority = Authority::new("servers");
+        let dir = tempfile::tempdir().unwrap();
+        let pair = authority.server(&["127.0.0.1"]);
+        let [certificate, key] = pair.write(dir.path(), "server").unwrap();
+        let clients = clients.map(|(authority, required)| {
+            let file = dir.path().join("clients.crt");
+            std::fs::write(&file, authority.pem()).unwrap();
+            config::ClientAuthority { file, required }
+        });
+        let files = config::Tls {
+            certificate,
+            key,
+            clients,
+        };
+        let tls = Tls::load(metrics::Listener::Clients, &files).unwrap();
+        Self {
+            server: Server::listening(settings, Some(tls), respond),
+            authority,
+            _dir: dir,
+        }
+    }
+
+    pub(super) async fn shake(&self, config: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
+        let socket = TcpStream::connect(self.server.address).await.unwrap();
+        let name = ServerName::from(self.server.address.ip());
+        TlsConnector::from(Arc::new(config))
+            .connect(name, socket)
+            .await
+    }
+
+    async fn send(&self, bytes: &str) -> TlsStream<TcpStream> {
+        let mut stream = self.shake(trusting(&self.authority, None)).await.unwrap();
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        stream
+    }
+}
+
+/// A client that trusts `authority`, and may show a certificate.
+pub(super) fn trusting(authority: &Authority, shown: Option<&Pair>) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(authority.pem().as_bytes());
+    roots.add(root.unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    match shown {
+        None => builder.with_no_client_auth(),
+        Some(pair) => {
+            let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
+            let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+            builder.with_client_auth_cert(chain, key).unwrap()
+        }
+    }
+}
+
+/// All that comes, and how it ends.
+async fn read_to_end(mut stream: TlsStream<TcpStream>) -> (String, Result<(), ErrorKind>) {
+    let mut read = Vec::new();
+    let end = timeout(LONG, async {
+        while stream.read_buf(&mut read).await? > 0 {}
+        io::Result::Ok(())
+    });
+    let end = end.await.expect("the connection ends");
+    let text = String::from_utf8(read).unwrap();
+    (text, end.map_err(|error| error.kind()))
+}
+
+const CLOSE: &str = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+
+fn hello(_: &Request<Incoming>) -> Response<ResponseBody> {
+    Response::new(ResponseBody::whole("hello"))
+}
+
+/// Says how its peer came, and whose certificate it has.
+fn who(request: &Request<Incoming>) -> Response<ResponseBody> {
+    let extensions = request.extensions();
+    let scheme = extensions.get::<Peer>().unwrap().scheme.as_str();
+    let names = extensions
+        .get::<PeerCertificate>()
+        .map(|certificate| certificate.names().join(","));
+    Response::new(ResponseBody::whole(format!("{scheme} {names:?}")))
+}
+
+#[tokio::test]
+async fn http_is_spoken_over_both_versions_of_tls_and_not_version_2_of_http() {
+    let secure = Secure::start(patient(), None, who);
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(secure.authority.pem().as_bytes());
+        roots.add(root.unwrap()).unwrap();
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let mut stream = secure.shake(config.clone()).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+        stream.write_all(CLOSE.as_bytes()).await.unwrap();
+        let (text, end) = read_to_end(stream).await;
+        assert!(text.ends_with("\r\n\r\nhttps None"), "{text}");
+        assert_eq!(end, Ok(()));
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        assert!(secure.shake(config).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn who_speaks_plain_http_is_told_to_speak_https() {
+    let secure = Secure::start(patient(), None, hello);
+    let (text, end) = secure.server.send(GET).await.read_to_end().await;
+    assert!(
+        text.starts_with("HTTP/1.1 400 ") && text.contains("https://"),
+        "{text}"
+    );
+    assert_eq!(end, Ok(()));
+}
+
+#[tokio::test]
+async fn a_finished_connection_says_so_on_both_layers() {
+    let secure = Secure::start(patient(), None, hello);
+    let (text, end) = read_to_end(secure.send(CLOSE).await).await;
+    assert!(text.ends_with("hello"), "{text}");
+    // Without `close_notify`, the end would be an unexpected one.
+    assert_eq!(end, Ok(()));
+}
+
+#[tokio::test]
+async fn a_cut_body_is_seen_as_cut_after_what_was_sent() {
+    let secure = Secure::start(patient(), None, |_| {
+        let parts = body(vec![Ok("first"), Ok("second"), Err(Aborted::Cut)]);
+        Response::new(ResponseBody::stream(100, parts))
+    });
+    let (text, end) = read_to_end(secure.send(GET).await).await;
+    assert!(
+        text.contains("content-length: 100") && text.ends_with("firstsecond"),
+        "{text}"
+    );
+    assert_eq!(end, Err(ErrorKind::UnexpectedEof));
+}
+
+#[tokio::test]
+async fn a_body_proven_wrong_ends_with_rst_under_tls() {
+    let (feed, food) = tokio::sync::mpsc::unbounded_channel::<Result<Bytes, Aborted>>();
+    let food = Mutex::new(Some(food));
+    let secure = Secure::start(patient(), None, move |_| {
+        let food = food.lock().unwrap().take().unwrap();
+        let chunks = stream::unfold(
+            food,
+            |mut food| async move { Some((food.recv().await?, food)) },
+        );
+        Response::new(ResponseBody::stream(100, chunks))
+    });
+    let mut stream = secure.send(GET).await;
+    feed.send(Ok(Bytes::from_static(b"first"))).unwrap();
+    let mut read = Vec::new();
+    while find(&read, b"first").is_none() {
+        assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0);
+    }
+    feed.send(Err(Aborted::Mismatch)).unwrap();
+    let (rest, end) = read_to_end(stream).await;
+    assert_eq!((rest.as_str(), end), ("", Err(ErrorKind::ConnectionReset)));
+}
+
+#[tokio::test]
+async fn a_client_is_known_by_the_names_in_its_certificate() {
+    let clients = Authority::new("clients");
+    for required in [false, true] {
+        let secure = Secure::start(patient(), Some((&clients, required)), who);
+        let known = clients.client("ci", &["ci.example.org", "b.example.org"]);
+        let answer = async |shown: Option<Pair>| {
+            let mut stream = secure
+                .shake(trusting(&secure.authority, shown.as_ref()))
+                .await?;
+            stream.write_all(CLOSE.as_bytes()).await?;
+            let (text, end) = read_to_end(stream).await;
+            end.map_err(io::Error::from).map(|()| text)
+        };
+        let told = answer(Some(known)).await.unwrap();
+        let names = "https Some(\"ci.example.org,b.example.org,ci\")";
+        assert!(told.ends_with(names), "{told}");
+        match answer(None).await {
+            Ok(told) => assert!(!required && told.ends_with("https None"), "{told}"),
+            Err(_) => assert!(required),
+        }
+        // What is shown has to be right, even where nothing has to be shown.
+        let ended = SystemTime::now() - Duration::from_mins(1);
+        let strangers = Authority::new("clients");
+        for wrong in [
+            clients.client_until("ci", ended),
+            strangers.client("ci", &["ci.example.org"]),
+            secure.authority.server(&["ci.example.org"]),
+        ] {
+            assert!(answer(Some(wrong)).await.is_err());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_in_the_clear_says_so() {
+    let server = Server::with_service(patient(), who);
+    let (text, _) = server.send(CLOSE).await.read_to_end().await;
+    assert!(text.ends_with("\r\n\r\nhttp None"), "{text}");
+    assert_eq!(Scheme::Http.as_str(), "http");
+}
+
+/// Each of them holds its connection, and none a turn.
+#[tokio::test]
+async fn stalled_handshakes_keep_nobody_out_and_are_ended() {
+    let settings = Settings {
+        header_timeout: 10 * SHORT,
+        ..patient()
+    };
+    let secure = Secure::start(settings, None, hello);
+    let mut stalled = Vec::new();
+    for begun in [&b""[..], &[0x16], &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]] {
+        for _ in 0..8 {
+            let mut client = secure.server.connect().await;
+            client.stream.write_all(begun).await.unwrap();
+            stalled.push(client);
+        }
+    }
+    let (text, _) = read_to_end(secure.send(CLOSE).await).await;
+    assert!(text.ends_with("hello"), "{text}");
+    for client in stalled {
+        assert_eq!(client.read_to_end().await, (String::new(), Ok(())));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_ended_under_tls() {
+    static ZEROES: [u8; 32 << 10] = [0; 32 << 10];
+    let (gone, ended) = tokio::sync::oneshot::channel::<()>();
+    let gone = Mutex::new(Some(gone));
+    let settings = Settings {
+        write_idle_timeout: SHORT,
+        ..patient()
+    };
+    let secure = Secure::start(settings, None, move |_| {
+        let gone = gone.lock().unwrap().take();
+        let chunks = stream::repeat_with(move || {
+            let _rides_along = &gone;
+            Ok(Bytes::from_static(&ZEROES))
+        });
+        Response::new(ResponseBody::stream(1 << 40, chunks))
+    });
+    let _client = secure.send(GET).await;
+    assert!(timeout(LONG, ended).await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_under_tls_after_the_idle_timeout() {
+    let settings = Settings {
+        idle_timeout: SHORT,
+        ..patient()
+    };
+    let secure = Secure::start(settings, None, hello);
+    let mut stream = secure.send(GET).await;
+    let mut read = Vec::new();
+    while find(&read, b"hello").is_none() {
+        assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0);
+    }
+    let (rest, _) = read_to_end(stream).await;
+    assert_eq!(rest, "");
+}
+
+/// Read in small parts, late: all of it is there, and the idle timeout does not count before its last byte.
+#[tokio::test]
+async fn a_slow_reader_gets_every_byte_under_tls() {
+    const LENGTH: usize = 16 << 20;
+    let settings = Settings {
+        idle_timeout: SHORT,
+        ..patient()
+    };
+    let secure = Secure::start(settings, None, |_| {
+        Response::new(ResponseBody::whole(vec![b'x'; LENGTH]))
+    });
+    let mut stream = secure.send(GET).await;
+    let mut read = Vec::new();
+    while find(&read, b"\r\n\r\n").is_none() {
+        assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0);
+    }
+    let head = find(&read, b"\r\n\r\n").unwrap() + 4;
+    tokio::time::sleep(4 * SHORT).await;
+    let (rest, _) = read_to_end(stream).await;
+    assert_eq!(read.len() - head + rest.len(), LENGTH);
+}

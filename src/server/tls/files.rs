@@ -1,0 +1,113 @@
+//! Reads the files of a listener's TLS, and puts together what its handshakes take.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{RootCertStore, ServerConfig};
+
+use super::{Present, names};
+use crate::config;
+use crate::metrics::Listener;
+
+/// Why a file that a listener takes can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{key} in {}: {}: {problem}", table(*.listener), path.display())]
+pub struct TlsError {
+    listener: Listener,
+    key: &'static str,
+    path: PathBuf,
+    problem: String,
+}
+
+/// The table of the configuration that a listener's files are named in.
+pub(super) fn table(listener: Listener) -> &'static str {
+    match listener {
+        Listener::Clients => "[server.tls]",
+        Listener::Admin => "[admin.tls]",
+    }
+}
+
+/// Reads them all.
+pub(super) fn load(listener: Listener, files: &config::Tls) -> Result<Present, TlsError> {
+    let wrong = |key, path: &Path, problem| TlsError {
+        listener,
+        key,
+        path: path.to_owned(),
+        problem,
+    };
+    let of_certificate = |problem| wrong("cert_file", &files.certificate, problem);
+    let of_key = |problem: &str| wrong("key_file", &files.key, problem.to_owned());
+    let chain = certificates(&files.certificate).map_err(of_certificate)?;
+    let expires = names::expires(&chain).map_err(of_certificate)?;
+    // What these errors say of a key is left out: nothing of it is to be printed.
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|_| of_key("it holds no private key in PEM form that can be read"))?;
+    let provider = provider();
+    let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => {
+            of_key("this is not the key of the first certificate in cert_file")
+        }
+        rustls::Error::InvalidCertificate(error) => of_certificate(error.to_string()),
+        _ => of_key("this is no RSA, ECDSA or Ed25519 key that can be used"),
+    })?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| of_certificate(error.to_string()))?;
+    let builder = match &files.clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => {
+            let verifier = verifier(clients, provider)
+                .map_err(|problem| wrong("client_ca_file", &clients.file, problem))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if files.clients.is_some() {
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    Ok(Present {
+        config: Arc::new(config),
+        expires,
+    })
+}
+
+fn verifier(
+    clients: &config::ClientAuthority,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(&clients.file)? {
+        roots.add(authority).map_err(|error| error.to_string())?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = if clients.required {
+        builder
+    } else {
+        builder.allow_unauthenticated()
+    };
+    builder.build().map_err(|error| error.to_string())
+}
+
+/// What a PEM file holds, at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    const WANTED: &str = "it must hold certificates in PEM form";
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| format!("{error}; {WANTED}"))?;
+    if found.is_empty() {
+        return Err(format!("no certificate found; {WANTED}"));
+    }
+    Ok(found)
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
