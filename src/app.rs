@@ -34,6 +34,8 @@ use signals::Signals;
 /// How long pausing the fills and closing the cache may take; what is not written by then is found by
 /// the next start's sweep.
 const CLOSING: Duration = Duration::from_secs(5);
+/// How long a connection waits for a place. Shorter than any client waits for one.
+const PLACE_WAIT: Duration = Duration::from_secs(5);
 /// Operators are few.
 const ADMIN_CONNECTIONS: usize = 64;
 /// Their requests are short.
@@ -222,6 +224,7 @@ fn settings(config: &Config, descriptors: u64) -> server::Settings {
         write_idle_timeout: server.write_idle_timeout,
         drain: server.drain,
         max_connections,
+        place_wait: PLACE_WAIT,
     }
 }
 

@@ -109,7 +109,9 @@
 //! 11. **Everything is bounded**: disk, memory a connection, fills, connections, queues, maps, waits, retries. The bounds
 //!     that can be set are in `config/default.toml`; tested by `tests/it/limit.rs`, `src/store/tests/limit.rs`. What one
 //!     client may take is bounded where an operator says so, and costs no other client and no fill anything: kept by
-//!     `src/http/limit.rs`, tested by `src/http/limit/tests.rs`, `tests/it/limits.rs`.
+//!     `src/http/limit.rs`, tested by `src/http/limit/tests.rs`, `tests/it/limits.rs`. Where connections are as many as
+//!     there may be, an idle one ends for a new one, and what finds no place is told so: kept by `src/server/place.rs`,
+//!     `src/server/spare.rs`, tested by `src/server/tests/places.rs`, `tests/it/limits/house.rs`.
 //! 12. **Eviction only unlinks.** Open readers finish, a running fill is never evicted. What a manifest served within the
 //!     hour refers to is evicted after all else, as far as four fifths of the cache allow; the limit and `min_free` win.
 //!     Kept by `src/store/evict.rs`, `src/store/guard.rs`; tested by `src/store/tests/eviction.rs`,

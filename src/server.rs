@@ -12,7 +12,9 @@ mod connection;
 pub mod descriptors;
 pub mod listen;
 mod pace;
+mod place;
 mod proxy;
+mod spare;
 mod stream;
 pub mod tls;
 
@@ -24,7 +26,6 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,13 +49,11 @@ pub struct Settings {
     pub write_idle_timeout: Duration,
     /// How long running responses may go on after shutdown was asked for.
     pub drain: Duration,
-    /// Open connections; more wait until one closes, one a listener accepted, the rest in the kernel's
-    /// backlog.
+    /// Open connections. For a further one an idle one is closed.
     pub max_connections: usize,
+    /// How long a connection waits for a place where none is idle, before it is refused.
+    pub place_wait: Duration,
 }
-
-/// Connections beyond their clients' caps that are told so at the same time; more are closed without a word.
-const TOLD_AT_ONCE: usize = 64;
 
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +69,7 @@ struct Shared {
     clients: Clients,
     /// What is spoken on every connection, if not HTTP in the clear.
     tls: Option<Tls>,
-    /// One permit a connection.
-    capacity: Arc<Semaphore>,
-    /// One permit a connection that its client's cap forbids, while it is told so. These take no place of others.
-    telling: Arc<Semaphore>,
+    places: place::Places,
     /// Stop accepting, and close each connection after its present response.
     shutdown: CancellationToken,
     /// Close every connection now.
@@ -85,7 +81,7 @@ struct Shared {
 ///
 /// The request's extensions hold the [`Peer`](crate::http::Peer) of the connection's other end, its
 /// [`PeerCertificate`](crate::http::PeerCertificate) where it has shown one, and [`Surplus`](crate::http::Surplus) where
-/// its client has too many connections. A body that fails ends
+/// it came on a connection too many. A body that fails ends
 /// its connection short of its length: with RST where it was proven wrong, with FIN otherwise.
 pub type Service = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
 
@@ -103,8 +99,7 @@ impl Shared {
             settings,
             clients,
             tls,
-            capacity: Arc::new(Semaphore::new(settings.max_connections)),
-            telling: Arc::new(Semaphore::new(TOLD_AT_ONCE)),
+            places: place::Places::new(settings.max_connections, settings.place_wait),
             shutdown,
             cut: CancellationToken::new(),
             connections: TaskTracker::new(),

@@ -92,6 +92,7 @@ pub(super) fn of_limit(refusal: Refusal) -> Answer {
             "per_client_connections",
             most.to_string(),
         ),
+        Refused::AllConnections(most) => return full(most, refusal.retry_after),
     };
     let detail = format!(
         "`{key}` under [limits] of the mirror's configuration is {value}; raise it, or add this client's address to `exempt`"
@@ -112,6 +113,20 @@ pub(super) fn of_access(refusal: access::Refusal) -> Answer {
         access::Refusal::Denied => StatusCode::FORBIDDEN,
     };
     refuse(status, ErrorCode::Denied, refusal.to_string(), None)
+}
+
+/// Not 429, which some clients repeat at once: of a 503 they go on to the registry itself.
+fn full(most: usize, retry_after: Duration) -> Answer {
+    let detail = format!(
+        "`max_connections` under [limits] of the mirror's configuration is {most}, and each of them is busy; raise it, or the mirror's limit on file descriptors where it is not set"
+    );
+    let answer = refuse(
+        StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::Unavailable,
+        "the mirror has as many connections as it may have".to_owned(),
+        Some(detail),
+    );
+    retry(answer, retry_after)
 }
 
 /// A request that the mirror could not answer.

@@ -120,14 +120,18 @@ pub(super) enum Refused {
     Requests(config::Rate),
     InFlight(usize),
     Connections(usize),
+    /// Not its own, but that of all clients together.
+    AllConnections(usize),
 }
 
 impl Refused {
-    fn label(self) -> ClientLimit {
+    /// The client's limit, if it is one.
+    fn label(self) -> Option<ClientLimit> {
         match self {
-            Self::Requests(_) => ClientLimit::Requests,
-            Self::InFlight(_) => ClientLimit::InFlight,
-            Self::Connections(_) => ClientLimit::Connections,
+            Self::Requests(_) => Some(ClientLimit::Requests),
+            Self::InFlight(_) => Some(ClientLimit::InFlight),
+            Self::Connections(_) => Some(ClientLimit::Connections),
+            Self::AllConnections(_) => None,
         }
     }
 }
@@ -148,16 +152,22 @@ pub struct Connected {
     _client: Arc<Client>,
 }
 
-/// Its client has as many connections as it may have. In a request's extensions: it came on one too many.
+/// Its client, or all clients together, have as many connections as they may have. In a request's extensions: it came on
+/// one too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Surplus {
-    most: usize,
+pub struct Surplus(Refused);
+
+impl Surplus {
+    /// There are `most` connections already, whoever's they are.
+    pub fn of_all(most: usize) -> Self {
+        Self(Refused::AllConnections(most))
+    }
 }
 
 impl From<Surplus> for Refusal {
     /// Of a request that came on it.
     fn from(surplus: Surplus) -> Self {
-        refused(Refused::Connections(surplus.most), SOON)
+        refused(surplus.0, SOON)
     }
 }
 
@@ -239,7 +249,7 @@ impl Clients {
                 _place: place,
                 _client: client,
             })),
-            Err(_) => Err(Surplus { most }),
+            Err(_) => Err(Surplus(Refused::Connections(most))),
         }
     }
 
@@ -331,7 +341,9 @@ impl Clients {
 }
 
 fn refused(limit: Refused, retry_after: Duration) -> Refusal {
-    metrics::client_refused(limit.label());
+    if let Some(label) = limit.label() {
+        metrics::client_refused(label);
+    }
     Refusal { limit, retry_after }
 }
 

@@ -126,8 +126,12 @@ label! {
         WriteIdle = "write_idle",
         /// A TLS hello on a plain port.
         TlsHello = "tls_hello",
-        /// The connection cap was reached.
+        /// The connection cap was reached when its response began.
         Cap = "cap",
+        /// Nothing was asked for on it, and another needed its place.
+        Spared = "spared",
+        /// There was no place for it.
+        Full = "full",
         /// The drain's time was over.
         Drain = "drain",
         /// A proxy's connection did not begin with a PROXY protocol header.

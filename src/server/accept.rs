@@ -1,8 +1,7 @@
-//! The accept loop: survives what `accept` can fail with, waits for capacity, spawns connections.
+//! The accept loop: survives what `accept` can fail with, gives each connection a place, spawns it.
 //!
-//! A place is asked for only once there is a connection to fill it: a listener that held one in
-//! reserve would take it from the others. So at the cap each listener holds one accepted connection,
-//! and the rest wait in the kernel's backlog. What its client's own cap forbids is seen before that, and takes no place.
+//! It waits for nothing else, so that a connection that can't be served is told so, or closed, at once, rather than left in
+//! the kernel's backlog. What its client's own cap forbids is seen first, and takes no place.
 
 use std::future::Future;
 use std::io;
@@ -11,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::place::Place;
 use super::{Service, Shared, connection};
 use crate::http::{ClientAddr, Clients, Connected, Peer, Surplus};
 use crate::metrics;
@@ -29,7 +28,7 @@ pub(super) struct Arrival {
     pub(super) peer: Peer,
     pub(super) standing: Standing,
     /// Given back when the connection is over.
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) place: Place,
 }
 
 /// What is known of a connection's client.
@@ -95,21 +94,17 @@ async fn accept_from<F: Future<Output = io::Result<(TcpStream, SocketAddr)>>>(
                     Standing::of(peer.address, &shared.clients)
                 };
                 let place = match standing {
-                    Standing::Surplus(_) => match telling(shared) {
-                        Some(place) => place,
-                        None => continue,
-                    },
-                    _ => match capacity(shared, &mut full).await {
-                        Some(place) => place,
-                        None => return,
-                    },
+                    Standing::Surplus(_) => telling(shared),
+                    _ => place(shared, &mut full),
                 };
-                spawn(Arrival {
-                    stream,
-                    peer,
-                    standing,
-                    place,
-                });
+                if let Some(place) = place {
+                    spawn(Arrival {
+                        stream,
+                        peer,
+                        standing,
+                        place,
+                    });
+                }
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -127,26 +122,20 @@ async fn accept_from<F: Future<Output = io::Result<(TcpStream, SocketAddr)>>>(
     }
 }
 
-/// Waits for a free place, or returns `None` at shutdown.
-async fn capacity(shared: &Shared, full: &mut Seldom) -> Option<OwnedSemaphorePermit> {
-    if let Ok(permit) = Arc::clone(&shared.capacity).try_acquire_owned() {
-        return Some(permit);
-    }
-    if full.due() {
+fn place(shared: &Shared, full: &mut Seldom) -> Option<Place> {
+    let place = shared.places.of_newcomer();
+    if !matches!(place, Some(Place::Taken { .. })) && full.due() {
         tracing::warn!(
             connections = shared.settings.max_connections,
-            "connection cap reached; new connections wait (raise the descriptor limit, or set `limits.max_connections`)"
+            "connection cap reached; idle connections are closed for new ones, and what finds no place is refused (raise the descriptor limit, or set `limits.max_connections`)"
         );
     }
-    tokio::select! {
-        () = shared.shutdown.cancelled() => None,
-        permit = Arc::clone(&shared.capacity).acquire_owned() => permit.ok(),
-    }
+    place
 }
 
-/// A place to tell a connection in that it is one too many, if there is one left.
-pub(super) fn telling(shared: &Shared) -> Option<OwnedSemaphorePermit> {
-    let place = Arc::clone(&shared.telling).try_acquire_owned().ok();
+/// A place to tell a connection in that its client has too many, if there is one left.
+pub(super) fn telling(shared: &Shared) -> Option<Place> {
+    let place = shared.places.telling();
     if place.is_none() {
         metrics::client_refused(metrics::ClientLimit::Connections);
         metrics::connection_closed(metrics::Closed::ClientCap);
@@ -196,6 +185,7 @@ mod tests {
             write_idle_timeout: Duration::ZERO,
             drain: Duration::ZERO,
             max_connections: 1,
+            place_wait: Duration::ZERO,
         };
         Shared::new(
             settings,

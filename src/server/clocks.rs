@@ -11,8 +11,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::spare::Past;
+
 /// Bytes a second that a client must take while writes to it are pending.
 const MIN_RATE: f64 = 1024.0;
+
 /// Bounds the wait for a request's head.
 #[derive(Debug)]
 pub(super) struct HeadClock {
@@ -57,6 +60,16 @@ impl HeadClock {
             self.armed = false;
         }
         first
+    }
+
+    /// What the connection has done so far, where nothing is asked for on it now.
+    pub(super) fn idle(&mut self, turn: u32) -> Option<Past> {
+        self.enter(turn);
+        match turn {
+            _ if self.begun => None,
+            0 => Some(Past::Silent),
+            _ => turn.is_multiple_of(2).then_some(Past::Answered),
+        }
     }
 
     /// Starts the wait anew at the next poll: what is being written comes before what is waited for.

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
@@ -17,6 +18,7 @@ use hyper_util::rt::TokioIo;
 
 use super::accept::{self, Arrival, Standing};
 use super::pace::{Paced, Turn};
+use super::place::Place;
 use super::proxy::{self, ProxyError, Source};
 use super::stream::{End, Stream};
 use super::{Service, Shared, tls};
@@ -27,16 +29,21 @@ use crate::metrics;
 const BUFFER: usize = 64 << 10;
 /// Bounds a request's head, to which the one above is no hard bound.
 const HEAD: usize = 32 << 10;
+/// Who is to be told that its connection is too many has to ask within this time: few can be told at once.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 /// Serves one client until it leaves, a limit ends the connection, or the server is shut down.
 pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Service) {
     let _open = metrics::connection(shared.settings.listener);
+    let Some(arrival) = introduced(arrival, &shared).await else {
+        return;
+    };
     let Some(Arrival {
         stream,
         mut peer,
         standing,
-        place: _place,
-    }) = introduced(arrival, &shared).await
+        place,
+    }) = placed(arrival, &shared).await
     else {
         return;
     };
@@ -45,11 +52,16 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
     }
     let surplus = match &standing {
         Standing::Surplus(surplus) => Some(*surplus),
-        _ => None,
+        _ => shared.places.surplus(&place),
     };
+    let mut limits = shared.settings;
+    if surplus.is_some() {
+        limits.header_timeout = limits.header_timeout.min(TOLD_WITHIN);
+    }
     let turn = Arc::new(Turn::default());
     let under_tls = shared.tls.is_some();
-    let socket = Paced::new(stream, Arc::clone(&turn), &shared.settings, under_tls);
+    let spares = Arc::clone(&shared.places.spares);
+    let socket = Paced::new(stream, Arc::clone(&turn), &limits, spares, under_tls);
     let Some((stream, certificate)) = spoken(socket, &shared).await else {
         return;
     };
@@ -70,8 +82,8 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
         async move {
             let mut response = response.await;
             // Others may wait for this place.
-            let is_full = shared.capacity.available_permits() == 0;
-            if is_full {
+            let is_full = shared.places.are_taken();
+            if is_full && surplus.is_none() {
                 metrics::connection_closed(metrics::Closed::Cap);
             }
             if is_full || surplus.is_some() {
@@ -146,6 +158,18 @@ async fn introduced(mut arrival: Arrival, shared: &Shared) -> Option<Arrival> {
         Err(_) => metrics::connection_closed(metrics::Closed::HeaderTimeout),
     }
     None
+}
+
+/// Waits for a connection's place where it has none yet. `None` where it is to be closed without a word.
+async fn placed(arrival: Arrival, shared: &Shared) -> Option<Arrival> {
+    let Place::Awaited(waiting) = arrival.place else {
+        return Some(arrival);
+    };
+    let place = tokio::select! {
+        place = shared.places.awaited(waiting) => place?,
+        () = shared.shutdown.cancelled() => return None,
+    };
+    Some(Arrival { place, ..arrival })
 }
 
 fn builder() -> http1::Builder {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Connections that the kernel holds while the server is at its cap or busy.
+/// Connections that the kernel holds until the server comes to accept them.
 const BACKLOG: u32 = 4096;
 
 /// An address that could not be bound.

@@ -3,7 +3,8 @@
 //! hyper knows one limit for the wait for a head, idle time included, and none at all for writes. So
 //! the clocks are ours: a head must be complete within the header timeout of its first byte, a
 //! connection may wait for that byte for the idle timeout, and a client that does not read is ended.
-//! The wait for a head begins when the response before it has left: a slow reader is not idle.
+//! The wait for a head begins when the response before it has left: a slow reader is not idle. While nothing is asked for,
+//! the connection can be spared for another.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -17,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::clocks::{HeadClock, WriteClock};
+use super::spare::{Spare, Spares};
 use crate::metrics;
 
 /// The first byte of a TLS record that carries a hello.
@@ -47,6 +49,9 @@ pub(super) struct Paced {
     turn: Arc<Turn>,
     head: HeadClock,
     write: WriteClock,
+    spares: Arc<Spares>,
+    /// Its place among those that can be spared, while nothing is asked for on it.
+    spare: Option<Spare>,
     /// A read waits without a deadline, until what is being written is flushed.
     held: bool,
     /// TLS is spoken above.
@@ -60,6 +65,7 @@ impl Paced {
         stream: TcpStream,
         turn: Arc<Turn>,
         limits: &super::Settings,
+        spares: Arc<Spares>,
         under_tls: bool,
     ) -> Self {
         Self {
@@ -67,6 +73,8 @@ impl Paced {
             turn,
             head: HeadClock::new(limits.header_timeout, limits.idle_timeout),
             write: WriteClock::new(limits.write_idle_timeout),
+            spares,
+            spare: None,
             held: false,
             under_tls,
             over: false,
@@ -81,10 +89,14 @@ impl Paced {
             if let Poll::Ready(peeked) = self.stream.poll_peek(cx, &mut buffer) {
                 return Poll::Ready(peeked);
             }
+            if self.poll_spared(cx, 0).is_ready() {
+                return Poll::Ready(Err(self.give_up(metrics::Closed::Spared)));
+            }
             ready!(self.head.poll_late(cx, 0));
             Poll::Ready(Err(self.give_up(metrics::Closed::HeaderTimeout)))
         });
         let peeked = peeked.await?;
+        self.spare = None;
         Ok((peeked > 0).then_some(byte[0]))
     }
 
@@ -112,6 +124,18 @@ impl Paced {
         metrics::connection_closed(why);
         io::ErrorKind::TimedOut.into()
     }
+
+    /// Ready when nothing is asked for, and another connection is to have this one's place.
+    fn poll_spared(&mut self, cx: &mut Context<'_>, turn: u32) -> Poll<()> {
+        let Some(past) = self.head.idle(turn) else {
+            self.spare = None;
+            return Poll::Pending;
+        };
+        let spare = self
+            .spare
+            .get_or_insert_with(|| self.spares.enter(past, cx.waker()));
+        spare.poll_taken(cx)
+    }
 }
 
 impl AsyncRead for Paced {
@@ -125,6 +149,7 @@ impl AsyncRead for Paced {
         let turn = this.turn.now();
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
             Poll::Ready(result) => {
+                this.spare = None;
                 let read = &buffer.filled()[before..];
                 if read.is_empty() {
                     this.over = true;
@@ -144,6 +169,9 @@ impl AsyncRead for Paced {
                 this.head.hold();
                 this.held = true;
                 Poll::Pending
+            }
+            Poll::Pending if this.poll_spared(cx, turn).is_ready() => {
+                Poll::Ready(Err(this.give_up(metrics::Closed::Spared)))
             }
             Poll::Pending => {
                 ready!(this.head.poll_late(cx, turn));

@@ -38,6 +38,7 @@ fn patient() -> Settings {
         write_idle_timeout: NEVER,
         drain: NEVER,
         max_connections: 100,
+        place_wait: NEVER,
     }
 }
 

@@ -5,6 +5,7 @@
 mod bytes;
 mod connections;
 mod fleet;
+mod house;
 mod proxies;
 mod requests;
 mod socket;

@@ -40,6 +40,78 @@ async fn connections_beyond_the_cap_wait_for_a_place() {
     waiting.read_until("second").await;
 }
 
+#[tokio::test]
+async fn at_the_cap_an_idle_connection_ends_for_a_new_one_and_no_busy_one_does() {
+    let (feed, running) = fed(5);
+    let bodies = [
+        ResponseBody::whole("second"),
+        running,
+        ResponseBody::whole("first"),
+    ];
+    let bodies = std::sync::Mutex::new(Vec::from(bodies));
+    let settings = Settings {
+        max_connections: 2,
+        ..patient()
+    };
+    let server = Server::start(settings, move || bodies.lock().unwrap().pop().unwrap());
+    let mut idle = server.send(GET).await;
+    idle.read_until("first").await;
+    let mut busy = server.send(GET).await;
+    busy.read_until("\r\n\r\n").await;
+    let mut newcomer = server.send(GET).await;
+    newcomer.read_until("second").await;
+    assert_eq!(idle.read_to_end().await, (String::new(), Ok(())));
+    feed.send(Bytes::from_static(b"third")).unwrap();
+    busy.read_until("third").await;
+}
+
+#[tokio::test]
+async fn at_the_cap_a_connection_that_stays_silent_ends_for_a_new_one() {
+    let settings = Settings {
+        max_connections: 1,
+        ..patient()
+    };
+    let server = Server::start(settings, || ResponseBody::whole("hello"));
+    let silent = server.connect().await;
+    server.send(GET).await.read_until("hello").await;
+    assert_eq!(silent.read_to_end().await, (String::new(), Ok(())));
+}
+
+#[tokio::test]
+async fn who_gets_no_place_is_told_so_or_closed_and_nobody_is_left_waiting() {
+    let settings = Settings {
+        max_connections: 1,
+        place_wait: SHORT,
+        ..patient()
+    };
+    let (feed, running) = fed(5);
+    let running = std::sync::Mutex::new(Some(running));
+    let server = Server::with_service(settings, move |request| {
+        let running = running.lock().unwrap().take();
+        Response::new(running.unwrap_or_else(|| {
+            let surplus = request.extensions().get::<crate::http::Surplus>();
+            ResponseBody::whole(surplus.map_or("welcome", |_| "too many"))
+        }))
+    });
+    let mut holder = server.send(GET).await;
+    holder.read_until("\r\n\r\n").await;
+    let newcomers = (0..200).map(async |_| {
+        let mut newcomer = server.connect().await;
+        // Who is closed without a word may be reset before it has asked.
+        let _ = newcomer.stream.write_all(GET.as_bytes()).await;
+        newcomer.read_to_end().await.0
+    });
+    let texts = futures_util::future::join_all(newcomers).await;
+    let told = texts.iter().filter(|text| text.ends_with("too many"));
+    let closed = texts.iter().filter(|text| text.is_empty());
+    let (told, closed) = (told.count(), closed.count());
+    assert!(told > 0 && told + closed == texts.len(), "{texts:?}");
+    feed.send(Bytes::from_static(b"whole")).unwrap();
+    holder.read_until("whole").await;
+    drop(holder);
+    server.send(GET).await.read_until("welcome").await;
+}
+
 /// Each listener kept a place in reserve, so at a low cap a quiet one took the last from the others.
 #[tokio::test]
 async fn a_quiet_listener_takes_no_place_from_another() {

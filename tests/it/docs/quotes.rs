@@ -87,6 +87,7 @@ async fn provoked() -> Vec<String> {
     told.extend(said(&client.get("/v2/library/app/manifests/v3").await));
     told.push(refused_start(&forebay, Setup::new(&origin), true).await);
     told.extend(refused_for_its_limit(&origin).await);
+    told.extend(refused_for_want_of_a_place(&origin).await);
     let same_cache = Setup::new(&origin).in_cache_of(&forebay);
     told.push(refused_start(&forebay, same_cache, false).await);
     told.extend(unreached().await);
@@ -130,6 +131,21 @@ async fn refused_for_its_limit(origin: &Origin) -> [String; 2] {
     let forebay = Setup::new(origin).config(limits).start().await;
     forebay.client().get("/v2/_catalog").await;
     said(&forebay.client().get("/v2/_catalog").await)
+}
+
+/// What it says where another client has the only connection, and is not done.
+async fn refused_for_want_of_a_place(origin: &Origin) -> [String; 2] {
+    let forebay = Setup::new(origin)
+        .config("[server]\nheader_timeout = \"10m\"")
+        .config("[limits]\nmax_connections = 1")
+        .start()
+        .await;
+    let mut busy = TcpStream::connect(forebay.address).await.unwrap();
+    busy.write_all(b"GET /v2/").await.unwrap();
+    let refused = said(&forebay.client().get("/v2/").await);
+    // The page leaves the number open.
+    drop(busy);
+    refused
 }
 
 /// What a mirror says whose own quota is used up.

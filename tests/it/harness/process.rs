@@ -18,7 +18,7 @@ use super::client::{Client, manifest_path};
 use super::disk::on_own_disk;
 use super::log::{Told, follow};
 use super::port::Port;
-use super::program::{program, terminate, wait_for_exit};
+use super::program::{program, terminate, wait_for_exit, with_descriptors};
 
 /// How long a start, or what is waited for, may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -44,6 +44,8 @@ pub(crate) struct Setup {
     _port: Port,
     /// The size of the file system that its cache has for itself.
     disk: Option<u64>,
+    /// How many file descriptors it may have.
+    descriptors: Option<usize>,
     environment: Vec<(&'static str, OsString)>,
 }
 
@@ -70,6 +72,7 @@ impl Setup {
             listen: port.address(),
             _port: port,
             disk: None,
+            descriptors: None,
             environment: Vec::new(),
         }
     }
@@ -123,6 +126,12 @@ impl Setup {
         self
     }
 
+    /// Lets it have so many file descriptors, and no more.
+    pub(crate) fn descriptors(mut self, most: usize) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
     /// Sets a variable of its environment.
     pub(crate) fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
         self.environment.push((name, value.into()));
@@ -158,9 +167,10 @@ impl Setup {
 
     /// The program, on a disk of its own if it is to have one.
     fn program(&self) -> Command {
-        match self.disk {
-            Some(bytes) => on_own_disk(&self.disk_dir(), bytes).into(),
-            None => program().into(),
+        match (self.disk, self.descriptors) {
+            (Some(bytes), _) => on_own_disk(&self.disk_dir(), bytes).into(),
+            (None, Some(most)) => with_descriptors(most).into(),
+            (None, None) => program().into(),
         }
     }
 

@@ -18,6 +18,15 @@ pub(crate) fn program() -> Command {
     unset(PROGRAM)
 }
 
+/// The program with so many file descriptors, and no more.
+pub(super) fn with_descriptors(most: usize) -> Command {
+    let mut command = unset("sh");
+    let limited = r#"ulimit -n "$1" && shift && exec "$@""#;
+    command.args(["-c", limited, "sh"]);
+    command.arg(most.to_string()).arg(PROGRAM);
+    command
+}
+
 /// A command without the variables that the program takes for its configuration: each `FOREBAY_` is a key, and one that it
 /// does not know is an error.
 pub(crate) fn unset(program: impl AsRef<OsStr>) -> Command {

@@ -1,0 +1,204 @@
+//! Connections that can be spared: nothing is asked for on them. Where no place is left, one of them ends for each newcomer.
+//!
+//! First those go that have never asked for anything, the longest silent first; then those that were answered longest ago,
+//! whose clients open another when they need one. Where there is none, the next ones to become idle end instead, one for
+//! each newcomer that waits. A connection that a request runs on is never spared.
+//!
+//! Owns the queue; each connection's socket enters it when it has nothing to do, and leaves it with the next byte.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::sync::lock;
+
+/// How long a client may be silent on a new connection: it may be about to ask, and would take the end for a failure.
+pub(super) const SILENCE: Duration = Duration::from_secs(1);
+
+/// What an idle connection has done so far. The lesser goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Past {
+    /// No byte has come on it.
+    Silent,
+    /// It waits for its next request.
+    Answered,
+}
+
+/// The connections of one server that can be spared.
+#[derive(Debug, Default)]
+pub(super) struct Spares(Mutex<Queue>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    entered: u64,
+    idle: BTreeMap<(Past, u64), Idle>,
+    /// Newcomers that wait for a place.
+    waiting: usize,
+    /// Connections that are to end as soon as they become idle; at most one for each newcomer.
+    owed: usize,
+}
+
+#[derive(Debug)]
+struct Idle {
+    since: Instant,
+    waker: Waker,
+}
+
+impl Spares {
+    /// Puts an idle connection into the queue.
+    pub(super) fn enter(self: &Arc<Self>, past: Past, waker: &Waker) -> Spare {
+        let mut queue = lock(&self.0);
+        queue.entered += 1;
+        let key = (past, queue.entered);
+        if past == Past::Answered && queue.owed > 0 {
+            // Not in the queue, and so taken out of it.
+            queue.owed -= 1;
+        } else {
+            let idle = Idle {
+                since: Instant::now(),
+                waker: waker.clone(),
+            };
+            queue.idle.insert(key, idle);
+        }
+        Spare {
+            spares: Arc::clone(self),
+            key,
+        }
+    }
+
+    /// Has a connection end for a newcomer, or the next one to become idle as long as the newcomer waits.
+    pub(super) fn want(self: &Arc<Self>) -> Wanted {
+        lock(&self.0).waiting += 1;
+        let wanted = Wanted(Arc::clone(self));
+        wanted.again();
+        wanted
+    }
+}
+
+impl Queue {
+    fn take_one(&mut self) -> Option<Waker> {
+        let silent = self.idle.first_key_value();
+        let silent = silent
+            .filter(|((past, _), idle)| *past == Past::Silent && idle.since.elapsed() >= SILENCE);
+        let answered = || self.idle.range((Past::Answered, 0)..).next();
+        let key = *silent.or_else(answered)?.0;
+        self.idle.remove(&key).map(|idle| idle.waker)
+    }
+}
+
+/// An idle connection's place in the queue.
+#[derive(Debug)]
+pub(super) struct Spare {
+    spares: Arc<Spares>,
+    key: (Past, u64),
+}
+
+impl Spare {
+    /// Ready when the connection is to end.
+    pub(super) fn poll_taken(&self, cx: &Context<'_>) -> Poll<()> {
+        match lock(&self.spares.0).idle.get_mut(&self.key) {
+            Some(idle) => {
+                idle.waker.clone_from(cx.waker());
+                Poll::Pending
+            }
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        lock(&self.spares.0).idle.remove(&self.key);
+    }
+}
+
+/// A newcomer that waits for a place.
+#[derive(Debug)]
+pub(super) struct Wanted(Arc<Spares>);
+
+impl Wanted {
+    /// Looks once more: a new connection that was silent for a moment only has been so for longer by now.
+    pub(super) fn again(&self) {
+        let mut queue = lock(&self.0.0);
+        let taken = queue.take_one();
+        if taken.is_none() {
+            queue.owed = (queue.owed + 1).min(queue.waiting);
+        }
+        drop(queue);
+        if let Some(waker) = taken {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        let mut queue = lock(&self.0.0);
+        queue.waiting -= 1;
+        queue.owed = queue.owed.min(queue.waiting);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_taken(spare: &Spare) -> bool {
+        let cx = Context::from_waker(Waker::noop());
+        spare.poll_taken(&cx).is_ready()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_asked_goes_before_who_was_answered_and_the_longest_idle_first() {
+        let spares = Arc::new(Spares::default());
+        let enter = |past| spares.enter(past, Waker::noop());
+        let answered = [enter(Past::Answered), enter(Past::Answered)];
+        let silent = [enter(Past::Silent), enter(Past::Silent)];
+        tokio::time::advance(SILENCE).await;
+        let mut wanted = Vec::new();
+        for next in [&silent[0], &silent[1], &answered[0], &answered[1]] {
+            assert!(!is_taken(next));
+            wanted.push(spares.want());
+            assert!(is_taken(next));
+        }
+        assert_eq!(lock(&spares.0).owed, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_has_only_just_connected_is_given_a_moment() {
+        let spares = Arc::new(Spares::default());
+        let fresh = spares.enter(Past::Silent, Waker::noop());
+        let wanted = spares.want();
+        assert!(!is_taken(&fresh));
+        tokio::time::advance(SILENCE).await;
+        wanted.again();
+        assert!(is_taken(&fresh));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_none_is_idle_the_next_to_become_so_ends_and_no_more_than_are_waited_for() {
+        let spares = Arc::new(Spares::default());
+        let enter = |past| spares.enter(past, Waker::noop());
+        let wanted = [spares.want(), spares.want()];
+        for wanted in &wanted {
+            wanted.again();
+        }
+        assert!(!is_taken(&enter(Past::Silent)));
+        assert!(is_taken(&enter(Past::Answered)));
+        assert!(is_taken(&enter(Past::Answered)));
+        assert!(!is_taken(&enter(Past::Answered)));
+        drop(wanted);
+        drop(spares.want());
+        assert!(!is_taken(&enter(Past::Answered)));
+    }
+
+    #[test]
+    fn one_that_is_asked_again_is_not_in_the_queue_any_more() {
+        let spares = Arc::new(Spares::default());
+        drop(spares.enter(Past::Answered, Waker::noop()));
+        assert!(lock(&spares.0).idle.is_empty());
+    }
+}
