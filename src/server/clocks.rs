@@ -121,6 +121,11 @@ impl WriteClock {
         }
     }
 
+    /// The full allowance.
+    pub(super) fn full(&self) -> Duration {
+        self.full
+    }
+
     /// Whether the last write is still pending on the socket.
     pub(super) fn is_pending(&self) -> bool {
         self.pending.is_some()

@@ -47,9 +47,6 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
     else {
         return;
     };
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
     let surplus = match &standing {
         Standing::Surplus(surplus) => Some(*surplus),
         _ => shared.places.surplus(&place),

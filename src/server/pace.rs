@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -26,6 +27,10 @@ pub(super) const TLS_HANDSHAKE: u8 = 0x16;
 /// What a client may still send, and for how long, after we have ended our side: closing a socket
 /// with unread bytes would turn FIN into RST, and RST takes from the client what it has not read yet.
 const LINGER: (u64, Duration) = (256 << 10, Duration::from_secs(1));
+
+/// Bytes that the kernel takes of a response beyond what is on its way already. It would take megabytes, for each reader
+/// that does not read.
+const UNSENT: u32 = 128 << 10;
 
 /// Counts a connection's request heads and responses' ends, so odd while a request runs.
 #[derive(Debug, Default)]
@@ -68,6 +73,11 @@ impl Paced {
         spares: Arc<Spares>,
         under_tls: bool,
     ) -> Self {
+        let socket = SockRef::from(&stream);
+        let set = socket.set_tcp_nodelay(true);
+        if let Err(error) = set.and_then(|()| socket.set_tcp_notsent_lowat(UNSENT)) {
+            tracing::debug!(%error, "cannot set up a connection's socket");
+        }
         Self {
             stream,
             turn,
@@ -109,6 +119,11 @@ impl Paced {
 
     /// Ends the connection with FIN, and reads what the client still sends so that it stays a FIN.
     pub(super) async fn close(mut self) {
+        // The kernel keeps what is not taken yet, and would for as long as the client answers its probes.
+        let keep = self.write.full();
+        if let Err(error) = SockRef::from(&self.stream).set_tcp_user_timeout(Some(keep)) {
+            tracing::debug!(%error, "cannot bound what is left of a connection");
+        }
         if self.over || self.stream.shutdown().await.is_err() {
             return;
         }

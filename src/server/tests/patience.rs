@@ -106,6 +106,34 @@ async fn a_client_that_does_not_read_is_ended() {
     assert!(ended.await.is_err());
 }
 
+/// A client that takes nothing, and answers the kernel's probes, kept what was sent to it in the kernel's memory for ever.
+#[tokio::test]
+async fn what_a_client_does_not_take_is_not_kept_for_it() {
+    let settings = Settings {
+        write_idle_timeout: SHORT,
+        ..patient()
+    };
+    let server = Server::start(settings, || {
+        let chunks = stream::repeat_with(|| Ok(Bytes::from_static(&ZEROES)));
+        ResponseBody::stream(1 << 40, chunks)
+    });
+    let client = server.send(GET).await;
+    let port = client.stream.local_addr().unwrap().port();
+    let ends = [server.address.port(), port].map(|port| format!("{port:04X}"));
+    let gone = async {
+        while is_known(&ends) {
+            tokio::time::sleep(SHORT).await;
+        }
+    };
+    timeout(3 * LONG, gone).await.expect("the kernel lets go");
+}
+
+/// Whether the kernel has a connection between these ports on the loopback, seen from the first.
+fn is_known([near, far]: &[String; 2]) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    table.contains(&format!(" 0100007F:{near} 0100007F:{far} "))
+}
+
 #[tokio::test]
 async fn a_slow_source_is_no_fault_of_the_client() {
     let server = Server::start(
