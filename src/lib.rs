@@ -18,7 +18,7 @@
 //! | [`http`] | one request: its route, client, limits, range, response, body, errors | `sync`, `mirror` and what it speaks in |
 //! | [`status`] | how a running mirror stands, as a document; types only | |
 //! | [`admin`] | the operators' listener: health, metrics and status | `mirror`, `status` |
-//! | [`server`] | accept loops, PROXY headers, timeouts, the connection caps, the drain | `http`, `admin` |
+//! | [`server`] | accept loops, PROXY headers, timeouts, the connection caps and who makes room, the drain | `sync`, `http`, `admin` |
 //! | [`app`] | the one place that knows all concrete types | all above |
 //! | [`client`] | what clients are told so that they pull through the mirror: files, merging, undoing | `oci`, `config` |
 //! | [`cli`] | one file a command | `app`, `config`, `client`, `status`, and of `upstream` and `oci` what `check --online` tells |

@@ -31,7 +31,7 @@ const EDGES: [(&str, &[&str]); 16] = [
         "admin",
         &["oci", "sync", "metrics", "config", "mirror", "status"],
     ),
-    ("server", &["metrics", "config", "http", "admin"]),
+    ("server", &["sync", "metrics", "config", "http", "admin"]),
     (
         "app",
         &[
