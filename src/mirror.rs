@@ -2,6 +2,7 @@
 //!
 //! - [`manifests`], [`tags`], [`blobs`], [`listing`]: the flows, as methods of [`Mirror`].
 //! - [`body`]: a blob's bytes on their way to a client.
+//! - `entry`: the way into every flow.
 //! - [`confirm`]: what a tag points at, as its upstream tells it.
 //! - [`fill`]: one fetch of one blob, read by any number of clients.
 //! - [`rights`]: who may read what.
@@ -18,6 +19,7 @@ mod ahead;
 pub mod blobs;
 pub mod body;
 pub mod confirm;
+mod entry;
 pub mod error;
 pub mod fill;
 pub mod flight;
@@ -41,12 +43,11 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::access::Permit;
 use crate::config::{Config, Routes};
 use crate::metrics::UpstreamName;
 use crate::oci::{Reference, Registry, Repository, Tag};
 use crate::store::{Store, StoreError};
-use crate::upstream::{Upstream, Upstreams};
+use crate::upstream::Upstreams;
 
 pub use crate::upstream::{
     ClientKey, HostStanding, HostState, QuotaStanding, Spent, SpentBy, Standing, UpstreamStanding,
@@ -59,6 +60,7 @@ pub use listing::{Listing, Page};
 pub use range::{RangeSpec, Unsatisfiable};
 pub use served::{Body, BodyError, CacheStatus, Served, StaleReason};
 
+use entry::Entries;
 use fill::plan::Bounds;
 use fill::table::{Env, Settings};
 use flight::SingleFlight;
@@ -95,6 +97,7 @@ struct Inner {
     memory: Memory,
     lists: Lists,
     absent: Absent,
+    entries: Entries,
     held: Held,
     troubles: Troubles,
     keeping: Keeping,
@@ -150,6 +153,7 @@ impl Mirror {
                 lists: Lists::new(lists, store.clone(), tasks.clone()),
                 store,
                 absent: Absent::default(),
+                entries: Entries::new(tasks.clone()),
                 held: Held::default(),
                 troubles: Troubles::default(),
                 refreshes: Refreshes::default(),
@@ -200,24 +204,6 @@ impl Mirror {
     /// When a wait for an upstream, or for a turn at it, ends.
     fn until(&self, waiter: Waiter) -> Instant {
         waiter.deadline.min(Instant::now() + self.inner.wait)
-    }
-
-    /// The upstream of a repository that may be pulled. Every flow begins here, so that what is cached is refused as well.
-    fn upstream(&self, permit: &Permit) -> Result<Arc<Upstream>, MirrorError> {
-        let repository = permit.repository();
-        let Some(upstream) = self.inner.upstreams.get(&repository.registry) else {
-            return Err(MirrorError::NotConfigured(repository.registry.clone()));
-        };
-        match upstream.refusal(&repository.name) {
-            None => Ok(upstream),
-            Some(key) => Err(MirrorError::NotAllowed {
-                repository: repository.clone(),
-                detail: format!(
-                    "see `{key}` under [upstreams.\"{}\"] in the mirror's configuration",
-                    upstream.label().as_str()
-                ),
-            }),
-        }
     }
 }
 

@@ -26,7 +26,9 @@ pub enum Refusal {
 
 /// What of the cached repositories a client may be told of.
 #[derive(Clone, Debug)]
-pub struct Visible(());
+pub struct Visible {
+    login: Option<Arc<Login>>,
+}
 
 impl Permit {
     pub(super) fn of(repository: Repository) -> Self {
@@ -42,6 +44,12 @@ impl Permit {
         Self::of(repository.clone())
     }
 
+    /// The same, from the holder of a login of their own, which opens what its registry says that it does.
+    #[must_use]
+    pub fn with_login(self, login: Option<Arc<Login>>) -> Self {
+        Self { login, ..self }
+    }
+
     /// What may be asked for.
     pub fn repository(&self) -> &Repository {
         &self.repository
@@ -55,7 +63,18 @@ impl Permit {
 
 impl Visible {
     pub(super) fn all() -> Self {
-        Self(())
+        Self { login: None }
+    }
+
+    /// The same, for the holder of a login of their own.
+    #[must_use]
+    pub fn with_login(self, login: Option<Arc<Login>>) -> Self {
+        Self { login }
+    }
+
+    /// The client's own login at some registry.
+    pub fn login(&self) -> Option<&Arc<Login>> {
+        self.login.as_ref()
     }
 
     /// Whether `name` in `registry` is among it.

@@ -149,6 +149,13 @@ pub(super) fn of_mirror(
             message,
             Some(detail),
         ),
+        // The challenge comes with it: see `challenge`.
+        MirrorError::LoginNeeded { detail, .. } => refuse(
+            StatusCode::UNAUTHORIZED,
+            ErrorCode::Unauthorized,
+            message,
+            Some(detail),
+        ),
         MirrorError::RangeNotSatisfiable { size } => {
             let mut answer = refuse(
                 StatusCode::RANGE_NOT_SATISFIABLE,

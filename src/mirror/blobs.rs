@@ -7,10 +7,10 @@ use std::sync::Arc;
 use crate::access::Permit;
 use crate::oci::{Digest, Verifier};
 use crate::store::{BlobFile, StoreError};
-use crate::upstream::{Caller, Priority};
 
-use self::ask::Ask;
+use self::ask::{Ask, own_failure};
 use super::body::BlobBody;
+use super::entry::{Asked, told, without_pull};
 use super::error::MirrorError;
 use super::fill::reader::{FillReader, Release};
 use super::fill::solo::Solo;
@@ -52,24 +52,27 @@ impl Mirror {
         waiter: Waiter,
     ) -> Result<Served, MirrorError> {
         let repository = permit.repository();
+        let asked = Asked::Blob(*digest);
+        let upstream = self.upstream(permit, &asked, &without_pull()).await?;
         let ask = Ask {
-            upstream: self.upstream(permit)?,
+            upstream,
             repository: repository.clone(),
             digest: *digest,
             range,
             wanted,
             deadline: self.until(waiter),
         };
-        let absent = (repository.clone(), Kind::Blob, digest.to_string());
-        if let Some(error) = self.inner.absent.get(&absent) {
+        let absent = asked.absent(&ask.upstream, repository);
+        if let Some(error) = absent.as_ref().and_then(|key| self.inner.absent.get(key)) {
             return Err(error);
         }
         let served = self.try_until_served(&ask).await;
-        if let Err(error @ MirrorError::NotFound { .. }) = &served {
+        if let (Err(error @ MirrorError::NotFound { .. }), Some(key)) = (&served, absent) {
             let lifetime = ask.upstream.tag_policy().negative_for;
-            self.inner.absent.insert(absent, error.clone(), lifetime);
+            self.inner.absent.insert(key, error.clone(), lifetime);
+            ask.upstream.disentitle(&repository.name);
         }
-        served
+        served.map_err(|error| told(&ask.upstream, repository, error))
     }
 
     async fn try_until_served(&self, ask: &Ask) -> Result<Served, MirrorError> {
@@ -165,8 +168,7 @@ impl Mirror {
     async fn prove(&self, ask: &Ask) -> Result<(Granted, Option<u64>), MirrorError> {
         let rights = &self.inner.rights;
         let name = &ask.repository.name;
-        // No blob costs a pull.
-        let caller = Caller::impatient(Priority::Client);
+        let caller = without_pull();
         rights
             .prove(&ask.upstream, name, Kind::Blob, &ask.digest, &caller)
             .await
@@ -215,8 +217,8 @@ impl Mirror {
             NotStarted::Quarantined => MirrorError::wrong_bytes(&ask.digest),
             NotStarted::TooMany => MirrorError::too_many_fills(),
         })?;
-        if !lease.sources().contains(&ask.repository) {
-            // Another repository's fill. The right comes first; then this one's upstream can help it along.
+        if !lease.sources().contains(&source) {
+            // Another repository's fill, or another login's. The right comes first; then this one's upstream can help it along.
             if self
                 .inner
                 .rights
@@ -227,7 +229,7 @@ impl Mirror {
             }
             lease.sources().add(source.clone());
         }
-        let (total, granted) = match self.total_and_right(ask, &lease).await? {
+        let (total, granted) = match self.total_and_right(ask, &lease, &source).await? {
             Ok(known) => known,
             Err(failure) => return Ok(Tried::Again(failure)),
         };
@@ -244,6 +246,7 @@ impl Mirror {
         if ask.wanted == Wanted::Head {
             return ask.serve_head(total, status).map(Tried::Served);
         }
+        let own = source.clone();
         let mut reader = FillReader::open(
             &granted,
             lease.clone(),
@@ -255,7 +258,7 @@ impl Mirror {
         match reader.first_byte(ask.deadline).await {
             Ok(()) => {}
             Err(Failure::Sources(error)) if reader.is_alone() => return Err(error),
-            Err(failure) => return ask.own_failure(&lease, failure).map(Tried::Again),
+            Err(failure) => return own_failure(&lease, &own, failure).map(Tried::Again),
         }
         if reader.is_alone() {
             status = CacheStatus::Bypass;
@@ -269,6 +272,7 @@ impl Mirror {
         &self,
         ask: &Ask,
         lease: &Lease,
+        source: &Source,
     ) -> Result<Result<(u64, Granted), Failure>, MirrorError> {
         let mut progress = lease.progress();
         let told = progress.wait_for(|progress| !matches!(progress, Progress::Connecting));
@@ -283,14 +287,14 @@ impl Mirror {
             Progress::Detached(left) => left.total,
             Progress::Connecting => None,
             Progress::Failed(failure) => {
-                return ask.own_failure(lease, failure).map(Err);
+                return own_failure(lease, source, failure).map(Err);
             }
         };
         let remembered = self.inner.rights.remembered(&ask.repository, &ask.digest);
         if let (Some(total), Some(granted)) = (total, &remembered) {
             return Ok(Ok((total, granted.clone())));
         }
-        let refusal = lease.sources().refusal(&ask.repository);
+        let refusal = lease.sources().refusal(source);
         if let Some(refusal) = refusal.filter(MirrorError::is_refusal) {
             return Err(refusal);
         }

@@ -12,6 +12,7 @@ use crate::store::TagRecord;
 use crate::upstream::{Caller, Priority, Upstream};
 
 use super::Mirror;
+use super::entry::is_anothers;
 use super::error::MirrorError;
 use super::freshness::{self, Budget};
 use super::memory::{KnownTag, StoredManifest};
@@ -74,6 +75,11 @@ impl Mirror {
         // Another's question had to leave to others what is left of the quota; a client with nothing to be served is one.
         if matches!(answer, Ok((Err(MirrorError::TooManyRequests { .. }), true)))
             && caller.priority() == Priority::Client
+        {
+            answer = ask().await;
+        }
+        while let Ok((told, joined)) = &answer
+            && is_anothers(upstream, told.as_ref().err(), *joined)
         {
             answer = ask().await;
         }
@@ -312,6 +318,13 @@ impl Mirror {
     ) {
         let inner = &self.inner;
         let policy = upstream.policy_of(tag);
+        if upstream.login().is_some() {
+            // It is about that login, which is refused all the same from now on; the record is others' too.
+            if matches!(error, MirrorError::NotFound { .. }) {
+                upstream.disentitle(&repository.name);
+            }
+            return;
+        }
         match error {
             MirrorError::NotFound { .. }
                 if freshness::outlives_deletion(SystemTime::now(), &old, &policy) =>

@@ -39,6 +39,14 @@ pub enum MirrorError {
         /// For the operator: which key to look at.
         detail: String,
     },
+    /// Each client logs in for itself, and this one has not: 401 with a challenge.
+    #[error("{message}")]
+    LoginNeeded {
+        /// For the client.
+        message: String,
+        /// For whoever uses it: where to log in.
+        detail: String,
+    },
     /// The login that the upstream wants can't be had, which says nothing of the right to read: 403, or what is stale.
     #[error("{message}")]
     NoLogin {
@@ -196,6 +204,44 @@ impl MirrorError {
         }
     }
 
+    /// Nobody has logged in, and whoever may see it has to. Says nothing of whether it exists.
+    pub fn login_needed(repository: &Repository) -> Self {
+        Self::LoginNeeded {
+            message: format!("{repository}, if that exists, can't be pulled without a login"),
+            detail: login_advice(&repository.registry),
+        }
+    }
+
+    /// A client's own login may not see it. Says nothing of whether it exists.
+    pub fn login_denied(repository: &Repository) -> Self {
+        Self::Denied {
+            message: format!("the login may not pull {repository}, if that exists"),
+            detail: login_advice(&repository.registry),
+        }
+    }
+
+    /// An upstream's answer to a client's own login.
+    pub fn from_login(error: &UpstreamError, registry: &Registry) -> Self {
+        match error.kind() {
+            ErrorKind::Unauthorized | ErrorKind::Denied | ErrorKind::NotFound { .. } => {
+                Self::LoginNeeded {
+                    message: format!("{registry} refuses the login"),
+                    detail: login_advice(registry),
+                }
+            }
+            ErrorKind::TooManyRequests => Self::TooManyRequests {
+                retry_after: error.retry_after(),
+                message: format!("{registry} refuses logins for load"),
+                quota: None,
+            },
+            kind => Self::Unavailable {
+                timed_out: kind == ErrorKind::Unavailable(Trouble::Timeout),
+                left_alone: error.left_alone(),
+                message: format!("{registry} can't be asked whether the login is good: {error}"),
+            },
+        }
+    }
+
     /// `strict_ranges` asks for what only the cache can give.
     pub fn strict_without_cache() -> Self {
         Self::Busy(
@@ -294,6 +340,10 @@ impl From<flight::Abandoned> for MirrorError {
             flight::Abandoned::Panicked => Self::Internal,
         }
     }
+}
+
+fn login_advice(registry: &Registry) -> String {
+    format!("log in to this mirror as to {registry}, with a user there who may pull it")
 }
 
 fn policy_hint(allowed_by: Option<&str>, registry: &Registry) -> String {

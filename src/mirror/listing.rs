@@ -25,8 +25,10 @@ use serde::Serialize;
 
 use crate::config::TagPolicy;
 use crate::metrics;
+use crate::oci::ErrorCode;
 use crate::upstream::{Mark, Priority, Upstream};
 
+use super::entry::is_anothers;
 use super::error::MirrorError;
 use super::freshness::{self, Decision};
 use super::manifests::fetched;
@@ -80,7 +82,8 @@ impl Mirror {
         upstream: &Arc<Upstream>,
         subject: Subject,
     ) -> Result<Found, MirrorError> {
-        if let Some(error) = self.inner.lists.absent.get(&subject) {
+        let absent = (upstream.login_id(), subject.clone());
+        if let Some(error) = self.inner.lists.absent.get(&absent) {
             return Err(error);
         }
         let Some(known) = self.inner.lists.known(&subject).await else {
@@ -133,8 +136,14 @@ impl Mirror {
         subject: Subject,
         seen: Option<&Arc<Known>>,
     ) -> Result<Found, MirrorError> {
-        let work = self.list_question(upstream, &subject, seen);
-        let (answer, joined) = self.inner.lists.questions.run(subject, || work).await?;
+        let ask = || {
+            let work = || self.list_question(upstream, &subject, seen);
+            self.inner.lists.questions.run(subject.clone(), work)
+        };
+        let (mut answer, mut joined) = ask().await?;
+        while is_anothers(upstream, answer.as_ref().err(), joined) {
+            (answer, joined) = ask().await?;
+        }
         Ok(Found {
             known: answer?,
             status: fetched(joined),
@@ -201,14 +210,18 @@ impl Mirror {
         } = &*self.inner;
         troubles.heard(upstream.registry(), list.as_ref().err());
         let list = list.inspect_err(|error| {
-            if error.is_refusal() {
+            let login = upstream.login_id();
+            // What one login may not see, others may.
+            if error.is_refusal() && login.is_none() {
                 lists.forget(subject);
             }
-            if matches!(error, MirrorError::NotFound { .. }) {
+            if let MirrorError::NotFound { code, .. } = error {
+                if *code == ErrorCode::NameUnknown {
+                    upstream.disentitle(&subject.repository().name);
+                }
                 let lifetime = upstream.tag_policy().negative_for;
-                lists
-                    .absent
-                    .insert(subject.clone(), error.clone(), lifetime);
+                let absent = (login, subject.clone());
+                lists.absent.insert(absent, error.clone(), lifetime);
             }
         })?;
         Ok(lists.learn(subject, list, &upstream.tag_policy()))

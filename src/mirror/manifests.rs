@@ -9,6 +9,7 @@ use crate::oci::{Algorithm, Digest, Manifest, Reference, Repository, Verified};
 use crate::upstream::{Caller, FetchedManifest, Upstream};
 
 use super::blobs::Wanted;
+use super::entry::{Asked, is_anothers, told};
 use super::error::MirrorError;
 use super::flight::Abandoned;
 use super::memory::StoredManifest;
@@ -50,10 +51,11 @@ impl Mirror {
         reference: &Reference,
         caller: &Caller,
     ) -> Result<Served, MirrorError> {
-        let upstream = self.upstream(permit)?;
+        let asked = Asked::Manifest(reference.clone());
+        let upstream = self.upstream(permit, &asked, caller).await?;
         let repository = permit.repository();
-        let absent = (repository.clone(), Kind::Manifest, reference.to_string());
-        if let Some(error) = self.inner.absent.get(&absent) {
+        let absent = asked.absent(&upstream, repository);
+        if let Some(error) = absent.as_ref().and_then(|key| self.inner.absent.get(key)) {
             if let Reference::Tag(_) = reference {
                 metrics::tag(upstream.label(), TagOutcome::Missing);
             }
@@ -64,6 +66,9 @@ impl Mirror {
                 let found = self
                     .manifest_by_digest(&upstream, repository, digest, caller)
                     .await;
+                if matches!(found, Err(MirrorError::NotFound { .. })) {
+                    upstream.disentitle(&repository.name);
+                }
                 found.map(|(manifest, status)| Self::serve(&manifest, status, None))
             }
             Reference::Tag(tag) => {
@@ -74,7 +79,7 @@ impl Mirror {
                 decided.map(|(_, served)| served)
             }
         };
-        if let Err(error @ MirrorError::NotFound { .. }) = &served {
+        if let (Err(error @ MirrorError::NotFound { .. }), Some(absent)) = (&served, absent) {
             let policy = match reference {
                 Reference::Tag(tag) => upstream.policy_of(tag),
                 Reference::Digest(_) => upstream.tag_policy(),
@@ -82,7 +87,7 @@ impl Mirror {
             let lifetime = policy.negative_for;
             self.inner.absent.insert(absent, error.clone(), lifetime);
         }
-        served
+        served.map_err(|error| told(&upstream, repository, error))
     }
 
     /// A digest never changes, so what is cached is served without asking, once the right to it is known.
@@ -171,6 +176,9 @@ impl Mirror {
         if matches!(answer, (Err(MirrorError::TooManyRequests { .. }), true))
             && caller.has_patience()
         {
+            answer = ask().await?;
+        }
+        while is_anothers(upstream, answer.0.as_ref().err(), answer.1) {
             answer = ask().await?;
         }
         let (manifest, joined) = answer;

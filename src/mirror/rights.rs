@@ -19,6 +19,7 @@ use std::sync::Arc;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
+use crate::login::LoginId;
 use crate::metrics::{self, RightsOutcome};
 use crate::mirror::error::MirrorError;
 use crate::mirror::flight::SingleFlight;
@@ -74,8 +75,8 @@ struct Learned {
     lasting: Fact,
 }
 
-/// A proof's key: kind, repository, digest.
-type Question = (Kind, Repository, Digest);
+/// A proof's key: the login where it is a client's own, kind, repository, digest.
+type Question = (Option<LoginId>, Kind, Repository, Digest);
 /// A proof's result: the size of what was confirmed, where the upstream told it.
 type Answer = Result<Option<u64>, MirrorError>;
 
@@ -256,7 +257,7 @@ impl Rights {
     ) -> Result<(Granted, Option<u64>), MirrorError> {
         let ask = || {
             let repository = Repository::new(upstream.registry().clone(), name.clone());
-            let question = (kind, repository, *digest);
+            let question = (upstream.login_id(), kind, repository, *digest);
             let (rights, upstream, name, digest, caller) = (
                 Arc::clone(self),
                 Arc::clone(upstream),

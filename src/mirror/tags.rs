@@ -65,7 +65,9 @@ impl Mirror {
             freshness::decide(now, record.confirmed_at, &policy)
         };
         if decision == Decision::Fresh {
-            if !policy.immutable && freshness::is_hot(asks.one_more()) {
+            // No login outlives the requests of its client.
+            let may_stay_ahead = !policy.immutable && upstream.login().is_none();
+            if may_stay_ahead && freshness::is_hot(asks.one_more()) {
                 let hot = Hot {
                     upstream,
                     repository,
@@ -89,7 +91,7 @@ impl Mirror {
         }
         let stale = match decision {
             Decision::ConfirmOnly => None,
-            _ => self.stale(repository, &record, &policy).await,
+            _ => self.stale(upstream, repository, &record, &policy).await,
         };
         match stale {
             None => {
@@ -119,6 +121,7 @@ impl Mirror {
     /// whose answer it replaces.
     async fn stale(
         &self,
+        upstream: &Upstream,
         repository: &Repository,
         record: &TagRecord,
         policy: &TagPolicy,
@@ -127,7 +130,9 @@ impl Mirror {
         Some(Stale {
             manifest: self.readable(repository, digest).await?,
             confirmed_at: record.confirmed_at,
-            outlives_deletion: freshness::outlives_deletion(SystemTime::now(), record, policy),
+            // To a login, what it may not see any more may look deleted.
+            outlives_deletion: upstream.login().is_none()
+                && freshness::outlives_deletion(SystemTime::now(), record, policy),
         })
     }
 

@@ -12,10 +12,11 @@ use tokio::time::Instant;
 
 use super::memory::KnownTag;
 use super::*;
+use crate::access::Permit;
 use crate::config::Config;
 use crate::oci::{Digest, ErrorCode};
 use crate::store::{self, Faults, Op};
-use crate::upstream::Caller;
+use crate::upstream::{Caller, Upstream};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);

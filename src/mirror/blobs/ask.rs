@@ -69,21 +69,6 @@ impl Ask {
         }
     }
 
-    /// What a failed fill means for this request: its own repository's refusal, or a reason to try again. Another
-    /// repository's error is none of its business.
-    pub(super) fn own_failure(
-        &self,
-        lease: &Lease,
-        failure: Failure,
-    ) -> Result<Failure, MirrorError> {
-        if let Failure::Sources(_) = failure
-            && let Some(refusal) = lease.sources().refusal(&self.repository)
-        {
-            return Err(refusal);
-        }
-        Ok(failure)
-    }
-
     pub(super) fn serve_file(&self, file: Arc<BlobFile>) -> Result<Served, MirrorError> {
         let size = file.size();
         if self.wanted == Wanted::Head {
@@ -123,4 +108,19 @@ impl Ask {
             body,
         }
     }
+}
+
+/// What a failed fill means for this request: the refusal of its own `source`, or a reason to try again. Another
+/// repository's error, or another login's, is none of its business.
+pub(super) fn own_failure(
+    lease: &Lease,
+    source: &Source,
+    failure: Failure,
+) -> Result<Failure, MirrorError> {
+    if let Failure::Sources(_) = failure
+        && let Some(refusal) = lease.sources().refusal(source)
+    {
+        return Err(refusal);
+    }
+    Ok(failure)
 }

@@ -10,7 +10,7 @@ use crate::oci::{Repository, RepositoryName};
 use crate::sync::lock;
 use crate::upstream::Upstream;
 
-/// One place that may hold a blob: a repository of an upstream.
+/// One place that may hold a blob: a repository of an upstream, as a login sees it.
 #[derive(Clone)]
 pub struct Source {
     /// The upstream.
@@ -28,8 +28,11 @@ impl Source {
         Repository::new(self.upstream.registry().clone(), self.name.clone())
     }
 
-    fn is(&self, repository: &Repository) -> bool {
-        self.upstream.registry() == &repository.registry && self.name == repository.name
+    /// Whether it is the same repository, asked as the same login.
+    fn is(&self, other: &Source) -> bool {
+        self.upstream.registry() == other.upstream.registry()
+            && self.upstream.login_id() == other.upstream.login_id()
+            && self.name == other.name
     }
 }
 
@@ -120,20 +123,16 @@ impl Sources {
     /// Adds a source that is proven to hold the blob, unless there are enough.
     pub fn add(&self, source: Source) {
         let mut list = self.lock();
-        let repository = source.repository();
-        let known = list
-            .entries
-            .iter()
-            .any(|entry| entry.source.is(&repository));
+        let known = list.entries.iter().any(|entry| entry.source.is(&source));
         if !list.closed && !known && list.entries.len() < MOST {
             list.entries.push(Entry::new(source));
         }
     }
 
-    /// Whether `repository` is among them.
-    pub fn contains(&self, repository: &Repository) -> bool {
+    /// Whether `source` is among them.
+    pub fn contains(&self, source: &Source) -> bool {
         let list = self.lock();
-        list.entries.iter().any(|entry| entry.source.is(repository))
+        list.entries.iter().any(|entry| entry.source.is(source))
     }
 
     /// The source to ask now.
@@ -185,13 +184,10 @@ impl Sources {
         Some(list.entries[next].source.clone())
     }
 
-    /// Why the source in `repository` gave nothing, where it was tried and did not.
-    pub fn refusal(&self, repository: &Repository) -> Option<MirrorError> {
+    /// Why `source` gave nothing, where it was tried and did not.
+    pub fn refusal(&self, source: &Source) -> Option<MirrorError> {
         let list = self.lock();
-        let entry = list
-            .entries
-            .iter()
-            .find(|entry| entry.source.is(repository))?;
+        let entry = list.entries.iter().find(|entry| entry.source.is(source))?;
         match &entry.standing {
             Standing::Spent(error) => Some(error.clone()),
             Standing::Untried | Standing::Proven => None,

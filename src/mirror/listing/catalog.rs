@@ -5,9 +5,12 @@
 //! repository in which only content was read that is everybody's and came through another one, since nobody
 //! asked whether it is there too. Nor is one of which only blobs are here: there is nothing to pull.
 
+use std::sync::Arc;
+
 use crate::access::Visible;
 use crate::oci::{Registry, RepositoryName};
 use crate::store::StoreError;
+use crate::upstream::Upstream;
 
 use super::super::Mirror;
 use super::super::error::MirrorError;
@@ -57,7 +60,7 @@ impl Mirror {
         count: usize,
     ) -> Result<Vec<String>, StoreError> {
         let wanted = |name: &RepositoryName| visible.shows(registry, name);
-        self.those(registry, after, count, wanted).await
+        self.those(visible, registry, after, count, wanted).await
     }
 
     async fn of_all(
@@ -68,7 +71,7 @@ impl Mirror {
     ) -> Result<Vec<String>, StoreError> {
         let default = self.inner.routes.default_registry();
         let wanted = |name: &RepositoryName| is_bare(name) && visible.shows(default, name);
-        let mut names = self.those(default, after, count, wanted).await?;
+        let mut names = self.those(visible, default, after, count, wanted).await?;
         let registries = self.inner.store.registries(REGISTRIES).await?;
         // What was taken out of the configuration can't be pulled from here.
         let configured = |registry: &&Registry| self.inner.upstreams.get(registry).is_some();
@@ -87,7 +90,7 @@ impl Mirror {
                 (registry != default || !is_bare(name)) && visible.shows(registry, name)
             };
             let found = self
-                .those(registry, rest, count - full.len(), wanted)
+                .those(visible, registry, rest, count - full.len(), wanted)
                 .await?;
             full.extend(found.into_iter().map(|name| format!("{prefix}{name}")));
             if full.len() >= count {
@@ -103,20 +106,38 @@ impl Mirror {
     /// The first `count` names of a registry after `after` that may be pulled and are `wanted`.
     async fn those(
         &self,
+        visible: &Visible,
         registry: &Registry,
         after: &str,
         count: usize,
         wanted: impl Fn(&RepositoryName) -> bool,
     ) -> Result<Vec<String>, StoreError> {
-        let Some(upstream) = self.inner.upstreams.get(registry) else {
+        let Some(upstream) = self.seen_by(visible, registry) else {
             return Ok(Vec::new());
         };
-        let wanted = |name: &RepositoryName| upstream.refusal(name).is_none() && wanted(name);
+        let wanted = |name: &RepositoryName| {
+            upstream.refusal(name).is_none() && upstream.is_entitled(name) && wanted(name)
+        };
         let read = |after: String, count| async move {
             self.inner.store.repositories(registry, &after, count).await
         };
         let found = first(count, after, wanted, read).await?;
         Ok(found.iter().map(ToString::to_string).collect())
+    }
+}
+
+impl Mirror {
+    /// A registry as the client sees it: with its own login, where each client sees what is theirs.
+    fn seen_by(&self, visible: &Visible, registry: &Registry) -> Option<Arc<Upstream>> {
+        let upstream = self.inner.upstreams.get(registry)?;
+        if upstream.passthrough().is_none() {
+            return Some(upstream);
+        }
+        let login = visible.login()?;
+        if login.registry() != registry {
+            return None;
+        }
+        self.inner.upstreams.with_login(login)
     }
 }
 

@@ -12,6 +12,7 @@ use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
 use crate::config::TagPolicy;
+use crate::login::LoginId;
 use crate::oci::{Digest, Repository};
 use crate::store::{ListRecord, Store};
 use crate::upstream::{Mark, Referrers};
@@ -75,13 +76,14 @@ pub(in crate::mirror) struct Lists {
     store: Store,
     tasks: Tasks,
     writing: Arc<Semaphore>,
-    pub(super) absent: Absent<Subject>,
+    /// By whom nothing was seen, where that depends on it, and of what.
+    pub(super) absent: Absent<(Option<LoginId>, Subject)>,
     pub(super) questions: SingleFlight<Subject, Answer>,
     pub(super) turns: Turns,
 }
 
 impl Subject {
-    fn repository(&self) -> &Repository {
+    pub(super) fn repository(&self) -> &Repository {
         match self {
             Self::Tags(repository) | Self::Referrers(repository, ..) => repository,
         }

@@ -3,13 +3,15 @@
 //! A referrers API that is absent upstream stays absent: an invented empty index would hide signatures that
 //! clients find by the tag schema.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::Permit;
-use crate::oci::{Digest, Repository, media_type};
+use crate::oci::{Digest, Reference, Repository, media_type};
 use crate::upstream::{Referrers, Upstream};
 
 use super::super::Mirror;
+use super::super::entry::{Asked, told, without_pull};
 use super::super::error::MirrorError;
 use super::super::served::{Body, CacheStatus, Served};
 use super::{List, Subject};
@@ -28,15 +30,29 @@ impl Mirror {
         digest: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Served, MirrorError> {
-        let upstream = self.upstream(permit)?;
+        let asked = Asked::Manifest(Reference::Digest(*digest));
+        let upstream = self.upstream(permit, &asked, &without_pull()).await?;
         let repository = permit.repository();
+        let found = self.referrers_of(&upstream, repository, digest, artifact_type);
+        found
+            .await
+            .map_err(|error| told(&upstream, repository, error))
+    }
+
+    async fn referrers_of(
+        &self,
+        upstream: &Arc<Upstream>,
+        repository: &Repository,
+        digest: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Served, MirrorError> {
         let of = |kind| Subject::Referrers(repository.clone(), *digest, kind);
-        let mut found = self.listed(&upstream, of(None)).await?;
+        let mut found = self.listed(upstream, of(None)).await?;
         let mut kind = artifact_type.map(str::to_owned);
         if matches!(found.known.list, List::TooLong(_))
             && let Some(kind) = kind.take()
         {
-            found = self.listed(&upstream, of(Some(kind))).await?;
+            found = self.listed(upstream, of(Some(kind))).await?;
         }
         let List::Referrers(list) = &found.known.list else {
             return Err(too_long(repository, digest));

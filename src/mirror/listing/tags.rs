@@ -4,6 +4,7 @@
 //! cut up here. One that is too long for that is passed through page by page, as it is.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -12,6 +13,7 @@ use crate::oci::{Repository, Tag};
 use crate::upstream::{AllTags, Mark, Upstream};
 
 use super::super::Mirror;
+use super::super::entry::{Asked, told, without_pull};
 use super::super::error::MirrorError;
 use super::super::served::CacheStatus;
 use super::{Found, List, Listing, Page, Subject};
@@ -105,15 +107,24 @@ impl TagList {
 impl Mirror {
     /// A part of a repository's tags.
     pub async fn tags(&self, permit: &Permit, page: &Page) -> Result<Listing, MirrorError> {
-        let upstream = self.upstream(permit)?;
-        let repository = permit.repository();
+        let upstream = self.upstream(permit, &Asked::Tags, &without_pull()).await?;
+        let listed = self.tags_of(&upstream, permit.repository(), page).await;
+        listed.map_err(|error| told(&upstream, permit.repository(), error))
+    }
+
+    async fn tags_of(
+        &self,
+        upstream: &Arc<Upstream>,
+        repository: &Repository,
+        page: &Page,
+    ) -> Result<Listing, MirrorError> {
         let subject = Subject::Tags(repository.clone());
-        let Found { known, status, age } = self.listed(&upstream, subject.clone()).await?;
+        let Found { known, status, age } = self.listed(upstream, subject.clone()).await?;
         let (cache_status, (names, next)) = if let List::Tags(tags) = &known.list {
             (status, tags.page(page))
         } else {
             let _turn = self.inner.lists.turns.of(&subject).await?;
-            let passed = passed_through(&upstream, repository, page).await?;
+            let passed = passed_through(upstream, repository, page).await?;
             (CacheStatus::Bypass, passed)
         };
         Ok(Listing {

@@ -9,6 +9,7 @@ use super::super::error::MirrorError;
 use super::super::freshness;
 use super::super::rights::Kind;
 use super::super::served::StaleReason;
+use crate::login::LoginId;
 use crate::oci::{Registry, Repository, Tag};
 
 /// Absences, at most.
@@ -16,8 +17,9 @@ const ABSENCES: u64 = 10_000;
 /// Upstreams in trouble, at most.
 const TROUBLES: u64 = 1_000;
 
-/// What a moment ago did not exist upstream: repository, kind, and tag or digest.
-pub type AbsentKey = (Repository, Kind, String);
+/// What a moment ago did not exist upstream, for whom: the login where it is a client's own, repository, kind, and tag or
+/// digest.
+pub type AbsentKey = (Option<LoginId>, Repository, Kind, String);
 
 /// Answers that stay negative for seconds. Only a true 404 comes here, never trouble.
 #[derive(Debug)]
