@@ -11,6 +11,7 @@ mod client;
 mod clients;
 mod crash;
 mod credentials;
+mod dependencies;
 mod disk;
 mod docs;
 mod faults;
