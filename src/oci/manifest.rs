@@ -4,12 +4,15 @@
 //! printed from here. What is refused: more than the limits below, schema 1, and bodies that two
 //! clients could take for two kinds (CVE-2021-41190).
 
+mod lookalike;
+
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny};
 
 use super::descriptor::Descriptor;
 use super::media_type::{MediaType, OCI_INDEX, OCI_MANIFEST};
 use super::text;
+use lookalike::Lookalike;
 
 /// Largest manifest in bytes; what the distribution spec asks registries to take, and no more.
 pub const MAX_MANIFEST_BYTES: usize = 4 << 20;
@@ -69,6 +72,9 @@ pub enum ManifestError {
         "the manifest is of Docker schema 1, which is not supported: push the image again with a current client"
     )]
     Schema1,
+    /// Not text, as JSON is.
+    #[error("the manifest cannot be read: it is not text in UTF-8")]
+    NotText,
     /// Not JSON, or not of a manifest's shape.
     #[error("the manifest cannot be read: {0}")]
     Json(#[from] serde_json::Error),
@@ -80,6 +86,11 @@ pub enum ManifestError {
         "the manifest has the fields of an image and of an index, so that clients could disagree on what it is"
     )]
     Ambiguous,
+    /// A field that is another one to clients that do not look at case.
+    #[error(
+        "the manifest has `{0}` in another spelling, so that clients could disagree on what it is"
+    )]
+    Lookalike(&'static str),
     /// The body's own type is not the one that it was served as.
     #[error("the manifest was served as {served} but says that it is {body}")]
     TypeMismatch {
@@ -156,8 +167,13 @@ impl Manifest {
         if content_type.is_some_and(MediaType::is_schema1) {
             return Err(ManifestError::Schema1);
         }
-        let body: Body = serde_json::from_slice(bytes)?;
+        // What is skipped is not looked at by the parser.
+        let text = std::str::from_utf8(bytes).map_err(|_| ManifestError::NotText)?;
+        let body: Body = serde_json::from_str(text)?;
         body.check_schema()?;
+        if let Lookalike(Some(field)) = serde_json::from_str(text)? {
+            return Err(ManifestError::Lookalike(field));
+        }
         let media_type = body.settle_type(content_type)?;
         let kind = media_type
             .manifest_kind()

@@ -167,6 +167,44 @@ fn a_body_with_the_fields_of_both_kinds_is_refused() {
     }
 }
 
+/// Clients in Go read `Layers` as `layers`, so that what was an index to this mirror was an image to them.
+#[test]
+fn a_field_in_another_spelling_is_refused() {
+    for (body, media_type, spelling) in [
+        (index(&OCI_INDEX), OCI_INDEX, "Layers"),
+        (index(&OCI_INDEX), OCI_INDEX, "layer\u{17f}"),
+        (image(&OCI_MANIFEST), OCI_MANIFEST, "MANIFESTS"),
+        (image(&OCI_MANIFEST), OCI_MANIFEST, "MediaType"),
+        (image(&OCI_MANIFEST), OCI_MANIFEST, "schemaversion"),
+    ] {
+        let body = with(body, spelling, json!(null));
+        for content_type in [None, Some(&media_type)] {
+            assert!(matches!(
+                parse(&body, content_type),
+                Err(ManifestError::Lookalike(_))
+            ));
+        }
+    }
+    // What is not read by anybody may be called what it likes.
+    let body = with(image(&OCI_MANIFEST), "Annotations", json!({"Layers": ""}));
+    assert!(parse(&body, None).is_ok());
+}
+
+/// Found by the fuzzer: what the mirror has no use for was not looked at, and clients were left to make of it what they would.
+#[test]
+fn bytes_that_are_no_text_are_refused() {
+    let text = image(&OCI_MANIFEST).to_string();
+    let text = text.replacen('{', r#"{"x":"?","#, 1);
+    let mut bytes = text.into_bytes();
+    assert!(Manifest::parse(&bytes, None).is_ok());
+    let at = bytes.iter().position(|byte| *byte == b'?').unwrap();
+    bytes[at] = 0xc1;
+    assert!(matches!(
+        Manifest::parse(&bytes, None),
+        Err(ManifestError::NotText)
+    ));
+}
+
 #[test]
 fn a_field_given_twice_is_refused() {
     let text = image(&OCI_MANIFEST)
