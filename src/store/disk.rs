@@ -1,12 +1,19 @@
 //! Every file operation of the store outside the index, in one place: each names itself to the
 //! fault seam, and each error names its file.
 //!
+//! No symbolic link is followed from a name in the directory: only files that are in it are ever read, or written.
+//!
 //! All of it blocks; callers are on the blocking pool.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::error::StoreError;
 use super::faults::{Fault, Faults, Op};
@@ -16,6 +23,11 @@ use crate::metrics::{self, StoreOp};
 /// Files may hold private images: nobody else reads them.
 const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
+/// What the mode of a directory gives to others than its owner, to all others' writing, and to all others but each one's own
+/// files in it.
+const OTHERS: u32 = 0o077;
+const WRITTEN_BY_ALL: u32 = 0o002;
+const STICKY: u32 = 0o1000;
 
 /// The directory and the seam.
 #[derive(Clone, Debug)]
@@ -81,22 +93,52 @@ impl Disk {
         Ok(true)
     }
 
+    /// Takes the directory from all other users, where it was made by somebody who left it open to them. One that
+    /// is shared on purpose, or not this user's to change, stays as it is: what is in it is made for this user alone.
+    pub(crate) fn keep_others_out(&self) {
+        let root = self.layout.root();
+        let Ok(meta) = fs::metadata(root) else { return };
+        let mode = meta.permissions().mode();
+        if mode & OTHERS == 0 {
+            return;
+        }
+        let is_shared = mode & STICKY != 0;
+        let private = fs::Permissions::from_mode(mode & !OTHERS & 0o7777);
+        if !is_shared && fs::set_permissions(root, private).is_ok() {
+            let was = format!("{:04o}", mode & 0o7777);
+            tracing::info!(dir = %root.display(), was, "the cache directory was open to other users; it is closed to them now");
+        } else if mode & WRITTEN_BY_ALL != 0 {
+            tracing::warn!(
+                dir = %root.display(),
+                "every user of this machine may write to the cache directory, and so decide what is served: make it a \
+                 directory of this user's own, with mode 0700"
+            );
+        }
+    }
+
     /// Opens a file for reading and writing, making it where it is missing.
     pub(crate) fn create(&self, path: &Path) -> Result<File> {
         self.run(Op::Create, path, || {
-            OpenOptions::new()
+            own(OpenOptions::new()
                 .read(true)
                 .write(true)
                 .create(true)
                 .truncate(false)
-                .mode(FILE_MODE)
-                .open(path)
+                .mode(FILE_MODE))
+            .open(path)
         })
     }
 
     /// Opens a file for reading; `None` where there is none.
     pub(crate) fn open(&self, path: &Path) -> Result<Option<File>> {
-        self.find(Op::Open, path, || File::open(path))
+        self.find(Op::Open, path, || {
+            let file = own(OpenOptions::new().read(true)).open(path)?;
+            if file.metadata()?.is_file() {
+                Ok(file)
+            } else {
+                Err(Errno::LOOP.into())
+            }
+        })
     }
 
     pub(crate) fn info(&self, path: &Path) -> Result<Option<FileInfo>> {
@@ -196,6 +238,12 @@ impl Disk {
             Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
         })
     }
+}
+
+/// No link is followed, and nothing that stands in a file's place, such as a pipe, is waited for.
+fn own(options: &mut OpenOptions) -> &mut OpenOptions {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    options.custom_flags(flags.cast_signed())
 }
 
 /// Fills `buffer` from `at`, less only where the file ends.

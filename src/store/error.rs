@@ -76,12 +76,12 @@ impl StoreError {
     }
 }
 
-/// Whether the medium or the file system's own structure is at fault, rather than a want of
-/// descriptors or memory: trying again would not help.
+/// Whether the medium or the file system's own structure is at fault, or something else stands where the file was, rather
+/// than a want of descriptors or memory: trying again would not help.
 pub(crate) fn is_damage(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    // File systems tell a wrong checksum as one of the latter two.
-    let lost = [Errno::IO, Errno::BADMSG, Errno::UCLEAN];
+    // File systems tell a wrong checksum as one of the middle two; a link is never followed.
+    let lost = [Errno::IO, Errno::BADMSG, Errno::UCLEAN, Errno::LOOP];
     Errno::from_io_error(error).is_some_and(|errno| lost.contains(&errno))
 }
 

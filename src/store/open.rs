@@ -44,6 +44,7 @@ pub(crate) fn open(settings: &Settings, handle: Handle) -> Result<Arc<Inner>, Op
     disk.create_dir(&settings.dir).map_err(unusable)?;
     let lock = Arc::new(lock::acquire(&disk, settings.lock_wait)?);
     check_version(&disk)?;
+    disk.keep_others_out();
     create_dirs(&disk).map_err(unusable)?;
     let inner = assemble(settings, disk, lock, handle)?;
     count_fixed(&inner).map_err(unusable)?;

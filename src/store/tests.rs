@@ -8,6 +8,7 @@ mod lifetime;
 mod limit;
 mod lists;
 mod model;
+mod modes;
 mod opening;
 mod partial;
 mod recovery;
