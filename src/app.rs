@@ -4,8 +4,8 @@
 //! mirror wait in the listener's backlog, rather than be refused, while the cache's lock is waited
 //! for. The end goes the other way round: drain the clients, pause the fills, close the cache.
 
-mod cores;
 mod logging;
+mod privacy;
 mod signals;
 
 use std::io;
@@ -97,7 +97,10 @@ pub fn probe(
 /// Runs the mirror until it is told to stop.
 pub fn run(config: &Config) -> Result<(), RunError> {
     logging::init(config.log);
-    cores::leave_none();
+    privacy::keep();
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     let recorder = Recorder::install()?;
     let runtime = runtime()?;
     let ended = runtime.block_on(serve(config, recorder));

@@ -13,6 +13,7 @@ mod credentials;
 mod ecr;
 mod env;
 mod error;
+mod exposed;
 mod globs;
 mod limits;
 mod load;

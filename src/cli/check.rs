@@ -41,6 +41,9 @@ impl Check {
             Ok(config) => config,
             Err(exit) => return exit,
         };
+        for warning in &config.warnings {
+            eprintln!("warning: {warning}");
+        }
         if self.online {
             online::run(&config, &self.targets, self.json)
         } else {

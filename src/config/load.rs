@@ -9,6 +9,7 @@ use etcetera::BaseStrategy;
 
 use super::env::{PREFIX, merge_environment};
 use super::error::{ConfigError, ConfigErrors};
+use super::exposed::exposed;
 use super::merge::{canonical_upstreams, merge};
 use super::read;
 use super::section::{Report, Section};
@@ -170,7 +171,10 @@ fn finish(
     let config = read::config(&Section::root(table, &report), user_cache, user_logins);
     let errors = report.into_errors();
     match config {
-        Ok(config) if errors.is_empty() => Ok(config),
+        Ok(mut config) if errors.is_empty() => {
+            config.warnings.extend(exposed(table));
+            Ok(config)
+        }
         _ => Err(ConfigErrors::new(errors)),
     }
 }

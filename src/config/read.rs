@@ -65,6 +65,7 @@ pub(super) fn config(
         limits: limits?,
         log: log?,
         upstreams: upstreams.all?,
+        warnings: Vec::new(),
     })
 }
 

@@ -1,8 +1,11 @@
 //! A start that can't succeed says why, and what to change.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::time::Duration;
 
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use crate::harness::{Setup, mirror_of, origin_with_blob, program};
@@ -140,4 +143,69 @@ async fn a_crash_leaves_no_core_file() {
         .find_map(|line| line.strip_prefix("Max core file size"));
     let soft = core.unwrap().split_whitespace().next();
     assert_eq!(soft, Some("0"), "{limits}");
+}
+
+/// A command without root's special rights, which see through everything.
+fn bare(program: &OsStr) -> Command {
+    if !rustix::process::getuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    let without = ["--bounding-set=-all", "--inh-caps=-all"];
+    command.args(without).arg(program);
+    command
+}
+
+/// Whether another process of the same user can look into this one.
+async fn can_be_looked_into(pid: u32) -> bool {
+    let mut look = bare("readlink".as_ref());
+    look.arg(format!("/proc/{pid}/exe"));
+    look.output().await.unwrap().status.success()
+}
+
+/// Whoever ran as the same user could read every password out of the memory; and a core file was only as far away as a
+/// program that the kernel pipes it to, and that heeds no limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn its_memory_and_its_files_are_nobody_elses() {
+    let (origin, _) = origin_with_blob(1, 1).await;
+    let setup = Setup::new(&origin);
+    let command = setup.command();
+    let command = command.as_std();
+    let mut mirror = bare(command.get_program());
+    mirror.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => mirror.env(name, value),
+            None => mirror.env_remove(name),
+        };
+    }
+    let mut mirror = mirror
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(mirror.stderr.take().unwrap()).lines();
+    while !log
+        .next_line()
+        .await
+        .unwrap()
+        .expect("it starts")
+        .contains("\"ready\"")
+    {}
+    let pid = mirror.id().unwrap();
+    assert!(!can_be_looked_into(pid).await);
+    let mut other = bare("cat".as_ref());
+    let other = other
+        .stdin(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let looked_into = async { while !can_be_looked_into(other.id().unwrap()).await {} };
+    // As it takes its rights off, it may not be for a moment.
+    tokio::time::timeout(Duration::from_mins(1), looked_into)
+        .await
+        .unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    assert_eq!(mask.map(str::trim), Some("0077"));
 }

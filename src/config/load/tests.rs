@@ -4,6 +4,7 @@
 mod builds;
 #[cfg(all(feature = "azure", feature = "gcp"))]
 mod clouds;
+mod exposed;
 mod files;
 mod mistakes;
 mod secrets;
@@ -12,6 +13,7 @@ mod template;
 mod tls;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::config::Upstream;
@@ -24,6 +26,7 @@ fn load_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigE
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("f.toml");
     fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     Config::load(Sources {
         file: Some(file),
         environment: variables(environment),
