@@ -14,6 +14,8 @@ mod ecr;
 mod env;
 mod error;
 mod exposed;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod globs;
 mod limits;
 mod load;

@@ -12,6 +12,8 @@ mod api;
 mod body;
 mod client;
 mod errors;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod limit;
 mod listing;
 mod query;

@@ -20,6 +20,7 @@
 //! | [`admin`] | the operators' listener: health, metrics and status | `mirror`, `status` |
 //! | [`server`] | accept loops, PROXY headers, timeouts, the connection caps and who makes room, the drain | `sync`, `http`, `admin` |
 //! | [`app`] | the one place that knows all concrete types | all above |
+//! | `fuzzing` | what has to hold of all that strangers write: the fuzzers' targets, built for them and for tests alone | what it holds to it |
 //! | [`client`] | what clients are told so that they pull through the mirror: files, merging, undoing | `oci`, `config` |
 //! | [`cli`] | one file a command | `app`, `config`, `client`, `status`, and of `upstream` and `oci` what `check --online` tells |
 //!
@@ -131,6 +132,8 @@ pub mod app;
 pub mod cli;
 pub mod client;
 pub mod config;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http;
 pub mod login;
 pub mod metrics;

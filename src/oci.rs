@@ -7,6 +7,8 @@
 mod descriptor;
 mod digest;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod manifest;
 pub mod media_type;
 mod name;

@@ -10,6 +10,8 @@ mod accept;
 mod clocks;
 mod connection;
 pub mod descriptors;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod listen;
 mod pace;
 mod place;

@@ -38,6 +38,8 @@ mod extents;
 mod faults;
 mod file;
 mod fill;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gone;
 mod guard;
 mod index;

@@ -35,6 +35,8 @@ mod credentials;
 mod entitled;
 mod error;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod link;
 mod manifest;
 mod metered;

@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 /// What version 2 begins with; version 1 is never shorter.
-const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
+pub(super) const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Longest header of version 1, with its end of line.
 const LONGEST_V1: usize = 107;
 /// Longest header of version 2 that is read, after its first 16 bytes: names and certificates may stand in it.
@@ -87,7 +87,7 @@ async fn read_v2(stream: &mut TcpStream) -> Result<Source, ProxyError> {
 }
 
 /// A whole line of version 1; `None` where it is malformed.
-fn parse_v1(line: &[u8]) -> Option<Source> {
+pub(super) fn parse_v1(line: &[u8]) -> Option<Source> {
     let line = std::str::from_utf8(line).ok()?.strip_suffix("\r\n")?;
     let rest = line.strip_prefix("PROXY ")?;
     if rest == "UNKNOWN" || rest.starts_with("UNKNOWN ") {
@@ -121,7 +121,7 @@ fn port(text: &str) -> Option<u16> {
 }
 
 /// Command, family and the rest of a header of version 2; as [`parse_v1`].
-fn parse_v2([command, family]: [u8; 2], rest: &[u8]) -> Option<Source> {
+pub(super) fn parse_v2([command, family]: [u8; 2], rest: &[u8]) -> Option<Source> {
     const LOCAL: u8 = 0x20;
     const PROXY: u8 = 0x21;
     const UNSPECIFIED: u8 = 0x00;

@@ -9,6 +9,8 @@ mod catalog;
 mod change;
 mod error;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod lists;
 mod open;
 mod quotas;
