@@ -40,8 +40,9 @@ fn with_its_files(text: &str, root: &Path) -> String {
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.split_once(" = \"/etc/forebay/"))
     {
-        let name = path.trim_end_matches('"');
-        std::fs::write(root.join(name), PEM).unwrap();
+        let file = root.join(path.trim_end_matches('"'));
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, PEM).unwrap();
     }
     text.replace("/etc/forebay/", &format!("{}/", root.display()))
 }
@@ -92,6 +93,26 @@ async fn every_example_is_accepted_and_changes_something() {
         );
     }
     assert!(choices > 0, "no example leaves anything to its reader");
+}
+
+/// What is beside a service's unit, an image or a manifest is what that starts with.
+#[tokio::test]
+async fn what_is_packaged_is_accepted() {
+    let packaging = pages().join("../packaging");
+    let read = |path: &str| std::fs::read_to_string(packaging.join(path)).unwrap();
+    let default = checked("", &[]).await;
+    for path in [
+        "container/forebay.toml",
+        "kubernetes/cluster/forebay.toml",
+        "kubernetes/node/forebay.toml",
+    ] {
+        let example = read(path);
+        assert_ne!(checked(&example, &[]).await, default, "{path}");
+        checked(&with_its_choices(&example), &[]).await;
+    }
+    // A kustomization takes no files from elsewhere.
+    let copy = read("kubernetes/node/forebay.toml");
+    assert_eq!(copy, page("kubernetes-node.toml"));
 }
 
 #[tokio::test]
