@@ -133,7 +133,10 @@ async fn serve(config: &Config, recorder: Recorder) -> Result<(), RunError> {
 
     let shutdown = CancellationToken::new();
     let clients = Clients::new(config);
-    let api = Api::new(mirror.clone(), clients.clone(), Gate::new(config));
+    let gate = Gate::new(config);
+    // Tied to the process: it reads small files, and there is nothing to wait for.
+    tokio::spawn(gate.clone().upkeep());
+    let api = Api::new(mirror.clone(), clients.clone(), gate);
     let service = clients_service(api);
     let serving = server::run(listeners, settings, clients, tls, service, shutdown.clone());
     // Detached, but for the handle: it ends when told to.

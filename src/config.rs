@@ -8,6 +8,7 @@
 //! Depends on `oci` only. Reads files while it loads, and none after; who may need a password's file once more has
 //! [`read_password`].
 
+mod access;
 mod certificates;
 mod credentials;
 mod ecr;
@@ -39,6 +40,10 @@ mod values;
 
 pub(crate) use values::parse_address;
 
+pub use access::{
+    Access, AccessRule, AccessToken, ClientPattern, Htpasswd, PasswordFile, PasswordHash,
+    RepositoryPattern, read_token,
+};
 pub use credentials::read_password;
 pub use ecr::EcrHost;
 pub use env::PREFIX as ENVIRONMENT;

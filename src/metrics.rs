@@ -11,6 +11,7 @@
 //! What an upstream's name is given to is also counted beside the metrics, in its [`Counts`]; so is what clients are held
 //! to, for [`clients_limited`], [`clients_held`] and [`clients_refused`].
 
+mod access;
 mod clients;
 mod label;
 mod logins;
@@ -23,11 +24,12 @@ use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
 
+pub use access::{access, access_file, password_check};
 pub use clients::{clients_held, clients_limited, clients_refused};
 pub use label::{
-    Abort, Cache, ClientLimit, Closed, FillOutcome, From, Handshake, Listener, Loaded,
-    LoginOutcome, QuotaLimit, ReadPath, RequestKind, RightsOutcome, StaleReason, StoreOp, Swept,
-    TagOutcome, UpstreamKind, UpstreamOutcome, WaitOutcome,
+    Abort, AccessOutcome, Cache, ClientLimit, Closed, FillOutcome, From, Handshake, Listener,
+    Loaded, LoginOutcome, QuotaLimit, ReadPath, RequestKind, RightsOutcome, StaleReason, StoreOp,
+    Swept, TagOutcome, UpstreamKind, UpstreamOutcome, WaitOutcome,
 };
 pub use logins::{entitlement, login};
 pub use recorder::{InstallError, Recorder};

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::{Client, Gate};
 use crate::login::Login;
+use crate::metrics::AccessOutcome;
 use crate::oci::{Registry, Repository, RepositoryName};
 
 /// The right to ask the mirror for a repository. It says nothing of whether there is such a repository, or of what its
@@ -27,7 +29,19 @@ pub enum Refusal {
 /// What of the cached repositories a client may be told of.
 #[derive(Clone, Debug)]
 pub struct Visible {
+    gate: Gate,
+    client: Client,
     login: Option<Arc<Login>>,
+}
+
+impl Refusal {
+    /// The metrics' label.
+    pub fn outcome(self) -> AccessOutcome {
+        match self {
+            Self::LoginNeeded => AccessOutcome::LoginNeeded,
+            Self::Denied => AccessOutcome::Denied,
+        }
+    }
 }
 
 impl Permit {
@@ -62,14 +76,10 @@ impl Permit {
 }
 
 impl Visible {
-    pub(super) fn all() -> Self {
-        Self { login: None }
-    }
-
     /// The same, for the holder of a login of their own.
     #[must_use]
     pub fn with_login(self, login: Option<Arc<Login>>) -> Self {
-        Self { login }
+        Self { login, ..self }
     }
 
     /// The client's own login at some registry.
@@ -77,8 +87,16 @@ impl Visible {
         self.login.as_ref()
     }
 
+    pub(super) fn to(gate: Gate, client: Client) -> Self {
+        Self {
+            gate,
+            client,
+            login: None,
+        }
+    }
+
     /// Whether `name` in `registry` is among it.
-    pub fn shows(&self, _registry: &Registry, _name: &RepositoryName) -> bool {
-        true
+    pub fn shows(&self, registry: &Registry, name: &RepositoryName) -> bool {
+        self.gate.shows(&self.client, registry, name)
     }
 }

@@ -120,8 +120,11 @@ fn delay(node: &Node) -> Result<Duration, String> {
 }
 
 /// An address, or a range of them.
-fn addresses(node: &Node) -> Result<IpNet, String> {
-    let text = text(node)?;
+pub(super) fn addresses(node: &Node) -> Result<IpNet, String> {
+    addresses_of(text(node)?)
+}
+
+pub(super) fn addresses_of(text: &str) -> Result<IpNet, String> {
     let range = match text.parse::<IpAddr>() {
         Ok(address) => Ok(IpNet::from(address)),
         Err(_) => text.parse::<IpNet>().map_err(|_| {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::access;
 use super::limits;
 use super::section::{Reported, Section};
 use super::tags::tag_policy;
@@ -33,6 +34,7 @@ pub(super) fn config(
     let fetch = fetch(&root.table("fetch"));
     let timeouts = timeouts(&root.table("timeouts"), None);
     let limits = limits::limits(&root.table("limits"));
+    let access = access::read(root);
     let log = log(&root.table("log"));
     let inherited = upstreams::Inherited {
         registries: &[],
@@ -63,6 +65,7 @@ pub(super) fn config(
         fetch: fetch?,
         timeouts: timeouts?,
         limits: limits?,
+        access: access?,
         log: log?,
         upstreams: upstreams.all?,
         warnings: Vec::new(),

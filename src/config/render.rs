@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::access::Access;
 use super::merge::join;
 use super::proxy::{DIRECT, Proxy};
 use super::secret::Secret;
@@ -22,6 +23,9 @@ pub fn render(config: &Config) -> String {
     cache(&mut out, config);
     fetch(&mut out, config);
     limits(&mut out, &config.limits);
+    if let Some(each) = &config.access {
+        access(&mut out, each);
+    }
     out.table("log");
     out.text("level", word(&LOG_LEVELS, config.log.level));
     out.text("format", word(&LOG_FORMATS, config.log.format));
@@ -112,6 +116,25 @@ fn limits(out: &mut Toml, limits: &Limits) {
     }
     out.duration("max_delay", limits.max_delay);
     out.list("exempt", &limits.exempt);
+}
+
+fn access(out: &mut Toml, access: &Access) {
+    out.table("access");
+    if let Some(passwords) = &access.passwords {
+        out.text("htpasswd_file", passwords.path.display());
+    }
+    out.list("trusted", &access.trusted);
+    for token in &access.tokens {
+        out.table("[access.tokens]");
+        out.text("name", &token.name);
+        out.text("file", token.path.display());
+    }
+    for rule in &access.rules {
+        out.table("[access.rules]");
+        out.list("clients", &rule.clients);
+        out.list("repositories", &rule.repositories);
+        out.value("allow", rule.allow);
+    }
 }
 
 fn tags(out: &mut Toml, tags: &TagPolicy) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
+use super::access::Access;
 use super::globs::{Globs, Pulls};
 use super::pattern::RegistryPattern;
 use super::proxy::Proxy;
@@ -36,6 +37,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// What clients may take.
     pub limits: Limits,
+    /// Who may pull what; `None` where everybody may pull everything.
+    pub access: Option<Access>,
     /// What is logged, and how.
     pub log: Log,
     /// The registries that may be fetched from, no two alike.

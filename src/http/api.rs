@@ -12,9 +12,10 @@ use super::client::{Caller, Peer};
 use super::limit::{self, Admitted};
 use super::record::Record;
 use super::respond::{self, Answer};
-use super::route::{self, Action, Catalog, Route, Target};
-use super::{Clients, Surplus, errors, range, vet};
-use crate::access::{Client, Gate, Permit, Refusal, Visible};
+use super::route::{self, Action, Catalog, Route, RouteError, Target};
+use super::{Clients, Surplus, errors, login, range, vet};
+use crate::access::{Client, Gate, LoginError, Permit, Refusal, Visible};
+use crate::metrics::AccessOutcome;
 use crate::mirror::{Mirror, MirrorError, RangeSpec, Waiter, Wanted};
 use crate::oci::Digest;
 
@@ -33,10 +34,10 @@ pub struct Api {
 }
 
 /// What a client may ask the mirror for: a route, with the leave that its flow takes.
-enum Permitted<'a> {
+enum Permitted {
     Ping,
-    Catalog(&'a Catalog, Visible),
-    Of(&'a Target, Permit),
+    Catalog(Catalog, Visible),
+    Of(Target, Permit),
 }
 
 impl Api {
@@ -97,10 +98,28 @@ impl Api {
             }
             Err(_) => {}
         }
+        if let Some(&surplus) = head.extensions.get::<Surplus>() {
+            return refused(errors::of_limit(surplus.into()));
+        }
+        let client = match self.identify(head, caller.as_ref()).await {
+            Ok(client) => client,
+            Err(error) => return refused(errors::of_login(error)),
+        };
+        let caller = match client.name() {
+            Some(name) => {
+                record.named(&name);
+                caller.map(|caller| caller.named(&name))
+            }
+            None => caller,
+        };
+        let permitted = match self.permit(route, &client) {
+            Ok(permitted) => permitted,
+            Err(refusal) => return refused(errors::of_access(refusal, &client)),
+        };
         // What has no route counts as well: to be told so costs as much as a hit. A ping does not: it costs no more than a
         // refusal, and a client that is refused it takes the mirror for dead and goes around it.
-        let is_ping = matches!(route, Ok(Route::Ping));
-        let admitted = match self.admit(head, caller.filter(|_| !is_ping)).await {
+        let is_ping = matches!(permitted, Ok(Permitted::Ping));
+        let admitted = match self.admit(caller.filter(|_| !is_ping)).await {
             Ok(admitted) => admitted,
             Err(refusal) => return refused(errors::of_limit(refusal)),
         };
@@ -108,43 +127,57 @@ impl Api {
             key: caller.and_then(|caller| caller.key),
             deadline: deadline - TO_TELL,
         };
-        let route = match route {
-            Ok(route) => route,
-            Err(error) => return (errors::of_route(error, routes), admitted),
-        };
-        let answer = match self.permit(&route, &Client::default()) {
+        let answer = match permitted {
             Ok(permitted) => self.ask_in_time(&permitted, head, waiter).await,
-            Err(refusal) => errors::of_access(refusal),
+            Err(error) => errors::of_route(error, routes),
         };
         (answer, admitted)
     }
 
-    /// Before anyone looks at the cache or asks an upstream.
-    fn permit<'a>(&self, route: &'a Route, client: &Client) -> Result<Permitted<'a>, Refusal> {
-        Ok(match route {
-            Route::Ping => Permitted::Ping,
-            Route::Catalog(catalog) => Permitted::Catalog(catalog, self.gate.visible(client)),
-            Route::Of(target) => {
-                Permitted::Of(target, self.gate.permit(client, &target.repository)?)
-            }
-        })
+    /// Who asks. A wrong login is wrong whatever it is sent with.
+    async fn identify(&self, head: &Parts, caller: Option<&Caller>) -> Result<Client, LoginError> {
+        let facts = login::facts(head, caller, &self.clients);
+        let attempt = login::attempt(&head.headers);
+        let client = self.gate.identify(facts, attempt).await;
+        client.inspect_err(|error| self.gate.count(error.outcome()))
     }
 
-    async fn admit(
+    /// Decides before anyone looks at the cache or asks an upstream. A client that may pull nothing is not told what is
+    /// wrong with its request either.
+    fn permit(
         &self,
-        head: &Parts,
-        caller: Option<Caller>,
-    ) -> Result<Admitted, limit::Refusal> {
-        if let Some(&surplus) = head.extensions.get::<Surplus>() {
-            return Err(surplus.into());
-        }
+        route: Result<Route, RouteError>,
+        client: &Client,
+    ) -> Result<Result<Permitted, RouteError>, Refusal> {
+        let gate = &self.gate;
+        let decide = || match route {
+            Ok(Route::Ping) => gate.admits_ping(client).map(|()| Ok(Permitted::Ping)),
+            Ok(Route::Catalog(catalog)) => {
+                let visible = gate.visible(client)?;
+                Ok(Ok(Permitted::Catalog(catalog, visible)))
+            }
+            Ok(Route::Of(target)) => {
+                let permit = gate.permit(client, &target.repository)?;
+                Ok(Ok(Permitted::Of(target, permit)))
+            }
+            Err(error) => gate.admits(client).map(|()| Err(error)),
+        };
+        let decided = decide();
+        gate.count(match &decided {
+            Ok(_) => AccessOutcome::Permitted,
+            Err(refusal) => refusal.outcome(),
+        });
+        decided
+    }
+
+    async fn admit(&self, caller: Option<Caller>) -> Result<Admitted, limit::Refusal> {
         match caller {
             Some(caller) => self.clients.admit(&caller).await,
             None => Ok(Admitted::default()),
         }
     }
 
-    async fn ask_in_time(&self, asked: &Permitted<'_>, head: &Parts, waiter: Waiter) -> Answer {
+    async fn ask_in_time(&self, asked: &Permitted, head: &Parts, waiter: Waiter) -> Answer {
         let registry = match asked {
             Permitted::Ping => None,
             Permitted::Catalog(catalog, _) => catalog.registry.as_ref(),
@@ -165,7 +198,7 @@ impl Api {
 
     async fn ask(
         &self,
-        asked: &Permitted<'_>,
+        asked: &Permitted,
         head: &Parts,
         waiter: Waiter,
     ) -> Result<Answer, MirrorError> {

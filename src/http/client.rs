@@ -1,8 +1,8 @@
 //! Who asks: the address of a request's client, which is the peer of its connection or, behind trusted proxies, the
 //! address that they vouch for; and the key that it is limited by.
 //!
-//! A name that a client has proven (there is no authentication yet) would be decided here as well, and would be one more
-//! kind of [`ClientKey`].
+//! A name that a client has proven by a login or a certificate is one more kind of [`ClientKey`], and counts before its
+//! address.
 
 mod forwarded;
 mod peer;
@@ -79,6 +79,14 @@ pub(super) struct Caller {
 }
 
 impl Caller {
+    /// The same, limited by a name that it has proven.
+    pub(super) fn named(self, name: &str) -> Self {
+        Self {
+            key: Some(ClientKey::named(name)),
+            ..self
+        }
+    }
+
     /// Behind `peer`, the other end of a connection, as its proxies tell in `headers`.
     ///
     /// The list is read from its end, since each proxy adds to it: what a trusted one has added holds, and it goes on while

@@ -3,17 +3,20 @@
 //! A message is for whoever reads the client's output; the detail tells the operator of the mirror
 //! what to do.
 
+mod access;
+
 use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{ALLOW, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
+
+pub(super) use access::{of_access, of_login};
 
 use super::body::ResponseBody;
 use super::limit::{Refusal, Refused};
 use super::respond::{Answer, CACHE_STATUS, LEFT_ALONE, NO_ANSWER, NO_PULL};
 use super::route::RouteError;
 use super::vet::FormError;
-use crate::access;
 use crate::config::Routes;
 use crate::mirror::{MirrorError, Spent, SpentBy};
 use crate::oci::{ErrorCode, Registry, WireError, WireErrors};
@@ -104,15 +107,6 @@ pub(super) fn of_limit(refusal: Refusal) -> Answer {
         Some(detail),
     );
     retry(answer, refusal.retry_after)
-}
-
-/// A request that its client may not make. Nothing has been looked at but its name.
-pub(super) fn of_access(refusal: access::Refusal) -> Answer {
-    let status = match refusal {
-        access::Refusal::LoginNeeded => StatusCode::UNAUTHORIZED,
-        access::Refusal::Denied => StatusCode::FORBIDDEN,
-    };
-    refuse(status, ErrorCode::Denied, refusal.to_string(), None)
 }
 
 /// Not 429, which some clients repeat at once: of a 503 they go on to the registry itself.

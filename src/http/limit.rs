@@ -222,6 +222,11 @@ impl Clients {
         proxies.proxy_protocol && peer.is_in(&proxies.trusted)
     }
 
+    /// Whether `peer` is a trusted proxy.
+    pub(super) fn is_proxy(&self, peer: ClientAddr) -> bool {
+        peer.is_in(&self.0.proxies.trusted)
+    }
+
     /// Who asks, on a connection from `peer`.
     pub(super) fn caller(&self, peer: Peer, headers: &HeaderMap) -> Caller {
         let caller = Caller::find(peer, headers, &self.0.proxies);

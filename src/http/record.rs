@@ -24,6 +24,8 @@ pub(super) struct Record {
     started: Instant,
     method: Method,
     client: Option<ClientAddr>,
+    /// The name that the client has proven.
+    name: Option<String>,
     path: String,
     user_agent: Option<String>,
     range: Option<String>,
@@ -45,6 +47,7 @@ impl Record {
             started: Instant::now(),
             method: request.method.clone(),
             client,
+            name: None,
             path: shown(request.uri.path()),
             user_agent: field(&request.headers, USER_AGENT),
             range: field(&request.headers, RANGE),
@@ -59,6 +62,11 @@ impl Record {
             aborted: None,
             _running: metrics::request_running(),
         }
+    }
+
+    /// The client has proven to be called this.
+    pub(super) fn named(&mut self, name: &str) {
+        self.name = Some(shown(name));
     }
 
     /// The request is a ping.
@@ -137,6 +145,7 @@ impl Record {
         tracing::info!(
             target: "forebay::access",
             client = self.client.map(tracing::field::display),
+            name = self.name.as_deref(),
             method = %self.method,
             // The names say it all where there are any.
             path = target.is_none().then_some(self.path.as_str()),

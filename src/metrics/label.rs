@@ -338,3 +338,21 @@ label! {
         Pool = "pool",
     }
 }
+
+label! {
+    /// What became of a request where not everybody may pull everything.
+    AccessOutcome {
+        /// It was let in.
+        Permitted = "permitted",
+        /// Nobody has logged in for it, and a login might help.
+        LoginNeeded = "login_needed",
+        /// Whoever asks may not.
+        Denied = "denied",
+        /// Its login is wrong.
+        WrongLogin = "wrong_login",
+        /// There have been too many wrong logins from where it comes.
+        TooMany = "too_many_logins",
+        /// Too many passwords wait to be checked.
+        Busy = "busy",
+    }
+}

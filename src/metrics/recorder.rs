@@ -14,6 +14,14 @@ const SECONDS: &[f64] = &[
 /// What each metric tells, for the `# HELP` lines.
 const HELP: &[(&str, &str)] = &[
     (
+        "forebay_access_files_total",
+        "Files of passwords and tokens that were read again",
+    ),
+    (
+        "forebay_access_total",
+        "Requests by whether their client may make them",
+    ),
+    (
         "forebay_accept_errors_total",
         "Failures to accept a connection",
     ),
@@ -65,6 +73,10 @@ const HELP: &[(&str, &str)] = &[
     (
         "forebay_logins_total",
         "Logins of clients that were shown to their upstream",
+    ),
+    (
+        "forebay_password_checks_total",
+        "Passwords of clients that were checked against their hashes",
     ),
     (
         "forebay_quota_left",
@@ -260,6 +272,7 @@ mod tests {
     fn every_metric_has_a_line_of_help() {
         let functions = concat!(
             include_str!("../metrics.rs"),
+            include_str!("access.rs"),
             include_str!("logins.rs"),
             include_str!("tls.rs")
         );

@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod access;
 mod allowed;
 mod architecture;
 mod client;

@@ -1,6 +1,7 @@
 //! Whole configurations: what loads, what is said of those that do not, and that the template is
 //! complete.
 
+mod access;
 mod builds;
 #[cfg(all(feature = "azure", feature = "gcp"))]
 mod clouds;

@@ -1,25 +1,41 @@
 //! For whom something is asked of an upstream.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Whose request it is, as far as fairness goes: an IPv4 address, or the /64 of an IPv6 address, which is what one
-/// customer of a network is given.
+/// Whose request it is, as far as fairness goes: a name that it has proven; or else an IPv4 address, or the /64 of an IPv6
+/// address, which is what one customer of a network is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ClientKey(IpAddr);
+pub struct ClientKey(Key);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    Address(IpAddr),
+    /// What stands for a name in this process.
+    Name(u64),
+}
+
+impl ClientKey {
+    /// Of a client that has proven to be called this.
+    pub fn named(name: &str) -> Self {
+        static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        Self(Key::Name(HASHER.hash_one(name)))
+    }
+}
 
 impl From<IpAddr> for ClientKey {
     fn from(address: IpAddr) -> Self {
         const NETWORK: u128 = !0 << 64;
-        Self(match address.to_canonical() {
+        Self(Key::Address(match address.to_canonical() {
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),
             address @ IpAddr::V4(_) => address,
-        })
+        }))
     }
 }
 

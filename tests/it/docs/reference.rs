@@ -228,7 +228,12 @@ fn every_error_code_that_is_sent_is_explained() {
     let page = page("troubleshooting.md");
     let table = page.split_once("| status | code |").unwrap().1;
     let table = table.split_once("\n## ").unwrap().0;
-    let sources = source("src/http/errors.rs") + &source("src/mirror/error.rs");
+    let sources = [
+        "src/http/errors.rs",
+        "src/http/errors/access.rs",
+        "src/mirror/error.rs",
+    ];
+    let sources = sources.map(source).concat();
     let named: BTreeSet<_> = sources
         .split("ErrorCode::")
         .map(|rest| rest.split(|c: char| !c.is_alphanumeric()).next().unwrap())

@@ -251,7 +251,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "colour = 'red'",
-        "f.toml:1: colour: unknown key: known here are admin, cache, default_registry, fetch, limits, log, server, tags, timeouts, upstreams",
+        "f.toml:1: colour: unknown key: known here are access, admin, cache, default_registry, fetch, limits, log, server, tags, timeouts, upstreams",
     ),
     (
         "[upstreams.'a b']",

@@ -62,8 +62,13 @@ fn the_template_has_every_key_that_is_read() {
             in_template.contains(&format!("tags.{name}"))
                 || template_line("#tag_rules = ").contains(&format!(" {name} = "))
         });
+        let of_access = known.strip_prefix("access.").is_some_and(|key| {
+            key.split_once('.').is_some_and(|(list, name)| {
+                template_line(&format!("#{list} = ")).contains(&format!(" {name} = "))
+            })
+        });
         assert!(
-            is_table || of_rule || in_template.contains(key),
+            is_table || of_rule || of_access || in_template.contains(key),
             "config/default.toml does not show {known}"
         );
     }
@@ -83,8 +88,10 @@ fn the_templates_examples_can_be_taken_as_they_are() {
         let expected = match key.as_str() {
             "username" => "there is no password for it",
             "password" => "there is no `username` for it",
-            "password_file" | "ca_file" | "gcp_key_file" | "client_cert" | "client_key"
-            | "cert_file" | "key_file" | "client_ca_file" => "cannot be read",
+            "password_file" | "htpasswd_file" | "tokens" | "ca_file" | "gcp_key_file"
+            | "client_cert" | "client_key" | "cert_file" | "key_file" | "client_ca_file" => {
+                "cannot be read"
+            }
             "client_certificates" => "it is not known whose certificates count",
             "http_proxy_password_file" => "there is no user for it",
             "credentials" => "it is not known where docker's logins are",
@@ -113,6 +120,9 @@ fn what_is_printed_loads_as_the_same() {
          trusted_realms = ['c.io:8443']\nallow_private = true\ntags = { fresh_for = '1ms' }\n\
          timeouts = { connect = '1h30m' }\npublic = ['**', 'a/{b,c}']\nusername = '\"quoted\"'\n\
          password = '[redacted]'\n",
+        "[access]\ntrusted = ['10.0.0.0/8']\n[[access.rules]]\nclients = ['user:a\"b', 'token:ci-*', 'certificate:*.a.io', \
+         'address:::1', 'anonymous']\nrepositories = ['docker.io/nginx', '*/team/**', '**', 'ecr/x']\nallow = false\n\
+         [[access.rules]]\nclients = ['authenticated', '*']\nrepositories = ['*.pkg.dev/a/**']\nallow = true\n",
         "[upstreams.'a.io']\nhttp_proxy = 'direct'\n[upstreams.'b.io']\nhttp_proxy = 'https://P.io'\n\
          [upstreams.'c.io']\nhttp_proxy = 'http://d%5Cci:[redacted]@[::1]:3128'\n",
         "[tags]\nkeep_deleted = true\nconfirm_wait = '1s'\n[upstreams.'docker.io']\ntags = { stale_for = '0s', \
@@ -138,6 +148,11 @@ proptest! {
         let header = table.strip_suffix('.').map(|table| format!("[{table}]\n")).unwrap_or_default();
         let told = errors(load_text(&format!("{header}{key} = 2020-01-01\n")));
         prop_assert_eq!(told.len(), 1);
-        prop_assert!(told[0].contains(&format!(": {table}{key}: expected ")), "{}", told[0]);
+        let wanted = if table == "access." && ["tokens", "rules"].contains(&key.as_str()) {
+            "this is a list of tables"
+        } else {
+            "expected "
+        };
+        prop_assert!(told[0].contains(&format!(": {table}{key}: {wanted}")), "{}", told[0]);
     }
 }

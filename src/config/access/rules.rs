@@ -1,0 +1,272 @@
+//! Reads `[[access.rules]]`, and says what their patterns match.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::config::globs::Globs;
+use crate::config::limits::addresses_of;
+use crate::config::pattern::RegistryPattern;
+use crate::config::section::{Reported, Section};
+use crate::config::tree::Node;
+use crate::config::values::{boolean, text};
+use crate::oci::{Registry, RepositoryName};
+
+/// A table of `[[access.rules]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessRule {
+    /// Whom it is for; never empty.
+    pub clients: Vec<ClientPattern>,
+    /// What it is about; never empty.
+    pub repositories: Vec<RepositoryPattern>,
+    /// What it says of them.
+    pub allow: bool,
+}
+
+/// Some of the clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientPattern {
+    /// `user:NAME`, of the password file.
+    User(String),
+    /// `token:NAME`
+    Token(String),
+    /// `certificate:NAME`
+    Certificate(String),
+    /// `address:RANGE`
+    Address(IpNet),
+    /// Who is not known.
+    Anonymous,
+    /// Who is: by a login, a certificate or a trusted address.
+    Authenticated,
+    /// Everybody.
+    Anyone,
+}
+
+/// Some of the repositories, of one registry or of many.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RepositoryPattern {
+    /// As it was written.
+    written: String,
+    /// Of which registries; `None` for any.
+    registry: Option<RegistryPattern>,
+    names: Globs,
+}
+
+const ANONYMOUS: &str = "anonymous";
+const AUTHENTICATED: &str = "authenticated";
+const ANYONE: &str = "*";
+/// All names.
+const ALL: &str = "**";
+
+impl AccessRule {
+    /// Whether it says something of this repository.
+    pub fn is_about(&self, registry: &Registry, name: &RepositoryName) -> bool {
+        self.repositories
+            .iter()
+            .any(|pattern| pattern.matches(registry, name))
+    }
+
+    /// Whether it says something of every repository.
+    pub fn is_about_all(&self) -> bool {
+        self.repositories.iter().any(RepositoryPattern::is_all)
+    }
+}
+
+impl ClientPattern {
+    /// Whether a name of the pattern's kind is meant; a `*` in the pattern stands for any part of a name.
+    pub fn names(pattern: &str, name: &str) -> bool {
+        let mut parts = pattern.split('*');
+        let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
+            return false;
+        };
+        let mut parts: Vec<_> = parts.collect();
+        let Some(last) = parts.pop() else {
+            return rest.is_empty();
+        };
+        for part in parts {
+            match rest.find(part) {
+                Some(at) => rest = &rest[at + part.len()..],
+                None => return false,
+            }
+        }
+        rest.ends_with(last)
+    }
+
+    /// Whether an address is meant.
+    pub fn has_address(&self, address: IpAddr) -> bool {
+        matches!(self, Self::Address(range) if range.contains(&address))
+    }
+}
+
+impl fmt::Display for ClientPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(name) => write!(f, "user:{name}"),
+            Self::Token(name) => write!(f, "token:{name}"),
+            Self::Certificate(name) => write!(f, "certificate:{name}"),
+            Self::Address(range) => write!(f, "address:{range}"),
+            Self::Anonymous => f.write_str(ANONYMOUS),
+            Self::Authenticated => f.write_str(AUTHENTICATED),
+            Self::Anyone => f.write_str(ANYONE),
+        }
+    }
+}
+
+impl RepositoryPattern {
+    /// Whether a repository is meant.
+    pub fn matches(&self, registry: &Registry, name: &RepositoryName) -> bool {
+        let of_registry = self.registry.as_ref().is_none_or(|it| it.matches(registry));
+        of_registry && self.names.matches(name)
+    }
+
+    /// The registries that are meant; `None` for all of them.
+    pub fn registry(&self) -> Option<&RegistryPattern> {
+        self.registry.as_ref()
+    }
+
+    fn is_all(&self) -> bool {
+        self.registry.is_none() && self.names.patterns() == [ALL]
+    }
+}
+
+impl fmt::Display for RepositoryPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+pub(super) fn read(section: &Section<'_>) -> Result<Vec<AccessRule>, Reported> {
+    // So that the keys are known where there is no rule.
+    let _ = raw(&section.absent("rules"));
+    let mut rules = Vec::new();
+    let mut reported = Ok(());
+    for table in section.tables("rules")? {
+        let raw = raw(&table);
+        table.finish();
+        match raw.and_then(|raw| rule(&table, raw)) {
+            Ok(rule) => rules.push(rule),
+            Err(error) => reported = Err(error),
+        }
+    }
+    reported.map(|()| rules)
+}
+
+type Raw = (Vec<ClientPattern>, Vec<RepositoryPattern>, Option<bool>);
+
+fn raw(table: &Section<'_>) -> Result<Raw, Reported> {
+    let clients = table.list("clients", client);
+    let repositories = table.list("repositories", repository);
+    let allow = table.optional("allow", boolean);
+    Ok((clients?, repositories?, allow?))
+}
+
+fn rule(table: &Section<'_>, raw: Raw) -> Result<AccessRule, Reported> {
+    let (clients, repositories, allow) = raw;
+    let missing = |what: &str| Err(table.complain_of_all(what.to_owned()));
+    if clients.is_empty() {
+        return missing(
+            "it is not said whom this rule is for: write `clients`, such as clients = [\"authenticated\"]",
+        );
+    }
+    if repositories.is_empty() {
+        return missing(
+            "it is not said what this rule is about: write `repositories`, such as repositories = [\"docker.io/**\"], or \
+             [\"**\"] for all",
+        );
+    }
+    let Some(allow) = allow else {
+        return missing("it is not said what holds: write allow = true or allow = false");
+    };
+    Ok(AccessRule {
+        clients,
+        repositories,
+        allow,
+    })
+}
+
+fn client(node: &Node) -> Result<ClientPattern, String> {
+    let text = text(node)?;
+    match text {
+        ANONYMOUS => return Ok(ClientPattern::Anonymous),
+        AUTHENTICATED => return Ok(ClientPattern::Authenticated),
+        ANYONE => return Ok(ClientPattern::Anyone),
+        _ => {}
+    }
+    let name = |name: &str| check_name(name).map(|()| name.to_owned());
+    match text.split_once(':') {
+        Some(("user", user)) => name(user).map(ClientPattern::User),
+        Some(("token", token)) => name(token).map(ClientPattern::Token),
+        Some(("certificate", of)) if !of.is_empty() => Ok(ClientPattern::Certificate(of.into())),
+        Some(("address", range)) => addresses_of(range).map(ClientPattern::Address),
+        _ => Err(format!(
+            "`{}` is no client: write \"user:NAME\", \"token:NAME\", \"certificate:NAME\", \"address:RANGE\", \"anonymous\", \
+             \"authenticated\" or \"*\"",
+            text.escape_debug()
+        )),
+    }
+}
+
+/// The registry, as a request would name it or as a table of `[upstreams]` is called, and a glob over names in it.
+fn repository(node: &Node) -> Result<RepositoryPattern, String> {
+    let written = text(node)?;
+    let advice = "begin with the registry, such as \"docker.io/library/**\", or with `*/` for any; \"**\" is all";
+    let (registry, names) = match written.split_once('/') {
+        None if written == ALL => (None, ALL),
+        Some(("*" | ALL, names)) => (None, names),
+        Some((first, names)) if is_registry(first) => {
+            let registry: RegistryPattern = first.parse()?;
+            (Some(registry), names)
+        }
+        _ => return Err(format!("`{}`: {advice}", written.escape_debug())),
+    };
+    let names = Globs::of_registry(&[names.to_owned()], registry.as_ref(), &[])?;
+    Ok(RepositoryPattern {
+        written: written.to_owned(),
+        registry,
+        names,
+    })
+}
+
+fn is_registry(first: &str) -> bool {
+    Registry::looks_like_host(first) || first.contains('*') || first == "ecr"
+}
+
+/// What may be a user's or a token's name: it stands in headers and logs.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    let ok = |c: char| !c.is_control() && !c.is_whitespace() && c != ':';
+    if !name.is_empty() && name.len() <= 128 && name.chars().all(ok) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{}` is no name: write at most 128 bytes without spaces and colons",
+        name.chars().take(128).collect::<String>().escape_debug()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_part_of_a_name() {
+        for (pattern, name, matches) in [
+            ("ci", "ci", true),
+            ("ci", "ci2", false),
+            ("ci-*", "ci-7", true),
+            ("ci-*", "ci", false),
+            ("*.ci.example.org", "a.ci.example.org", true),
+            ("*.ci.example.org", "ci.example.org", false),
+            ("*", "", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("a*a", "a", false),
+        ] {
+            assert_eq!(
+                ClientPattern::names(pattern, name),
+                matches,
+                "{pattern} {name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! `[access]`: what is read, and what is said of mistakes.
+
+use super::*;
+use crate::config::Access;
+
+const HASH: &str = "$2y$05$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01234";
+
+/// Beside the file there are a password file, one that is none, and tokens.
+fn load(text: &str) -> Result<Config, ConfigErrors> {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    write("users", &format!("alice:{HASH}\nbob:{HASH}\n"));
+    write("old", "alice:$apr1$4x0lbqYs$2m6G7\n");
+    write("one", "0123456789abcdef0123\n");
+    write("two", "abcdef0123456789abcd");
+    write("short", "hunter2\n");
+    write("lines", "0123456789abcdef0123\n0123456789abcdef0123\n");
+    write("f.toml", text);
+    Config::load(Sources {
+        file: Some(dir.path().join("f.toml")),
+        ..sources()
+    })
+}
+
+fn access(text: &str) -> Option<Access> {
+    load(text).unwrap().access
+}
+
+#[test]
+fn without_a_key_there_is_no_access_to_be_checked() {
+    assert_eq!(access(""), None);
+    assert_eq!(access("[access]\n"), None);
+}
+
+#[test]
+fn users_tokens_addresses_and_rules_are_read() {
+    let access = access(
+        "[access]\nhtpasswd_file = 'users'\ntrusted = ['10.0.0.0/8']\ntokens = [{ name = 'ci', file = 'one' }, \
+         { name = 'cd', file = 'two' }]\n[[access.rules]]\nclients = ['user:alice']\nrepositories = ['docker.io/nginx', \
+         '*/team/**', '*.pkg.dev/x', 'registry-1.docker.io/a/*']\nallow = true\n",
+    )
+    .unwrap();
+    let users = access.passwords.unwrap().users;
+    assert_eq!(users.users().collect::<Vec<_>>(), ["alice", "bob"]);
+    let tokens = access.tokens.iter().map(|token| token.name.as_str());
+    assert_eq!(tokens.collect::<Vec<_>>(), ["ci", "cd"]);
+    assert_eq!(access.tokens[0].secret.expose(), "0123456789abcdef0123");
+    for (repository, about) in [
+        ("docker.io/library/nginx", true),
+        ("docker.io/nginx/nginx", false),
+        ("docker.io/a/b", true),
+        ("docker.io/a/b/c", false),
+        ("docker.io/team/b/c", true),
+        ("ghcr.io/team/b", true),
+        ("ghcr.io/teams/b", false),
+        ("eu.pkg.dev/x", true),
+        ("ghcr.io/x", false),
+    ] {
+        let repository: crate::oci::Repository = repository.parse().unwrap();
+        let is_about = access.rules[0].is_about(&repository.registry, &repository.name);
+        assert_eq!(is_about, about, "{repository}");
+    }
+}
+
+#[test]
+fn each_mistake_is_told_with_what_to_write_instead() {
+    let rule = |keys: &str| format!("[[access.rules]]\n{keys}");
+    let token = |keys: &str| format!("[[access.tokens]]\n{keys}");
+    for (text, told) in [
+        (
+            "[access]\ntrusted = []\n".to_owned(),
+            "f.toml:1: access: this lets nobody in: write `htpasswd_file`, ",
+        ),
+        (
+            "[access]\nhtpasswd_file = 'old'\n".into(),
+            "old:1: the password of `alice` is not hashed with bcrypt at a cost of 4 to 15: write it anew with `htpasswd -B`",
+        ),
+        (
+            "[access]\nhtpasswd_file = 'none'\n".into(),
+            "cannot be read",
+        ),
+        (
+            "[access]\ntrusted = ['10.0.0.1/8']\n".into(),
+            "write \"10.0.0.0/8\"",
+        ),
+        (
+            token("name = 'ci'"),
+            "f.toml:1: access.tokens[0]: it is not said where the token is: write `file`",
+        ),
+        (
+            token("file = 'one'"),
+            "it is not said whose token this is: write `name`",
+        ),
+        (
+            token("name = 'ci'\nfile = 'short'"),
+            "holds too short a token: make one with `openssl rand -hex 32`",
+        ),
+        (
+            token("name = 'ci'\nfile = 'lines'"),
+            "is no token: write it on one line",
+        ),
+        (token("name = 'c:i'\nfile = 'one'"), "`c:i` is no name: "),
+        (
+            "[access]\ntokens = [{ name = 'ci', file = 'one' }, { name = 'ci', file = 'two' }]"
+                .into(),
+            "f.toml:2: access.tokens[1].name: `ci` is there twice",
+        ),
+        (
+            "[access]\ntokens = [{ name = 'ci', file = 'one' }, { name = 'cd', file = 'one' }]"
+                .into(),
+            "access.tokens[1].file: another name has the same token",
+        ),
+        (
+            rule("repositories = ['**']\nallow = true"),
+            "f.toml:1: access.rules[0]: it is not said whom this rule is for",
+        ),
+        (
+            rule("clients = ['*']\nallow = true"),
+            "it is not said what this rule is about: write `repositories`",
+        ),
+        (
+            rule("clients = ['*']\nrepositories = ['**']"),
+            "it is not said what holds: write allow = true or allow = false",
+        ),
+        (
+            rule("clients = ['alice']\nrepositories = ['**']\nallow = true"),
+            "f.toml:2: access.rules[0].clients: `alice` is no client: write \"user:NAME\"",
+        ),
+        (
+            rule("clients = ['address:10.1.1.1/8']\nrepositories = ['**']\nallow = true"),
+            "write \"10.0.0.0/8\"",
+        ),
+        (
+            rule("clients = ['*']\nrepositories = ['library/nginx']\nallow = true"),
+            "f.toml:3: access.rules[0].repositories: `library/nginx`: begin with the registry, such as \"docker.io/library/**\"",
+        ),
+        (
+            rule("clients = ['*']\nrepositories = ['docker.io']\nallow = true"),
+            "`docker.io`: begin with the registry",
+        ),
+        (
+            rule("clients = ['*']\nrepositories = ['ghcr.io/Team']\nallow = true"),
+            "`Team` matches no repository",
+        ),
+        (
+            rule("clients = ['*']\nrepositories = ['**']\nallow = true\npull = 1"),
+            "access.rules[0].pull: unknown key",
+        ),
+    ] {
+        let errors = errors(load(&text));
+        assert!(
+            errors[0].contains(told),
+            "{text}\n  told: {}\n  want: {told}",
+            errors[0]
+        );
+        assert_eq!(errors.len(), 1, "{text}: {errors:#?}");
+        assert!(
+            !errors[0].contains("hunter2") && !errors[0].contains("apr1"),
+            "{}",
+            errors[0]
+        );
+    }
+}

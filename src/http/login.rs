@@ -1,0 +1,88 @@
+//! What a request says of its client, for the gate: where it comes from, what certificate it has shown, and its login.
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+
+use super::Clients;
+use super::client::{Caller, Peer, PeerCertificate};
+use crate::access::{Attempt, Facts, Malformed};
+
+/// What is known beside the login. A certificate that a proxy has shown is the proxy's own.
+pub(super) fn facts(head: &Parts, caller: Option<&Caller>, clients: &Clients) -> Facts {
+    let peer = head.extensions.get::<Peer>();
+    let is_proxy = peer.is_some_and(|peer| clients.is_proxy(peer.address));
+    let certificate = head.extensions.get::<PeerCertificate>();
+    let names = certificate
+        .filter(|_| !is_proxy)
+        .map(PeerCertificate::names);
+    let address = caller.map(|caller| caller.address.ip());
+    Facts {
+        // The address of a proxy that names nobody stands for all of its clients, and says nothing of any.
+        address: address.filter(|_| caller.is_some_and(|caller| caller.key.is_some())),
+        counted_at: address,
+        certificate: names.unwrap_or_default().to_vec(),
+    }
+}
+
+/// The login, if there is one.
+pub(super) fn attempt(headers: &HeaderMap) -> Result<Option<Attempt>, Malformed> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => Attempt::parse(value.as_bytes()),
+        (Some(_), Some(_)) => Err(Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::http::ClientAddr;
+
+    fn facts_of(peer: &str, forwarded: Option<&'static str>) -> Facts {
+        let config = "[server]\ntrusted_proxies = ['10.0.0.0/8']\n";
+        let clients = Clients::new(&Config::from_toml(config).unwrap());
+        let peer = Peer::from(ClientAddr::from(peer.parse::<SocketAddr>().unwrap()));
+        let mut request = http::Request::new(());
+        if let Some(value) = forwarded {
+            let value = HeaderValue::from_static(value);
+            request.headers_mut().insert("x-forwarded-for", value);
+        }
+        request.extensions_mut().insert(peer);
+        let shown = PeerCertificate::new(vec!["node.example".to_owned()]);
+        request.extensions_mut().insert(shown);
+        let (head, ()) = request.into_parts();
+        let caller = clients.caller(peer, &head.headers);
+        facts(&head, Some(&caller), &clients)
+    }
+
+    #[test]
+    fn a_proxys_own_certificate_and_address_are_no_clients() {
+        let direct = facts_of("192.0.2.1:1", Some("198.51.100.1"));
+        assert_eq!(direct.certificate, ["node.example"]);
+        assert_eq!(direct.address, Some("192.0.2.1".parse().unwrap()));
+        let named = facts_of("10.0.0.1:1", Some("198.51.100.1"));
+        assert!(named.certificate.is_empty());
+        assert_eq!(named.address, Some("198.51.100.1".parse().unwrap()));
+        let unnamed = facts_of("10.0.0.1:1", None);
+        assert!(unnamed.certificate.is_empty());
+        assert_eq!(unnamed.address, None);
+        assert_eq!(unnamed.counted_at, Some("10.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn two_logins_are_none() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(attempt(&headers), Ok(None));
+        for _ in 0..2 {
+            headers.append(AUTHORIZATION, HeaderValue::from_static("Basic YTpi"));
+        }
+        assert_eq!(attempt(&headers), Err(Malformed));
+    }
+}
