@@ -130,7 +130,7 @@ impl Stage {
             forebay,
             image,
             blob: blob.unwrap(),
-            dir: dir,
+            dir,
         }
     }
 
