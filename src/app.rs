@@ -118,6 +118,9 @@ fn runtime() -> io::Result<Runtime> {
 
 async fn serve(config: &Config, recorder: Recorder) -> Result<(), RunError> {
     let mut signals = Signals::listen()?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let settings = settings(config, descriptors::raise());
     let tls = load_tls(Listener::Clients, config.server.tls.as_ref())?;
     let listeners = bind_clients(config)?;

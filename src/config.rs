@@ -37,6 +37,7 @@ mod types;
 mod units;
 mod upstreams;
 mod values;
+mod warnings;
 
 pub(crate) use values::parse_address;
 

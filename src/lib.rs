@@ -38,8 +38,9 @@
 //!
 //! 1. `server` accepts the connection and hands each request to `http`.
 //! 2. `http::route` turns method, path, query and host into a route. Bad input ends here, with the spec's error body.
-//! 3. `http::client` tells who asks, and `http::limit` lets it in, holds it for its turn, or refuses it. What it takes of its
-//!    client's limits rides in the body. [`access::Gate`] gives it the [`access::Permit`] without which no flow begins.
+//! 3. `http::client` tells where it comes from, and [`access::Gate`] who asks; the gate gives it the [`access::Permit`] without
+//!    which no flow begins, or refuses it. `http::limit` lets it in, holds it for its turn, or refuses it. What it takes of its
+//!    client's limits rides in the body.
 //! 4. `Mirror::blob` looks for the right and the bytes: memory, then the index. Both there: the file is opened.
 //! 5. Otherwise it joins the running fill of that digest, or starts one, and adds its own repository to the sources.
 //! 6. The fill's driver is a task of its own. It asks the current source, writes and hashes in batches off the async
@@ -123,6 +124,12 @@
 //!     by `src/upstream/quota/ledger.rs`, `src/upstream/quota/gate.rs`, `src/upstream/quota/book.rs`; explored against
 //!     simulated registries by `src/upstream/quota/ledger/model.rs` and `src/upstream/quota/book/model.rs`; tested by
 //!     `tests/it/quota.rs`, `tests/it/fleet.rs`.
+//! 14. **No one in who does not belong.** Where `[access]` is configured, a client is told nothing of a repository that it may
+//!     not pull, in no state of the cache, and not whether there is one: every flow takes an [`access::Permit`], which only
+//!     [`access::Gate`] gives, by who asks and the name alone. What it takes to check a login is bounded, and a flood of wrong
+//!     ones hurts its own address alone. Kept by `src/access.rs`, `src/access/passwords.rs`, `src/access/floods.rs`,
+//!     `src/http/login.rs`; tested by `src/access/tests.rs`, `src/access/passwords/tests.rs`, `tests/it/access.rs` and, over
+//!     every route, range and state, `tests/it/access/matrix.rs`.
 
 #![forbid(unsafe_code)]
 

@@ -44,6 +44,9 @@ impl Check {
         for warning in &config.warnings {
             eprintln!("warning: {warning}");
         }
+        for warning in config.warnings() {
+            eprintln!("warning: {warning}");
+        }
         if self.online {
             online::run(&config, &self.targets, self.json)
         } else {

@@ -63,6 +63,38 @@ fn users_tokens_addresses_and_rules_are_read() {
 }
 
 #[test]
+fn what_is_hardly_meant_is_told_as_a_warning() {
+    let warnings = |text: &str| load(text).unwrap().warnings();
+    assert!(warnings("").is_empty());
+    let listen = "[server]\nlisten = ['127.0.0.1:5000', '0.0.0.0:5000']\n";
+    let logins = "[access]\nhtpasswd_file = 'users'\ntokens = [{ name = 'ci', file = 'one' }]\n";
+    assert!(warnings(listen).is_empty(), "nobody logs in");
+    assert!(warnings(logins).is_empty(), "nobody is on the way");
+    let clear = warnings(&format!("{listen}{logins}"));
+    assert!(
+        clear[0].contains("in clear text to `server.listen`: set [server.tls]"),
+        "{clear:?}"
+    );
+    assert_eq!(clear.len(), 1);
+    let proxied = format!("{listen}trusted_proxies = ['10.0.0.1']\n{logins}");
+    assert!(warnings(&proxied).is_empty(), "its proxy may speak TLS");
+    let rules = format!(
+        "{logins}[[access.rules]]\nclients = ['user:alice', 'user:al*', 'token:c*', 'address:::1', '*']\nrepositories = \
+         ['docker.io/**', '*.nowhere.example/**', '**']\nallow = true\n[[access.rules]]\nclients = ['user:carol', \
+         'token:x', 'certificate:a']\nrepositories = ['nowhere.example/**']\nallow = true\n"
+    );
+    assert_eq!(
+        warnings(&rules),
+        [
+            "access.rules[1]: `user:carol` is nobody: no such user is in `htpasswd_file`",
+            "access.rules[1]: `token:x` is nobody: there is no such token",
+            "access.rules[1]: `certificate:a` is nobody: no client certificate counts without `client_ca_file` in [server.tls]",
+            "access.rules[1]: no upstream is configured for `nowhere.example/**`",
+        ]
+    );
+}
+
+#[test]
 fn each_mistake_is_told_with_what_to_write_instead() {
     let rule = |keys: &str| format!("[[access.rules]]\n{keys}");
     let token = |keys: &str| format!("[[access.tokens]]\n{keys}");

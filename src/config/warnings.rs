@@ -1,0 +1,71 @@
+//! What a configuration says that is no mistake in itself, and hardly what is meant.
+
+use super::access::{Access, ClientPattern};
+use super::pattern::RegistryPattern;
+use super::types::Config;
+
+impl Config {
+    /// What whoever wrote it should know; each says which keys it is about.
+    pub fn warnings(&self) -> Vec<String> {
+        let Some(access) = &self.access else {
+            return Vec::new();
+        };
+        let clear = self.clear_text(access);
+        let rules = access.rules.iter().enumerate().flat_map(|(number, rule)| {
+            let nobody = rule
+                .clients
+                .iter()
+                .filter_map(|client| self.nobody(access, client));
+            let nothing = rule.repositories.iter().filter(|pattern| {
+                let of = pattern.registry().and_then(RegistryPattern::exact);
+                of.is_some_and(|of| !self.upstreams.iter().any(|it| it.registry.matches(of)))
+            });
+            let nothing =
+                nothing.map(|pattern| format!("no upstream is configured for `{pattern}`"));
+            let all: Vec<_> = nobody.chain(nothing).collect();
+            all.into_iter()
+                .map(move |what| format!("access.rules[{number}]: {what}"))
+        });
+        clear.into_iter().chain(rules).collect()
+    }
+
+    fn clear_text(&self, access: &Access) -> Option<String> {
+        let server = &self.server;
+        let alone = server
+            .listen
+            .iter()
+            .all(|address| address.ip().is_loopback());
+        // A proxy before it may speak TLS to the clients.
+        let is_clear = server.tls.is_none() && server.proxies.trusted.is_empty();
+        (access.has_logins() && is_clear && !alone).then(|| {
+            "access: clients send their logins in clear text to `server.listen`: set [server.tls], or listen on this machine \
+             alone"
+                .to_owned()
+        })
+    }
+
+    /// Why a pattern means nobody.
+    fn nobody(&self, access: &Access, client: &ClientPattern) -> Option<String> {
+        let is_known = match client {
+            ClientPattern::User(name) => {
+                let mut users = access.passwords.iter().flat_map(|file| file.users.users());
+                users.any(|user| ClientPattern::names(name, user))
+            }
+            ClientPattern::Token(name) => {
+                let mut tokens = access.tokens.iter();
+                tokens.any(|token| ClientPattern::names(name, &token.name))
+            }
+            ClientPattern::Certificate(_) => {
+                let tls = self.server.tls.as_ref();
+                tls.is_some_and(|tls| tls.clients.is_some())
+            }
+            _ => true,
+        };
+        let what = match client {
+            ClientPattern::User(_) => "no such user is in `htpasswd_file`",
+            ClientPattern::Token(_) => "there is no such token",
+            _ => "no client certificate counts without `client_ca_file` in [server.tls]",
+        };
+        (!is_known).then(|| format!("`{client}` is nobody: {what}"))
+    }
+}
