@@ -218,12 +218,13 @@ async fn close(mirror: &Mirror, store: &Store) {
 fn settings(config: &Config, descriptors: u64) -> server::Settings {
     let default = descriptors::default_connections(descriptors);
     let max_connections = config.limits.max_connections.unwrap_or(default);
-    if max_connections > default {
-        tracing::warn!(
-            max_connections,
-            descriptors,
-            "`limits.max_connections` leaves few file descriptors for blobs and upstreams; raise the descriptor limit"
-        );
+    let asked_for = descriptors::AskedFor {
+        connections: max_connections,
+        files: config.cache.open_files,
+        upstreams: config.fetch.connections_total,
+    };
+    if let Some(told) = asked_for.shortage(descriptors) {
+        tracing::warn!("{told}");
     }
     let server = &config.server;
     server::Settings {

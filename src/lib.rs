@@ -70,8 +70,10 @@
 //!    [`oci::Verified`], which only a finished verifier makes. Kept by `src/oci/verify.rs`, `src/store/commit.rs`; tested by
 //!    `tests/it/faults.rs`, `tests/it/crash.rs`, `src/store/tests/crash.rs`.
 //! 2. **Parsed once.** Text becomes [`oci::Digest`], [`oci::RepositoryName`], [`oci::Tag`] at the edge; file paths derive
-//!    from decoded digests only. Kept by `src/oci/digest.rs`, `src/oci/name.rs`, `src/store/layout.rs`, each with its own
-//!    property tests; tested by `tests/it/inputs.rs`.
+//!    from decoded digests only, and no link in the cache's directory is followed. A manifest that two clients could take
+//!    for two kinds is none. Kept by `src/oci/digest.rs`, `src/oci/name.rs`, `src/oci/manifest.rs`, `src/store/layout.rs`,
+//!    `src/store/disk.rs`, each with its own property tests; tested by `tests/it/inputs.rs`, `src/store/tests/modes.rs`,
+//!    and by `src/fuzzing.rs`, which says what has to hold of all that strangers write.
 //! 3. **One fill a digest.** No byte of a blob is asked for twice, whatever the number of clients, ranges and
 //!    repositories. A resume asks for the rest; a proven mismatch starts over, once. Rights are never shared: each client
 //!    gets its own repository's answer, and one that has proven its right brings its own upstream along. Kept by
@@ -101,11 +103,13 @@
 //!    without a [`mirror::rights::Granted`]. Kept by `src/mirror/rights.rs`; tested by `tests/it/rights.rs`.
 //! 9. **Credentials stay home**: their upstream and its trusted realm; no redirect, log, label or error. A client
 //!    certificate is shown to the configured endpoints alone, a proxy's login to the proxy. Nor does an upstream lead the
-//!    mirror into the network that it runs in. Kept by `src/upstream/exchange.rs`, `src/upstream/challenge.rs`,
+//!    mirror into the network that it runs in. Nobody else on the machine sees into the process's memory or its cache, and
+//!    a secret in a file that everybody can read is told. Kept by `src/upstream/exchange.rs`, `src/upstream/challenge.rs`,
 //!    `src/upstream/credentials.rs`, `src/upstream/transport.rs`, `src/upstream/proxy.rs`, `src/upstream/address.rs`,
-//!    `src/upstream/resolver.rs`, `src/config/secret.rs`; tested by `tests/it/hostile.rs`, `tests/it/rights.rs`,
-//!    `tests/it/faults.rs`, `tests/it/credentials.rs`, `tests/it/registries/secrets.rs`, `tests/it/reach.rs`,
-//!    `tests/it/online.rs`, `src/upstream/tests/login.rs`.
+//!    `src/upstream/resolver.rs`, `src/config/secret.rs`, `src/config/exposed.rs`, `src/app/privacy.rs`; tested by
+//!    `tests/it/hostile.rs`, `tests/it/rights.rs`, `tests/it/faults.rs`, `tests/it/credentials.rs`,
+//!    `tests/it/registries/secrets.rs`, `tests/it/reach.rs`, `tests/it/online.rs`, `tests/it/startup.rs`,
+//!    `src/upstream/tests/login.rs`.
 //! 10. **The cache is disposable.** A store fault costs its help, never the pull. Kept by `src/mirror/fill/settle.rs`,
 //!     `src/mirror/fill/solo.rs`, `src/mirror/body.rs`; tested by `tests/it/disk.rs`, `tests/it/restart.rs`.
 //! 11. **Everything is bounded**: disk, memory a connection, fills, connections, queues, maps, waits, retries. The bounds

@@ -6,6 +6,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const UNLIMITED: u64 = 1 << 20;
 /// A connection costs memory too, so a very high descriptor limit does not carry over.
 const MAX_CONNECTIONS: u64 = 1 << 16;
+/// For the index, the log, listeners, timers, and logins at upstreams.
+const OWN: u64 = 64;
 /// With fewer the server is of no use.
 const MIN_CONNECTIONS: u64 = 16;
 
@@ -31,9 +33,72 @@ pub fn default_connections(descriptors: u64) -> usize {
     usize::try_from(connections).unwrap_or(usize::MAX)
 }
 
+/// What is configured to be open at once.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedFor {
+    /// `limits.max_connections`, or its default.
+    pub connections: usize,
+    /// `cache.open_files`
+    pub files: usize,
+    /// `fetch.connections_total`
+    pub upstreams: usize,
+}
+
+impl AskedFor {
+    /// Why a limit of `descriptors` is too low for it, and what to do; `None` where it is not.
+    pub fn shortage(self, descriptors: u64) -> Option<String> {
+        let Self {
+            connections,
+            files,
+            upstreams,
+        } = self;
+        let needed = OWN + (connections + files + upstreams) as u64;
+        (needed > descriptors).then(|| {
+            format!(
+                "{descriptors} file descriptors are allowed, and {needed} may be needed: for {connections} connections \
+                 (`limits.max_connections`), {files} blobs (`cache.open_files`), {upstreams} fetches \
+                 (`fetch.connections_total`) and {OWN} more; raise the limit (LimitNOFILE= of systemd, `ulimit -n`), or \
+                 lower one of these"
+            )
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_that_is_too_low_for_what_is_configured_is_told() {
+        let asked_for = AskedFor {
+            connections: 700,
+            files: 200,
+            upstreams: 60,
+        };
+        assert_eq!(asked_for.shortage(1024), None);
+        let told = asked_for.shortage(1023).unwrap();
+        for part in ["1023 file", "1024 may", "700 conn", "LimitNOFILE"] {
+            assert!(told.contains(part), "{told}");
+        }
+    }
+
+    /// The defaults of both fit each other, but for a limit that is of no use to a server.
+    #[test]
+    fn the_usual_limits_are_enough_for_the_defaults() {
+        for (descriptors, is_enough) in [(256, false), (1024, false), (4096, true), (20_000, true)]
+        {
+            let asked_for = AskedFor {
+                connections: default_connections(descriptors),
+                files: 512,
+                upstreams: 64,
+            };
+            assert_eq!(
+                asked_for.shortage(descriptors).is_none(),
+                is_enough,
+                "{descriptors}"
+            );
+        }
+    }
 
     #[test]
     fn raising_reaches_the_hard_limit() {
