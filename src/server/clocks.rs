@@ -66,9 +66,10 @@ impl HeadClock {
     pub(super) fn idle(&mut self, turn: u32) -> Option<Past> {
         self.enter(turn);
         match turn {
-            _ if self.begun => None,
+            _ if !turn.is_multiple_of(2) => None,
+            _ if self.begun => Some(Past::Begun),
             0 => Some(Past::Silent),
-            _ => turn.is_multiple_of(2).then_some(Past::Answered),
+            _ => Some(Past::Answered),
         }
     }
 

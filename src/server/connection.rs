@@ -78,12 +78,11 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
         let (turn, shared) = (Arc::clone(&turn), &shared);
         async move {
             let mut response = response.await;
-            // Others may wait for this place.
-            let is_full = shared.places.are_taken();
-            if is_full && surplus.is_none() {
+            let is_wanted = shared.places.spares.are_owed();
+            if is_wanted && surplus.is_none() {
                 metrics::connection_closed(metrics::Closed::Cap);
             }
-            if is_full || surplus.is_some() {
+            if is_wanted || surplus.is_some() {
                 response
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));

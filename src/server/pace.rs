@@ -106,7 +106,6 @@ impl Paced {
             Poll::Ready(Err(self.give_up(metrics::Closed::HeaderTimeout)))
         });
         let peeked = peeked.await?;
-        self.spare = None;
         Ok((peeked > 0).then_some(byte[0]))
     }
 
@@ -146,10 +145,10 @@ impl Paced {
             self.spare = None;
             return Poll::Pending;
         };
-        let spare = self
-            .spare
-            .get_or_insert_with(|| self.spares.enter(past, cx.waker()));
-        spare.poll_taken(cx)
+        // Entered once in each state: a byte now and then is no reason to come last again.
+        let spare = self.spare.take().filter(|spare| spare.past() == past);
+        let spare = spare.unwrap_or_else(|| self.spares.enter(past, cx.waker()));
+        self.spare.insert(spare).poll_taken(cx)
     }
 }
 
@@ -164,7 +163,6 @@ impl AsyncRead for Paced {
         let turn = this.turn.now();
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
             Poll::Ready(result) => {
-                this.spare = None;
                 let read = &buffer.filled()[before..];
                 if read.is_empty() {
                     this.over = true;

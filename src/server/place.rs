@@ -63,11 +63,6 @@ impl Places {
         }
     }
 
-    /// Whether all are taken.
-    pub(super) fn are_taken(&self) -> bool {
-        self.all.available_permits() == 0
-    }
-
     /// That of a connection that has just come, if anything can be done for it.
     pub(super) fn of_newcomer(&self) -> Option<Place> {
         if let Ok(permit) = Arc::clone(&self.all).try_acquire_owned() {

@@ -1,10 +1,11 @@
 //! Connections that can be spared: nothing is asked for on them. Where no place is left, one of them ends for each newcomer.
 //!
-//! First those go that have never asked for anything, the longest silent first; then those that were answered longest ago,
-//! whose clients open another when they need one. Where there is none, the next ones to become idle end instead, one for
-//! each newcomer that waits. A connection that a request runs on is never spared.
+//! First those go that have never asked for anything, the longest silent first; then those that have begun to, long ago, and
+//! have not come to an end of it, or else half a head each would hold all places against everybody; then those that were
+//! answered longest ago, whose clients open another when they need one. Where there is none, the next ones to become idle end
+//! instead, one for each newcomer that waits. A connection that a request runs on is never spared.
 //!
-//! Owns the queue; each connection's socket enters it when it has nothing to do, and leaves it with the next byte.
+//! Owns the queue; each connection's socket enters it when it has nothing to do, and leaves it with the next head.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -17,14 +18,29 @@ use crate::sync::lock;
 
 /// How long a client may be silent on a new connection: it may be about to ask, and would take the end for a failure.
 pub(super) const SILENCE: Duration = Duration::from_secs(1);
+/// How long a head, or a handshake, may take when others wait: a few round trips to the other side of the world.
+const HALFWAY: Duration = Duration::from_secs(3);
 
 /// What an idle connection has done so far. The lesser goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Past {
     /// No byte has come on it.
     Silent,
+    /// A part of a request's head has come, or of a handshake; or all of that, and no request yet.
+    Begun,
     /// It waits for its next request.
     Answered,
+}
+
+impl Past {
+    /// How long a connection is left alone in this state.
+    fn grace(self) -> Duration {
+        match self {
+            Self::Silent => SILENCE,
+            Self::Begun => HALFWAY,
+            Self::Answered => Duration::ZERO,
+        }
+    }
 }
 
 /// The connections of one server that can be spared.
@@ -69,6 +85,11 @@ impl Spares {
         }
     }
 
+    /// Whether connections are to end as soon as they become idle.
+    pub(super) fn are_owed(&self) -> bool {
+        lock(&self.0).owed > 0
+    }
+
     /// Has a connection end for a newcomer, or the next one to become idle as long as the newcomer waits.
     pub(super) fn want(self: &Arc<Self>) -> Wanted {
         lock(&self.0).waiting += 1;
@@ -80,11 +101,12 @@ impl Spares {
 
 impl Queue {
     fn take_one(&mut self) -> Option<Waker> {
-        let silent = self.idle.first_key_value();
-        let silent = silent
-            .filter(|((past, _), idle)| *past == Past::Silent && idle.since.elapsed() >= SILENCE);
-        let answered = || self.idle.range((Past::Answered, 0)..).next();
-        let key = *silent.or_else(answered)?.0;
+        let longest = |past: Past| {
+            let first = self.idle.range((past, 0)..=(past, u64::MAX)).next();
+            first.filter(|(_, idle)| idle.since.elapsed() >= past.grace())
+        };
+        let mut pasts = [Past::Silent, Past::Begun, Past::Answered].into_iter();
+        let key = *pasts.find_map(longest)?.0;
         self.idle.remove(&key).map(|idle| idle.waker)
     }
 }
@@ -97,6 +119,11 @@ pub(super) struct Spare {
 }
 
 impl Spare {
+    /// What its connection had done when it entered.
+    pub(super) fn past(&self) -> Past {
+        self.key.0
+    }
+
     /// Ready when the connection is to end.
     pub(super) fn poll_taken(&self, cx: &Context<'_>) -> Poll<()> {
         match lock(&self.spares.0).idle.get_mut(&self.key) {
@@ -176,6 +203,20 @@ mod tests {
         tokio::time::advance(SILENCE).await;
         wanted.again();
         assert!(is_taken(&fresh));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_halfway_for_long_goes_before_who_was_answered_and_nobody_else_does() {
+        let spares = Arc::new(Spares::default());
+        let halfway = spares.enter(Past::Begun, Waker::noop());
+        let answered = [Past::Answered; 2].map(|past| spares.enter(past, Waker::noop()));
+        tokio::time::advance(SILENCE).await;
+        let first = spares.want();
+        assert!(!is_taken(&halfway) && is_taken(&answered[0]));
+        drop(first);
+        tokio::time::advance(HALFWAY).await;
+        let _second = spares.want();
+        assert!(is_taken(&halfway) && !is_taken(&answered[1]));
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,9 +6,10 @@ use tokio::net::TcpStream;
 use super::socket::{PING, connect, exchange, head};
 use crate::harness::{Forebay, Setup, blob_path, heavy, hold_body, origin_with_blob, sha256};
 
-/// Where nothing is idle.
+/// What a new connection is told, which ends with that.
 async fn status(forebay: &Forebay, last: u8) -> String {
-    let answer = exchange(last, forebay.address, PING.as_bytes()).await;
+    let ping = PING.replacen("\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1);
+    let answer = exchange(last, forebay.address, ping.as_bytes()).await;
     answer.lines().next().unwrap_or_default().to_owned()
 }
 
