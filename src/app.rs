@@ -98,9 +98,6 @@ pub fn probe(
 pub fn run(config: &Config) -> Result<(), RunError> {
     logging::init(config.log);
     privacy::keep();
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
     let recorder = Recorder::install()?;
     let runtime = runtime()?;
     let ended = runtime.block_on(serve(config, recorder));

@@ -41,9 +41,6 @@ impl Check {
             Ok(config) => config,
             Err(exit) => return exit,
         };
-        for warning in &config.warnings {
-            eprintln!("warning: {warning}");
-        }
         for warning in config.warnings() {
             eprintln!("warning: {warning}");
         }

@@ -172,7 +172,7 @@ fn finish(
     let errors = report.into_errors();
     match config {
         Ok(mut config) if errors.is_empty() => {
-            config.warnings.extend(exposed(table));
+            config.exposed = exposed(table);
             Ok(config)
         }
         _ => Err(ConfigErrors::new(errors)),

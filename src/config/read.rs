@@ -68,7 +68,7 @@ pub(super) fn config(
         access: access?,
         log: log?,
         upstreams: upstreams.all?,
-        warnings: Vec::new(),
+        exposed: Vec::new(),
     })
 }
 

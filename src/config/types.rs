@@ -43,8 +43,8 @@ pub struct Config {
     pub log: Log,
     /// The registries that may be fetched from, no two alike.
     pub upstreams: Vec<Upstream>,
-    /// What is better changed, and no reason not to start; sentences for the operator.
-    pub warnings: Vec<String>,
+    /// A sentence about each file with a secret in it that everybody on the machine can read.
+    pub(super) exposed: Vec<String>,
 }
 
 /// `[server]`

@@ -8,7 +8,7 @@ impl Config {
     /// What whoever wrote it should know; each says which keys it is about.
     pub fn warnings(&self) -> Vec<String> {
         let Some(access) = &self.access else {
-            return Vec::new();
+            return self.exposed.clone();
         };
         let clear = self.clear_text(access);
         let rules = access.rules.iter().enumerate().flat_map(|(number, rule)| {
@@ -26,7 +26,8 @@ impl Config {
             all.into_iter()
                 .map(move |what| format!("access.rules[{number}]: {what}"))
         });
-        clear.into_iter().chain(rules).collect()
+        let exposed = self.exposed.iter().cloned();
+        exposed.chain(clear).chain(rules).collect()
     }
 
     fn clear_text(&self, access: &Access) -> Option<String> {

@@ -8,7 +8,11 @@ const HASH: &str = "$2y$05$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01234
 /// Beside the file there are a password file, one that is none, and tokens.
 fn load(text: &str) -> Result<Config, ConfigErrors> {
     let dir = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    let write = |name: &str, text: &str| {
+        let file = dir.path().join(name);
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+    };
     write("users", &format!("alice:{HASH}\nbob:{HASH}\n"));
     write("old", "alice:$apr1$4x0lbqYs$2m6G7\n");
     write("one", "0123456789abcdef0123\n");

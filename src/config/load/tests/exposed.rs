@@ -33,7 +33,7 @@ fn warnings(text: &str, [directory, file, secret]: [u32; 3]) -> Vec<String> {
     // For whoever takes it away again.
     chmod(&dir, 0o700);
     let root = format!("{}/", fs::canonicalize(&dir).unwrap().display());
-    let warnings = loaded.unwrap().warnings.into_iter();
+    let warnings = loaded.unwrap().warnings().into_iter();
     warnings.map(|told| told.replace(&root, "")).collect()
 }
 
