@@ -56,7 +56,8 @@
 //!
 //! | tests | what they hold it against |
 //! |---|---|
-//! | `tests/it/protocol.rs` | requests as clients send them that can't run here, answered to the letter; what is no client's request |
+//! | `tests/it/protocol.rs` | requests as clients send them that can't run here, answered to the letter |
+//! | `tests/it/vectors.rs` | what is sent to do harm, row by row: what it gets, and what becomes of its connection |
 //! | `tests/it/clients.rs` | the clients that people use, before a scripted Docker Hub and a registry that is not ours |
 //! | `tests/it/spec.rs` | the distribution specification's read side, routes, HEAD against GET, lists across restarts |
 //! | `tests/it/client.rs` | what `forebay client` prints, writes and takes back |

@@ -83,8 +83,9 @@ fn has_valid_host(request: &Parts) -> bool {
     }
 }
 
+/// A comma may stand in a name, but no host has one, and two that somebody has joined look like that.
 fn is_host(text: &str) -> bool {
-    !text.contains('@') && text.parse::<Authority>().is_ok()
+    !text.contains(['@', ',']) && text.parse::<Authority>().is_ok()
 }
 
 #[cfg(test)]

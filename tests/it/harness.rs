@@ -12,6 +12,7 @@ mod proxy;
 mod sampler;
 mod secrets;
 mod tls;
+mod wire;
 
 pub(crate) use apart::{Apart, is_apart};
 pub(crate) use client::{Answer, Client, blob_path, manifest_path, sha256};
@@ -25,6 +26,7 @@ pub(crate) use secrets::{assert_unseen, logins, secrets_of};
 pub(crate) use tls::{
     Asking, Callers, asking_files, authority, client_certificate, tls_before, tls_with,
 };
+pub(crate) use wire::{End, Wire};
 
 use forebay_loadtest::origin::{Blobs, Builder, Descriptor, Fault, Gate, ImageSpec, Origin};
 

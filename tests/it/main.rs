@@ -39,3 +39,4 @@ mod startup;
 mod status;
 mod tags;
 mod tokens;
+mod vectors;

@@ -6,7 +6,7 @@ use forebay_loadtest::origin::{Flavour, Kind};
 
 use super::pulls::each;
 use super::stage::Stage;
-use super::wire::Wire;
+use crate::harness::Wire;
 
 /// `{path}` is the mirror's path, `{namespace}` the registry.
 const MANIFESTS: &str = r"

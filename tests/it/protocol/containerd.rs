@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::pulls::each;
 use super::stage::{Cost, Stage};
 use super::transcript::Cache;
-use super::wire::Wire;
+use crate::harness::Wire;
 
 const MANIFESTS: &str = "
     > HEAD /v2/library/app/manifests/v1?ns=docker.io HTTP/1.1

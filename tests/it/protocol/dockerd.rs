@@ -5,12 +5,11 @@
 
 use forebay_loadtest::origin::{Fault, Flavour};
 
-use crate::harness::committed;
+use crate::harness::{End, Wire, committed};
 
 use super::pulls::each;
 use super::stage::Stage;
 use super::transcript::Cache;
-use super::wire::{End, Wire};
 
 const MANIFESTS: &str = r"
     > GET /v2/ HTTP/1.1

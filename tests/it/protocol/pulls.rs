@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::stage::{Cost, Stage};
 use super::transcript::Cache;
-use super::wire::Wire;
+use crate::harness::Wire;
 
 /// A transcript about one content, for each of these: `NAME` in it is filled in.
 pub(super) fn each<const N: usize>(transcript: &str, names: [&str; N]) -> [String; N] {

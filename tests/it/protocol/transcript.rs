@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::answer::written_out;
 use super::stage::Stage;
-use super::wire::{End, Wire};
+use crate::harness::{End, Wire};
 
 /// What the mirror has of what is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::Forebay;
+use super::process::Forebay;
 
 /// How long the next bytes may take on a busy machine. Less than what the mirror gives a client to finish a head in
 /// would be a wait for that time; more would hide one.
@@ -16,26 +16,26 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A response's head: its status line and its header lines, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) lines: Vec<String>,
+pub(crate) struct Head {
+    pub(crate) lines: Vec<String>,
 }
 
 /// How the mirror ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     Fin,
     Reset,
 }
 
 /// A connection to the mirror.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(crate) struct Wire {
     stream: TcpStream,
     unread: Vec<u8>,
 }
 
 impl Wire {
-    pub(super) async fn open(forebay: &Forebay) -> Self {
+    pub(crate) async fn open(forebay: &Forebay) -> Self {
         let stream = TcpStream::connect(forebay.address).await;
         let stream = stream.expect("the mirror accepts");
         stream.set_nodelay(true).expect("an open socket");
@@ -46,19 +46,19 @@ impl Wire {
     }
 
     /// Sends all of `bytes`.
-    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let sent = self.stream.write_all(bytes.as_ref()).await;
         sent.expect("the mirror reads");
     }
 
     /// Sends `bytes` as far as the mirror takes them: it may refuse before the end, and close.
-    pub(super) async fn push(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn push(&mut self, bytes: impl AsRef<[u8]>) {
         // What it says to them is for the reading side.
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
     /// The next response's head.
-    pub(super) async fn head(&mut self) -> Head {
+    pub(crate) async fn head(&mut self) -> Head {
         loop {
             if let Some(end) = self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
                 let rest = self.unread.split_off(end + 4);
@@ -78,7 +78,7 @@ impl Wire {
     }
 
     /// The next `length` bytes of a body.
-    pub(super) async fn body(&mut self, length: usize) -> Bytes {
+    pub(crate) async fn body(&mut self, length: usize) -> Bytes {
         self.unread
             .reserve(length.saturating_sub(self.unread.len()));
         while self.unread.len() < length {
@@ -94,7 +94,7 @@ impl Wire {
     }
 
     /// All that still comes, and how it ends.
-    pub(super) async fn rest(mut self) -> (Bytes, End) {
+    pub(crate) async fn rest(mut self) -> (Bytes, End) {
         let end = loop {
             match self.fill().await {
                 Ok(true) => {}
@@ -107,13 +107,13 @@ impl Wire {
     }
 
     /// Says that no more will be sent.
-    pub(super) async fn finish(&mut self) {
+    pub(crate) async fn finish(&mut self) {
         let finished = self.stream.shutdown().await;
         finished.expect("an open socket");
     }
 
     /// Leaves at once, with RST, as a client does that has read enough.
-    pub(super) fn reset(self) {
+    pub(crate) fn reset(self) {
         let linger = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         linger.expect("an open socket");
     }
@@ -130,12 +130,12 @@ impl Wire {
 
 impl Head {
     /// The three digits of its status.
-    pub(super) fn status(&self) -> &str {
+    pub(crate) fn status(&self) -> &str {
         self.lines[0].get(9..12).unwrap_or_default()
     }
 
     /// A header's value, by its name in lower case; empty where there is none.
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let field = |line: &&String| {
             line.split_once(':')
                 .is_some_and(|(field, _)| field.eq_ignore_ascii_case(name))
@@ -145,14 +145,14 @@ impl Head {
     }
 
     /// `Content-Length`.
-    pub(super) fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         self.header("content-length")
             .parse()
             .expect("a length was sent")
     }
 
     /// The head as text, one line each, with the only part that no test can know taken out.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let lines = self
             .lines
             .iter()
