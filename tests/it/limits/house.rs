@@ -3,13 +3,12 @@
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
-use super::socket::{PING, connect, exchange, head};
+use super::socket::{LAST_PING, PING, connect, exchange, head};
 use crate::harness::{Forebay, Setup, blob_path, heavy, hold_body, origin_with_blob, sha256};
 
-/// What a new connection is told, which ends with that.
+/// What a ping is answered, on a connection that is not kept.
 async fn status(forebay: &Forebay, last: u8) -> String {
-    let ping = PING.replacen("\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1);
-    let answer = exchange(last, forebay.address, ping.as_bytes()).await;
+    let answer = exchange(last, forebay.address, LAST_PING.as_bytes()).await;
     answer.lines().next().unwrap_or_default().to_owned()
 }
 
@@ -64,7 +63,7 @@ async fn more_idle_connections_than_there_are_descriptors_keep_nobody_out() {
     let forebay = Setup::new(&origin)
         .descriptors(DESCRIPTORS)
         // Who is ended is ended for another.
-        .config("[server]\nheader_timeout = \"10m\"\nidle_timeout = \"10m\"")
+        .config("[server]\nheader_timeout = \"10m\"\nidle_timeout = \"10m\"\nwrite_idle_timeout = \"10m\"")
         .config("[cache]\nopen_files = 16")
         .start()
         .await;

@@ -6,6 +6,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 pub(super) const PING: &str = "GET /v2/ HTTP/1.1\r\nHost: mirror\r\n\r\n";
+/// The last one of its connection.
+pub(super) const LAST_PING: &str = "GET /v2/ HTTP/1.1\r\nHost: mirror\r\nConnection: close\r\n\r\n";
 /// A request that is answered from memory, and the last one of its connection. Other lines may follow.
 pub(super) const LAST: &str = "GET /v2/_catalog HTTP/1.1\r\nHost: mirror\r\nConnection: close\r\n";
 
