@@ -2,7 +2,9 @@
 
 mod fleet;
 mod greedy;
+mod modest;
 mod origin;
+mod slow;
 mod units;
 
 use std::process::ExitCode;
@@ -22,6 +24,7 @@ enum Command {
     Fleet(fleet::Args),
     Greedy(greedy::Args),
     Origin(Box<origin::Args>),
+    Slow(slow::Args),
 }
 
 impl Cli {
@@ -31,6 +34,7 @@ impl Cli {
             Command::Fleet(args) => runtime.block_on(args.run()),
             Command::Greedy(args) => runtime.block_on(args.run()),
             Command::Origin(args) => runtime.block_on(args.run()),
+            Command::Slow(args) => runtime.block_on(args.run()),
         });
         match result {
             Ok(()) => ExitCode::SUCCESS,

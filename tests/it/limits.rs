@@ -8,4 +8,5 @@ mod fleet;
 mod house;
 mod proxies;
 mod requests;
+mod slow;
 mod socket;

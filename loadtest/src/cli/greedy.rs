@@ -7,37 +7,23 @@
 //! to 0.7 ms), without limits 98.9 (54 to 64 ms with it).
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::net::Ipv4Addr;
 
 use forebay_loadtest::fleet::Connection;
 use http::Method;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::units;
+use super::modest::{Modest, Times};
 
 /// Measure what one greedy client costs modest ones
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where the mirror listens, on this machine
-    #[arg(long)]
-    mirror: SocketAddr,
-    /// What is asked for, such as /v2/library/app/manifests/v1
-    #[arg(long)]
-    path: String,
+    #[command(flatten)]
+    modest: Modest,
     /// Requests that the greedy client has in flight, each on a connection of its own
     #[arg(long, default_value_t = 1000)]
     greedy: usize,
-    /// Modest clients, each with one connection
-    #[arg(long, default_value_t = 50)]
-    modest: u8,
-    /// Requests of each modest client
-    #[arg(long, default_value_t = 100)]
-    requests: usize,
-    /// Between two requests of a modest client
-    #[arg(long, default_value = "50ms", value_parser = units::duration)]
-    pause: Duration,
     /// How often both are measured, one after the other: the median of the ratios counts
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -50,11 +36,10 @@ const GREEDY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 impl Args {
     pub(super) async fn run(self) -> io::Result<()> {
-        // The first to ask may have to wait for an upstream.
-        self.connect(GREEDY).await?.ask().await?;
+        self.modest.warm().await?;
         let mut ratios = Vec::new();
         for round in 1..=self.rounds.max(1) {
-            let alone = self.modest().await?;
+            let alone = self.modest.ask().await?;
             println!("{round}: without the greedy client: {alone}");
             let ratio = self.beside_greedy(&alone).await?;
             println!("{round}: the p99 is {ratio:.2} times what it is without it");
@@ -78,10 +63,13 @@ impl Args {
         let (stop, stopped) = watch::channel(false);
         let mut greedy = JoinSet::new();
         for _ in 0..self.greedy {
-            let client = self.connect(GREEDY).await?;
+            let client = Client {
+                connection: self.modest.connect(GREEDY).await?,
+                path: self.modest.path.clone(),
+            };
             greedy.spawn(client.ask_on(stopped.clone()));
         }
-        let beside = self.modest().await?;
+        let beside = self.modest.ask().await?;
         println!("   with the greedy client:    {beside}");
         stop.send_replace(true);
         let (mut answered, mut refused) = (0, 0);
@@ -92,85 +80,6 @@ impl Args {
         }
         println!("   the greedy client had {answered} answers and {refused} refusals");
         Ok(beside.p99.as_secs_f64() / alone.p99.as_secs_f64())
-    }
-
-    async fn connect(&self, from: Ipv4Addr) -> io::Result<Client> {
-        let connection = Connection::open(Some(from.into()), self.mirror).await?;
-        Ok(Client {
-            connection,
-            path: self.path.clone(),
-        })
-    }
-
-    /// All modest clients at once, each at its own pace.
-    async fn modest(&self) -> io::Result<Times> {
-        let mut clients = JoinSet::new();
-        for last in 1..=self.modest {
-            let mut client = self.connect(Ipv4Addr::new(127, 0, 1, last)).await?;
-            let (requests, pause) = (self.requests, self.pause);
-            clients.spawn(async move {
-                let mut times = Vec::with_capacity(requests);
-                // They do not march in step.
-                tokio::time::sleep(pause / 50 * u32::from(last % 50)).await;
-                for _ in 0..requests {
-                    let start = Instant::now();
-                    match client.ask().await? {
-                        200 => times.push(start.elapsed()),
-                        status => {
-                            return Err(io::Error::other(format!(
-                                "a modest client is answered {status}"
-                            )));
-                        }
-                    }
-                    tokio::time::sleep(pause).await;
-                }
-                Ok(times)
-            });
-        }
-        let mut times = Vec::new();
-        while let Some(client) = clients.join_next().await {
-            times.extend(client.map_err(io::Error::other)??);
-        }
-        Ok(Times::of(times))
-    }
-}
-
-/// How long requests took, from the first byte sent to the last one read.
-struct Times {
-    count: usize,
-    p50: Duration,
-    p99: Duration,
-    longest: Duration,
-}
-
-impl Times {
-    fn of(mut times: Vec<Duration>) -> Self {
-        times.sort_unstable();
-        let at = |percent: usize| {
-            let index = (times.len() * percent / 100).min(times.len().saturating_sub(1));
-            times.get(index).copied().unwrap_or_default()
-        };
-        Self {
-            count: times.len(),
-            p50: at(50),
-            p99: at(99),
-            longest: at(100),
-        }
-    }
-}
-
-impl std::fmt::Display for Times {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            count,
-            p50,
-            p99,
-            longest,
-        } = self;
-        write!(
-            f,
-            "{count} requests, p50 {p50:.1?}, p99 {p99:.1?}, longest {longest:.1?}"
-        )
     }
 }
 
@@ -206,18 +115,5 @@ impl Client {
                 _ => asked.refused += 1,
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_are_of_the_sorted_times() {
-        let times = Times::of((1..=200).rev().map(Duration::from_millis).collect());
-        let millis = [times.p50, times.p99, times.longest].map(|time| time.as_millis());
-        assert_eq!((times.count, millis), (200, [101, 199, 200]));
-        assert_eq!(Times::of(Vec::new()).p99, Duration::ZERO);
     }
 }
