@@ -60,6 +60,7 @@ mod daemon;
 pub(crate) mod docker_registry;
 mod dockerd;
 mod hosts;
+mod login;
 mod mounts;
 mod node;
 mod podman;
