@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 
 use super::page;
 use crate::harness::{
-    Answer, Asking, Forebay, ForwardProxy, Mood, Setup, WANTS_LOGIN, authority, plain_origin,
+    Answer, Asking, Forebay, ForwardProxy, Mood, Setup, WANTS_LOGIN, authority, blob_path,
+    hold_body, origin_with_blob, plain_origin,
 };
 
 /// The blocks of the troubleshooting page that quote the mirror, a line each; `…` stands for anything.
@@ -87,7 +88,7 @@ async fn provoked() -> Vec<String> {
     told.extend(said(&client.get("/v2/library/app/manifests/v3").await));
     told.push(refused_start(&forebay, Setup::new(&origin), true).await);
     told.extend(refused_for_its_limit(&origin).await);
-    told.extend(refused_for_want_of_a_place(&origin).await);
+    told.extend(refused_for_want_of_a_place().await);
     let same_cache = Setup::new(&origin).in_cache_of(&forebay);
     told.push(refused_start(&forebay, same_cache, false).await);
     told.extend(unreached().await);
@@ -134,16 +135,17 @@ async fn refused_for_its_limit(origin: &Origin) -> [String; 2] {
 }
 
 /// What it says where another client has the only connection, and is not done.
-async fn refused_for_want_of_a_place(origin: &Origin) -> [String; 2] {
-    let forebay = Setup::new(origin)
-        .config("[server]\nheader_timeout = \"10m\"")
+async fn refused_for_want_of_a_place() -> [String; 2] {
+    let (origin, blob) = origin_with_blob(1, 1_000_000).await;
+    let forebay = Setup::new(&origin)
         .config("[limits]\nmax_connections = 1")
         .start()
         .await;
-    let mut busy = TcpStream::connect(forebay.address).await.unwrap();
-    busy.write_all(b"GET /v2/").await.unwrap();
-    let refused = said(&forebay.client().get("/v2/").await);
-    // The page leaves the number open.
+    let _held = hold_body(&origin, &blob.digest, 500_000);
+    let client = forebay.client();
+    let path = blob_path("library/app", &blob.digest);
+    let busy = client.open(Method::GET, &path, &[]).await;
+    let refused = said(&client.get("/v2/").await);
     drop(busy);
     refused
 }
