@@ -9,8 +9,8 @@
 mod document;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
@@ -35,8 +35,36 @@ pub struct Admin {
     recorder: Recorder,
     started: Instant,
     phase: Arc<Mutex<Phase>>,
+    configuration: Arc<Mutex<Configured>>,
+    /// Where the listeners' certificates can be asked after.
+    certificates: Arc<OnceLock<Certificates>>,
     /// The cache could not be written when last asked.
     degraded: Arc<AtomicBool>,
+}
+
+/// How the listeners' certificates stand.
+pub type Certificates = Box<dyn Fn() -> Vec<status::Certificate> + Send + Sync>;
+
+/// Which configuration is gone by.
+#[derive(Clone, Debug)]
+pub struct Configured {
+    /// When it was read.
+    pub at: SystemTime,
+    /// Keys that it sets, and that count after a restart only.
+    pub staying: Vec<&'static str>,
+    /// Why a later one is not gone by, where there is one.
+    pub problem: Option<String>,
+}
+
+impl Configured {
+    /// All of it, as it was read at the start.
+    pub fn now() -> Self {
+        Self {
+            at: SystemTime::now(),
+            staying: Vec::new(),
+            problem: None,
+        }
+    }
 }
 
 /// Where the process is in its life.
@@ -54,6 +82,8 @@ impl Admin {
             recorder,
             started: Instant::now(),
             phase: Arc::new(Mutex::new(Phase::Starting)),
+            configuration: Arc::new(Mutex::new(Configured::now())),
+            certificates: Arc::default(),
             degraded: Arc::default(),
         }
     }
@@ -61,6 +91,29 @@ impl Admin {
     /// The cache is open, and clients are served from `mirror`.
     pub fn serving(&self, mirror: Mirror) {
         self.enter(Phase::Serving(mirror));
+    }
+
+    /// Clients are served from `mirror` from now on, which goes by another configuration.
+    pub fn reconfigured(&self, mirror: Mirror) {
+        let mut phase = lock(&self.phase);
+        if let Phase::Serving(present) = &mut *phase {
+            *present = mirror;
+        }
+    }
+
+    /// This configuration is gone by.
+    pub fn configured(&self, configured: Configured) {
+        *lock(&self.configuration) = configured;
+    }
+
+    /// The configuration was read again, and can't be gone by.
+    pub fn refused(&self, problem: String) {
+        lock(&self.configuration).problem = Some(problem);
+    }
+
+    /// Where certificates can be asked after; the first time counts.
+    pub fn certificates(&self, certificates: Certificates) {
+        let _ = self.certificates.set(certificates);
     }
 
     /// The process is on its way out: no new clients, please.
@@ -128,14 +181,22 @@ impl Admin {
     async fn status(&self) -> Status {
         let uptime = self.started.elapsed();
         let phase = lock(&self.phase).clone();
-        match phase {
+        let mut status = match phase {
             Phase::Starting => document::without_mirror(State::Starting, uptime),
             Phase::Draining => document::without_mirror(State::Draining, uptime),
             Phase::Serving(mirror) => {
                 let cache = self.noted(cache_of(&mirror).await);
                 document::of(&mirror, uptime, cache.err())
             }
-        }
+        };
+        let configuration = lock(&self.configuration).clone();
+        status.configuration = Some(document::configuration(configuration));
+        status.certificates = self
+            .certificates
+            .get()
+            .map(|tell| tell())
+            .unwrap_or_default();
+        status
     }
 
     /// Keeps the metrics small between scrapes, for as long as it is polled.

@@ -4,8 +4,11 @@
 //! mirror wait in the listener's backlog, rather than be refused, while the cache's lock is waited
 //! for. The end goes the other way round: drain the clients, pause the fills, close the cache.
 
+mod listeners;
 mod logging;
+mod notify;
 mod privacy;
+mod reload;
 mod signals;
 
 use std::io;
@@ -20,8 +23,8 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Gate;
-use crate::admin::Admin;
-use crate::config::{self, Config};
+use crate::admin::{Admin, Configured};
+use crate::config::{Config, Sources};
 use crate::http::{Api, Clients, ResponseBody};
 use crate::metrics::{InstallError, Listener, Recorder};
 use crate::mirror::Mirror;
@@ -29,6 +32,10 @@ use crate::server::tls::{Tls, TlsError};
 use crate::server::{self, descriptors, listen};
 use crate::store::{self, OpenError, Store};
 use crate::upstream::{self, Report, SetupError, Target, Upstreams};
+use listeners::{Certificates, Inherited, Listeners};
+use logging::Levels;
+use notify::Notifier;
+use reload::{Present, Reload};
 use signals::Signals;
 
 /// How long pausing the fills and closing the cache may take; what is not written by then is found by
@@ -47,6 +54,16 @@ pub enum RunError {
     /// A listener's address.
     #[error(transparent)]
     Bind(#[from] listen::BindError),
+    /// A socket that was passed on.
+    #[error(
+        "descriptor {at}, which was passed on to be listened on, is no socket for that: {source}; a socket unit says `ListenStream=` with a port"
+    )]
+    Inherited {
+        /// Its number.
+        at: usize,
+        /// What is wrong with it.
+        source: io::Error,
+    },
     /// A listener's certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -94,16 +111,43 @@ pub fn probe(
     Ok(())
 }
 
-/// Runs the mirror until it is told to stop.
-pub fn run(config: &Config) -> Result<(), RunError> {
-    logging::init(config.log);
+/// What of a configuration can't be told before it is used: whether the listeners' certificates can be. Returns what will be
+/// wrong soon.
+pub fn look(config: &Config) -> Result<Vec<String>, RunError> {
+    let certificates = Certificates::load(config)?;
+    Ok(certificates.all().filter_map(Tls::ending).collect())
+}
+
+/// Runs the mirror until it is told to stop. On SIGHUP, `sources` are read again.
+pub fn run(config: &Config, sources: Sources) -> Result<(), RunError> {
+    let levels = logging::init(config.log);
     privacy::keep();
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let inherited = Inherited::take()?;
     let recorder = Recorder::install()?;
     let runtime = runtime()?;
-    let ended = runtime.block_on(serve(config, recorder));
+    let ended = runtime.block_on(async {
+        let started = Started {
+            inherited,
+            levels,
+            sources,
+            notifier: Notifier::of_process(),
+        };
+        serve(config, recorder, started).await
+    });
     // A thread may sit in a disk that does not answer; the process ends without it.
     runtime.shutdown_background();
     ended
+}
+
+/// What is there before anything runs.
+struct Started {
+    inherited: Inherited,
+    levels: Levels,
+    sources: Sources,
+    notifier: Notifier,
 }
 
 fn runtime() -> io::Result<Runtime> {
@@ -113,16 +157,17 @@ fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
-async fn serve(config: &Config, recorder: Recorder) -> Result<(), RunError> {
+async fn serve(config: &Config, recorder: Recorder, started: Started) -> Result<(), RunError> {
     let mut signals = Signals::listen()?;
-    for warning in config.warnings() {
-        tracing::warn!("{warning}");
-    }
+    let hangups = signals::hangups()?;
     let settings = settings(config, descriptors::raise());
-    let tls = load_tls(Listener::Clients, config.server.tls.as_ref())?;
-    let listeners = bind_clients(config)?;
+    let certificates = Certificates::load(config)?;
+    let listeners = Listeners::bind(started.inherited, config)?;
     let admin = Admin::new(recorder);
-    let operators = Operators::start(config, &admin, settings)?;
+    admin.configured(Configured::now());
+    let told = certificates.clone();
+    admin.certificates(Box::new(move || told.standing()));
+    let operators = Operators::start(listeners.admin, &certificates, &admin, settings);
     let opened = tokio::select! {
         opened = open(config) => opened?,
         () = signals.next() => return Ok(()),
@@ -134,13 +179,37 @@ async fn serve(config: &Config, recorder: Recorder) -> Result<(), RunError> {
     let shutdown = CancellationToken::new();
     let clients = Clients::new(config);
     let gate = Gate::new(config);
-    // Tied to the process: it reads small files, and there is nothing to wait for.
-    tokio::spawn(gate.clone().upkeep());
+    // Tied to the process, or until another gate comes: it reads small files, and there is nothing to wait for.
+    let gatekeeper = tokio::spawn(gate.clone().upkeep());
     let api = Api::new(mirror.clone(), clients.clone(), gate);
-    let service = clients_service(api);
-    let serving = server::run(listeners, settings, clients, tls, service, shutdown.clone());
+    let present = Present::new(api);
+    let serving = server::run(
+        listeners.clients,
+        settings,
+        clients.clone(),
+        certificates.clients.clone(),
+        clients_service(present.clone()),
+        shutdown.clone(),
+    );
     // Detached, but for the handle: it ends when told to.
     let mut serving = tokio::spawn(serving);
+    let notifier = started.notifier.clone();
+    let reload = Reload {
+        sources: started.sources,
+        running: config.clone(),
+        present,
+        mirror: mirror.clone(),
+        clients,
+        gatekeeper,
+        certificates,
+        levels: started.levels,
+        admin: admin.clone(),
+        notifier: started.notifier,
+    };
+    // Detached; they end with the process.
+    tokio::spawn(reload.run(hangups));
+    tokio::spawn(notifier.clone().live());
+    notifier.ready();
     tokio::select! {
         () = signals.next() => {}
         ended = &mut serving => {
@@ -150,6 +219,7 @@ async fn serve(config: &Config, recorder: Recorder) -> Result<(), RunError> {
             return Err(failed);
         }
     }
+    notifier.stopping();
     tracing::info!(seconds = settings.drain.as_secs(), "draining");
     admin.draining();
     shutdown.cancel();
@@ -235,31 +305,9 @@ fn settings(config: &Config, descriptors: u64) -> server::Settings {
     }
 }
 
-fn bind_clients(config: &Config) -> Result<Vec<TcpListener>, RunError> {
-    let addresses = &config.server.listen;
-    let mut listeners = Vec::with_capacity(addresses.len());
-    for &address in addresses {
-        let listener = listen::bind(address, "server.listen")?;
-        say_listening(&listener, Listener::Clients);
-        listeners.push(listener);
-    }
-    Ok(listeners)
-}
-
-fn load_tls(listener: Listener, files: Option<&config::Tls>) -> Result<Option<Tls>, TlsError> {
-    files.map(|files| Tls::load(listener, files)).transpose()
-}
-
-fn say_listening(listener: &TcpListener, kind: Listener) {
-    // The port may have been left to the system.
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, listener = kind.as_str(), "listening");
-    }
-}
-
-fn clients_service(api: Api) -> server::Service {
+fn clients_service(present: Present) -> server::Service {
     Arc::new(move |request| {
-        let api = api.clone();
+        let api = present.get();
         Box::pin(async move { api.answer(request).await })
     })
 }
@@ -283,40 +331,38 @@ struct Operators {
 }
 
 impl Operators {
-    fn start(config: &Config, admin: &Admin, clients: server::Settings) -> Result<Self, RunError> {
+    fn start(
+        listeners: Vec<TcpListener>,
+        certificates: &Certificates,
+        admin: &Admin,
+        clients: server::Settings,
+    ) -> Self {
+        for tls in certificates.all() {
+            // Detached; it ends with the process.
+            tokio::spawn(tls.clone().watch());
+        }
         let shutdown = CancellationToken::new();
-        let serving = match config.admin.listen {
-            None => None,
-            Some(address) => {
-                let tls = load_tls(Listener::Admin, config.admin.tls.as_ref())?;
-                let listener = listen::bind(address, "admin.listen")?;
-                say_listening(&listener, Listener::Admin);
-                let settings = server::Settings {
-                    listener: Listener::Admin,
-                    drain: ADMIN_DRAIN,
-                    max_connections: ADMIN_CONNECTIONS,
-                    ..clients
-                };
-                let service = admin_service(admin.clone());
-                let clients = Clients::unlimited();
-                let run = server::run(
-                    vec![listener],
-                    settings,
-                    clients,
-                    tls,
-                    service,
-                    shutdown.clone(),
-                );
-                // Tied to the process; `stop` ends it.
-                Some(tokio::spawn(run))
-            }
-        };
+        let serving = (!listeners.is_empty()).then(|| {
+            let settings = server::Settings {
+                listener: Listener::Admin,
+                drain: ADMIN_DRAIN,
+                max_connections: ADMIN_CONNECTIONS,
+                ..clients
+            };
+            let service = admin_service(admin.clone());
+            let (clients, tls) = (Clients::unlimited(), certificates.admin.clone());
+            let stop = shutdown.clone();
+            // Tied to the process; `stop` ends it.
+            tokio::spawn(server::run(
+                listeners, settings, clients, tls, service, stop,
+            ))
+        });
         let upkeep = tokio::spawn(admin.clone().upkeep());
-        Ok(Self {
+        Self {
             shutdown,
             upkeep,
             serving,
-        })
+        }
     }
 
     async fn stop(self) {

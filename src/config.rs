@@ -10,6 +10,7 @@
 
 mod access;
 mod certificates;
+mod changes;
 mod credentials;
 mod ecr;
 mod env;

@@ -18,8 +18,8 @@
 //! | [`http`] | one request: its route, client, limits, range, response, body, errors | `sync`, `mirror` and what it speaks in |
 //! | [`status`] | how a running mirror stands, as a document; types only | |
 //! | [`admin`] | the operators' listener: health, metrics and status | `mirror`, `status` |
-//! | [`server`] | accept loops, PROXY headers, timeouts, the connection caps and who makes room, the drain | `sync`, `http`, `admin` |
-//! | [`app`] | the one place that knows all concrete types | all above |
+//! | [`server`] | accept loops, PROXY headers, TLS and its certificates, timeouts, the connection caps and who makes room, the drain | `sync`, `http`, `admin` |
+//! | [`app`] | the one place that knows all concrete types: start, reload, end | all above |
 //! | `fuzzing` | what has to hold of all that strangers write: the fuzzers' targets, built for them and for tests alone | what it holds to it |
 //! | [`client`] | what clients are told so that they pull through the mirror: files, merging, undoing | `oci`, `config` |
 //! | [`cli`] | one file a command | `app`, `config`, `client`, `status`, and of `upstream` and `oci` what `check --online` tells |
@@ -36,7 +36,8 @@
 //!
 //! # Life of a request: GET of a blob, cold
 //!
-//! 1. `server` accepts the connection and hands each request to `http`.
+//! 1. `server` accepts the connection, shakes hands where TLS is spoken, and hands each request to the API that is there
+//!    when it begins: a reload puts another one in its place.
 //! 2. `http::route` turns method, path, query and host into a route. Bad input ends here, with the spec's error body.
 //! 3. `http::client` tells where it comes from, and [`access::Gate`] who asks; the gate gives it the [`access::Permit`] without
 //!    which no flow begins, or refuses it. `http::limit` lets it in, holds it for its turn, or refuses it. What it takes of its
@@ -87,7 +88,8 @@
 //!    until then; a bounded range of a running fill goes out unverified and says so, unless `cache.strict_ranges` has it
 //!    wait. Bytes that stop coming end the connection with FIN, so that clients resume; a proven mismatch ends it with
 //!    RST, because a resume would splice a good tail onto bad bytes. Kept by `src/mirror/fill/reader.rs`,
-//!    `src/mirror/fill/solo.rs`, `src/http/body.rs`; tested by `tests/it/faults.rs`, `src/server/tests/ends.rs`.
+//!    `src/mirror/fill/solo.rs`, `src/http/body.rs`, `src/server/stream.rs`; tested by `tests/it/faults.rs`,
+//!    `src/server/tests/ends.rs`, `src/server/tests/tls.rs`.
 //! 6. **Digests are never revalidated; tags are.** A stale tag is served only while its upstream can't be reached or
 //!    refuses for load, or within `stale_while_revalidate`; never on 401 or 403, and on 404 only where the operator keeps
 //!    what is deleted. Where a stale answer would do, the upstream is waited for `confirm_wait` at most. However little is
@@ -136,6 +138,10 @@
 //!     ones hurts its own address alone. Kept by `src/access.rs`, `src/access/passwords.rs`, `src/access/floods.rs`,
 //!     `src/http/login.rs`; tested by `src/access/tests.rs`, `src/access/passwords/tests.rs`, `tests/it/access.rs` and, over
 //!     every route, range and state, `tests/it/access/matrix.rs`.
+//! 15. **A configuration counts as a whole or not at all.** A reload makes everything ready before any of it counts; a
+//!     request keeps what it began with, and what stays the same keeps what it has learned. A certificate that can't be used
+//!     leaves the one before it. Kept by `src/app/reload.rs`, `src/config/changes.rs`, `src/server/tls/watch.rs`; tested by
+//!     `tests/it/reload.rs`, `tests/it/tls.rs`.
 
 #![forbid(unsafe_code)]
 

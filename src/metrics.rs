@@ -34,7 +34,7 @@ pub use label::{
 pub use logins::{entitlement, login};
 pub use recorder::{InstallError, Recorder};
 pub use running::{Tally, Up};
-pub use tls::{certificate, certificate_loaded, handshake};
+pub use tls::{certificate, certificate_loaded, config_reloaded, handshake};
 pub use upstream::{Counts, Given, UpstreamName};
 
 // Requests and connections of clients.

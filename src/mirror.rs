@@ -37,6 +37,7 @@ pub mod tags;
 pub mod tasks;
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ use crate::config::{Config, Routes};
 use crate::metrics::UpstreamName;
 use crate::oci::{Reference, Registry, Repository, Tag};
 use crate::store::{Store, StoreError};
-use crate::upstream::Upstreams;
+use crate::upstream::{SetupError, Upstreams};
 
 pub use crate::upstream::{
     ClientKey, HostStanding, HostState, QuotaStanding, Spent, SpentBy, Standing, UpstreamStanding,
@@ -87,9 +88,18 @@ pub struct Mirror {
     inner: Arc<Inner>,
 }
 
+/// What a configuration says, over what stays.
 struct Inner {
     routes: Routes,
     upstreams: Upstreams,
+    strict_ranges: bool,
+    /// How long a response head may take: containerd gives up after 30 s.
+    wait: Duration,
+    kept: Arc<Kept>,
+}
+
+/// What a process has once, however its configuration changes.
+struct Kept {
     store: Store,
     rights: Arc<Rights>,
     fills: Arc<Env>,
@@ -106,9 +116,14 @@ struct Inner {
     refreshes: Refreshes,
     /// A place for each hot tag that waits for its time.
     hot: Arc<Semaphore>,
-    strict_ranges: bool,
-    /// How long a response head may take: containerd gives up after 30 s.
-    wait: Duration,
+}
+
+impl Deref for Inner {
+    type Target = Kept;
+
+    fn deref(&self) -> &Kept {
+        &self.kept
+    }
 }
 
 impl fmt::Debug for Mirror {
@@ -142,29 +157,43 @@ impl Mirror {
             },
             running: config.fetch.max_fills,
         };
+        let kept = Kept {
+            fills: Arc::new(Env::new(store.clone(), Arc::clone(&rights), settings)),
+            keeping: Keeping::new(store.clone(), Arc::clone(&rights), tasks.clone()),
+            rights,
+            memory: Memory::new(config.cache.memory - lists),
+            lists: Lists::new(lists, store.clone(), tasks.clone()),
+            store,
+            absent: Absent::default(),
+            entries: Entries::new(tasks.clone()),
+            held: Held::default(),
+            troubles: Troubles::default(),
+            refreshes: Refreshes::default(),
+            hot: Arc::new(Semaphore::new(ahead::WAITING)),
+            manifests: SingleFlight::new(tasks.clone()),
+            confirmations: SingleFlight::new(tasks.clone()),
+            tasks,
+        };
+        Self::of(config, upstreams, Arc::new(kept))
+    }
+
+    fn of(config: &Config, upstreams: Upstreams, kept: Arc<Kept>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 routes: Routes::new(config),
                 upstreams,
-                fills: Arc::new(Env::new(store.clone(), Arc::clone(&rights), settings)),
-                keeping: Keeping::new(store.clone(), Arc::clone(&rights), tasks.clone()),
-                rights,
-                memory: Memory::new(config.cache.memory - lists),
-                lists: Lists::new(lists, store.clone(), tasks.clone()),
-                store,
-                absent: Absent::default(),
-                entries: Entries::new(tasks.clone()),
-                held: Held::default(),
-                troubles: Troubles::default(),
-                refreshes: Refreshes::default(),
-                hot: Arc::new(Semaphore::new(ahead::WAITING)),
-                manifests: SingleFlight::new(tasks.clone()),
-                confirmations: SingleFlight::new(tasks.clone()),
-                tasks,
                 strict_ranges: config.cache.strict_ranges,
                 wait: config.fetch.wait,
+                kept,
             }),
         }
+    }
+
+    /// The same mirror by another configuration: same cache, same fills, and the same upstreams where nothing has changed
+    /// for them. What [`Config::taking_effect`] holds back is not looked at.
+    pub fn reconfigured(&self, config: &Config) -> Result<Self, SetupError> {
+        let upstreams = self.inner.upstreams.reconfigured(config)?;
+        Ok(Self::of(config, upstreams, Arc::clone(&self.inner.kept)))
     }
 
     /// Which registry a request means.

@@ -39,8 +39,36 @@ pub struct Status {
     pub fills: Fills,
     /// What clients are held to.
     pub clients: Clients,
+    /// Which configuration is gone by; `None` where an older mirror does not tell.
+    #[serde(default)]
+    pub configuration: Option<Configuration>,
+    /// The certificates that the listeners show.
+    #[serde(default)]
+    pub certificates: Vec<Certificate>,
     /// Each table in `[upstreams]`, by its name.
     pub upstreams: Vec<Upstream>,
+}
+
+/// Which configuration a mirror goes by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// When it was read, in Unix seconds.
+    pub loaded_at: u64,
+    /// Keys that it sets, and that count after a restart only.
+    pub needs_restart: Vec<String>,
+    /// Why a later one is not gone by, where there is one.
+    pub error: Option<String>,
+}
+
+/// The certificate that a listener shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// `clients` or `admin`.
+    pub listener: String,
+    /// When it ends, or one between it and its authority, in Unix seconds.
+    pub expires_at: u64,
+    /// Why newer files are not used, where there are such.
+    pub error: Option<String>,
 }
 
 /// Where a process is in its life.

@@ -72,7 +72,7 @@ pub use probe::{Finding, Image, Report, Step, Target, Verdict, probe};
 pub use quota::{Caller, ClientKey, Hold, Priority, Spent, SpentBy, Standing};
 pub use range::ByteRange;
 pub use referrers::Referrers;
-pub use registry::{SetupError, Upstreams};
+pub use registry::{Quotas, SetupError, Upstreams};
 pub use standing::{HostStanding, QuotaStanding, UpstreamStanding};
 pub use tags::{AllTags, Mark, TagPage};
 pub use tls::TlsError;

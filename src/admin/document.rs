@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::Configured;
 use crate::config::Routes;
 use crate::metrics::{
     self, ClientLimit, From, QuotaLimit, StaleReason, UpstreamKind, UpstreamOutcome,
@@ -13,8 +14,8 @@ use crate::mirror::{
     HostStanding, HostState, Mirror, QuotaStanding, SpentBy, Standing, UpstreamStanding,
 };
 use crate::status::{
-    Asked, Breaker, Cache, Clients, FORMAT, Fills, Host, Limit, Quota, Saved, Served, State,
-    Status, Upstream, Waits,
+    Asked, Breaker, Cache, Clients, Configuration, FORMAT, Fills, Host, Limit, Quota, Saved,
+    Served, State, Status, Upstream, Waits,
 };
 
 /// Hosts and quotas that are listed for each upstream.
@@ -31,7 +32,19 @@ pub(super) fn without_mirror(state: State, uptime: Duration) -> Status {
         cache: None,
         fills: Fills::default(),
         clients: clients(),
+        configuration: None,
+        certificates: Vec::new(),
         upstreams: Vec::new(),
+    }
+}
+
+pub(super) fn configuration(configured: Configured) -> Configuration {
+    let at = configured.at.duration_since(UNIX_EPOCH);
+    let staying = configured.staying.into_iter();
+    Configuration {
+        loaded_at: at.unwrap_or_default().as_secs(),
+        needs_restart: staying.map(str::to_owned).collect(),
+        error: configured.problem,
     }
 }
 

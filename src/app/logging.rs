@@ -3,25 +3,49 @@
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::reload;
 
 use crate::config::{Log, LogFormat, LogLevel};
 
+/// Changes what is logged while the process runs.
+pub(super) struct Levels(Box<dyn Fn(EnvFilter) + Send + Sync>);
+
+impl Levels {
+    pub(super) fn set(&self, level: LogLevel) {
+        self.0(EnvFilter::new(directives(level)));
+    }
+
+    fn of<S: 'static>(handle: reload::Handle<EnvFilter, S>) -> Self {
+        Self(Box::new(move |filter| {
+            // It can only fail where there is no subscriber any more.
+            let _ = handle.reload(filter);
+        }))
+    }
+}
+
 /// Sets up logging for the process. A second call changes nothing.
-pub(super) fn init(log: Log) {
-    let builder = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_env_filter(EnvFilter::new(directives(log.level)));
+pub(super) fn init(log: Log) -> Levels {
+    let builder = tracing_subscriber::fmt().with_writer(io::stderr);
+    let filter = EnvFilter::new(directives(log.level));
     let text = match log.format {
         LogFormat::Text => true,
         LogFormat::Json => false,
         LogFormat::Auto => io::stderr().is_terminal(),
     };
-    // It can only fail where there is a subscriber already, as in a test.
-    let _ = if text {
-        builder.with_ansi(io::stderr().is_terminal()).try_init()
+    // To set it up can only fail where there is a subscriber already, as in a test.
+    if text {
+        let builder = builder.with_ansi(io::stderr().is_terminal());
+        let builder = builder.with_env_filter(filter).with_filter_reloading();
+        let levels = Levels::of(builder.reload_handle());
+        let _ = builder.try_init();
+        levels
     } else {
-        builder.json().with_ansi(false).try_init()
-    };
+        let builder = builder.json().with_ansi(false);
+        let builder = builder.with_env_filter(filter).with_filter_reloading();
+        let levels = Levels::of(builder.reload_handle());
+        let _ = builder.try_init();
+        levels
+    }
 }
 
 /// Ours at the level asked for; of the libraries, what an operator may need to know.

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT, which mean the same.
+//! SIGTERM and SIGINT, which mean the same; and SIGHUP.
 
 use std::io;
 
@@ -25,4 +25,9 @@ impl Signals {
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// SIGHUP: the configuration is to be read again. From here on it no longer kills the process.
+pub(super) fn hangups() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
 }

@@ -29,7 +29,7 @@ async fn start() -> Running {
     let (mirror, _) = open(&config).await.unwrap();
     admin.serving(mirror.clone());
     let api = Api::new(mirror, Clients::new(&config), Gate::new(&config));
-    let clients = serve_on(&config, clients_service(api));
+    let clients = serve_on(&config, clients_service(Present::new(api)));
     let operators = serve_on(&config, admin_service(admin.clone()));
     Running {
         clients,

@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::options::Options;
 use super::{Exit, ended};
+use crate::app;
 use crate::config::{Config, render};
 
 /// Prints the configuration that applies, secrets left out; or, with --online, whether its upstreams can be pulled from.
@@ -53,6 +54,17 @@ impl Check {
 }
 
 fn show(config: &Config) -> Exit {
+    match app::look(config) {
+        Ok(warnings) => {
+            for warning in warnings {
+                eprintln!("warning: {warning}");
+            }
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Exit::BadConfig;
+        }
+    }
     ended(
         io::stdout()
             .lock()

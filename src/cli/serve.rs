@@ -3,8 +3,9 @@
 use clap::Args;
 
 use super::Exit;
-use super::options::Options;
+use super::options::{Options, report};
 use crate::app;
+use crate::config::Config;
 
 /// Runs the mirror until it is told to stop.
 #[derive(Debug, Args)]
@@ -15,11 +16,12 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Exit {
-        let config = match self.options.load() {
+        let sources = self.options.sources();
+        let config = match Config::load(sources.clone()) {
             Ok(config) => config,
-            Err(exit) => return exit,
+            Err(errors) => return report(&errors),
         };
-        match app::run(&config) {
+        match app::run(&config, sources) {
             Ok(()) => Exit::Success,
             Err(error) => {
                 eprintln!("error: {error}");

@@ -14,7 +14,7 @@ mod rate;
 mod table;
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -39,17 +39,18 @@ const CELL: u64 = 1 << 10;
 
 /// Every client that there is, and what each may take. A clone is the same.
 #[derive(Clone, Debug)]
-pub struct Clients(Arc<Shared>);
+pub struct Clients(Arc<RwLock<Arc<Present>>>);
 
+/// What counts for a request or a connection that begins now.
 #[derive(Debug)]
-struct Shared {
+struct Present {
     limits: Limits,
     proxies: config::Proxies,
-    table: Table,
+    table: Arc<Table>,
 }
 
 /// What one client may take.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Limits {
     requests: Option<config::Rate>,
     in_flight: Option<usize>,
@@ -60,6 +61,18 @@ struct Limits {
 }
 
 impl Limits {
+    fn of(config: &config::Config) -> Self {
+        let limits = config.limits.clone();
+        Self {
+            requests: limits.per_client_requests,
+            in_flight: limits.per_client_in_flight,
+            bytes: limits.per_client_bytes,
+            connections: limits.per_client_connections,
+            max_delay: limits.max_delay,
+            exempt: limits.exempt,
+        }
+    }
+
     /// Whether there is anything to hold a client to.
     fn any(&self) -> bool {
         self.requests.is_some()
@@ -193,43 +206,53 @@ impl Clients {
 
     /// As configured.
     pub fn new(config: &config::Config) -> Self {
-        let limits = config.limits.clone();
-        Self::of(
-            Limits {
-                requests: limits.per_client_requests,
-                in_flight: limits.per_client_in_flight,
-                bytes: limits.per_client_bytes,
-                connections: limits.per_client_connections,
-                max_delay: limits.max_delay,
-                exempt: limits.exempt,
-            },
-            config.server.proxies.clone(),
-        )
+        Self::of(Limits::of(config), config.server.proxies.clone())
     }
 
     fn of(limits: Limits, proxies: config::Proxies) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(RwLock::new(Arc::new(Present {
             limits,
             proxies,
-            table: Table::default(),
-        }))
+            table: Arc::default(),
+        }))))
+    }
+
+    /// Goes by another configuration from now on. Where what clients may take is another, all of them begin anew; what
+    /// runs keeps to what it began with.
+    pub fn reconfigure(&self, config: &config::Config) {
+        let limits = Limits::of(config);
+        let mut present = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let table = if limits == present.limits {
+            Arc::clone(&present.table)
+        } else {
+            Arc::default()
+        };
+        *present = Arc::new(Present {
+            limits,
+            proxies: config.server.proxies.clone(),
+            table,
+        });
+    }
+
+    fn present(&self) -> Arc<Present> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether a connection from `peer` begins with a PROXY protocol header. It is the peer that decides, never what it
     /// sends: who could choose could name any address.
     pub fn sends_proxy_header(&self, peer: ClientAddr) -> bool {
-        let proxies = &self.0.proxies;
+        let proxies = &self.present().proxies;
         proxies.proxy_protocol && peer.is_in(&proxies.trusted)
     }
 
     /// Whether `peer` is a trusted proxy.
     pub(super) fn is_proxy(&self, peer: ClientAddr) -> bool {
-        peer.is_in(&self.0.proxies.trusted)
+        peer.is_in(&self.present().proxies.trusted)
     }
 
     /// Who asks, on a connection from `peer`.
     pub(super) fn caller(&self, peer: Peer, headers: &HeaderMap) -> Caller {
-        let caller = Caller::find(peer, headers, &self.0.proxies);
+        let caller = Caller::find(peer, headers, &self.present().proxies);
         if caller.key.is_none() {
             metrics::client_unnamed();
         }
@@ -239,10 +262,21 @@ impl Clients {
     /// Counts a connection from `peer`, or says that there are too many from there. Those of a trusted proxy are of many
     /// clients, and are not counted.
     pub fn connect(&self, peer: ClientAddr) -> Result<Option<Connected>, Surplus> {
-        let Some(most) = self.0.limits.connections else {
+        self.present().connect(peer)
+    }
+
+    /// Lets a request in as soon as its client's limits allow it, in the order of its client's requests.
+    pub(super) async fn admit(&self, caller: &Caller) -> Result<Admitted, Refusal> {
+        self.present().admit(caller).await
+    }
+}
+
+impl Present {
+    fn connect(&self, peer: ClientAddr) -> Result<Option<Connected>, Surplus> {
+        let Some(most) = self.limits.connections else {
             return Ok(None);
         };
-        let caller = Caller::find(peer.into(), &HeaderMap::new(), &self.0.proxies);
+        let caller = Caller::find(peer.into(), &HeaderMap::new(), &self.proxies);
         let Some(client) = self.limited(&caller) else {
             return Ok(None);
         };
@@ -258,12 +292,11 @@ impl Clients {
         }
     }
 
-    /// Lets a request in as soon as its client's limits allow it, in the order of its client's requests.
-    pub(super) async fn admit(&self, caller: &Caller) -> Result<Admitted, Refusal> {
+    async fn admit(&self, caller: &Caller) -> Result<Admitted, Refusal> {
         let Some(client) = self.limited(caller) else {
             return Ok(Admitted::default());
         };
-        let deadline = Instant::now() + self.0.limits.max_delay;
+        let deadline = Instant::now() + self.limits.max_delay;
         let place = self.place(&client, deadline).await?;
         self.turn(&client, deadline).await?;
         Ok(Admitted {
@@ -278,7 +311,7 @@ impl Clients {
 
     /// The caller's entry, where there are limits and it is not exempt from them.
     fn limited(&self, caller: &Caller) -> Option<Arc<Client>> {
-        let Shared { limits, table, .. } = &*self.0;
+        let Self { limits, table, .. } = self;
         let key = caller.key.filter(|_| limits.any())?;
         if caller.address.is_in(&limits.exempt) {
             return None;
@@ -293,7 +326,7 @@ impl Clients {
         client: &Client,
         deadline: Instant,
     ) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
-        let (Some(places), Some(most)) = (&client.places, self.0.limits.in_flight) else {
+        let (Some(places), Some(most)) = (&client.places, self.limits.in_flight) else {
             return Ok(None);
         };
         if let Ok(place) = Arc::clone(places).try_acquire_owned() {
@@ -311,7 +344,7 @@ impl Clients {
 
     /// Its client's next turn.
     async fn turn(&self, client: &Client, deadline: Instant) -> Result<(), Refusal> {
-        let (Some(requests), Some(rate)) = (&client.requests, self.0.limits.requests) else {
+        let (Some(requests), Some(rate)) = (&client.requests, self.limits.requests) else {
             return Ok(());
         };
         if requests.try_take(NonZeroU32::MIN) {
@@ -333,7 +366,7 @@ impl Clients {
 
     /// Has a request wait, unless none is to or too many do already.
     fn hold(&self, client: &Client, limit: ClientLimit) -> Option<Held> {
-        if self.0.limits.max_delay.is_zero() {
+        if self.limits.max_delay.is_zero() {
             return None;
         }
         let permit = Arc::clone(&client.waiting).try_acquire_owned().ok()?;

@@ -43,6 +43,10 @@ const HELP: &[(&str, &str)] = &[
         "forebay_clients_unnamed_total",
         "Requests of trusted proxies that named no client, and were not limited",
     ),
+    (
+        "forebay_config_reloads_total",
+        "Times that the configuration was read again",
+    ),
     ("forebay_connections", "Open connections"),
     (
         "forebay_connections_closed_total",

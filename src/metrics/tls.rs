@@ -1,4 +1,4 @@
-//! TLS of the listeners.
+//! TLS of the listeners, and the configuration's reloads.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,4 +25,9 @@ pub fn certificate(listener: Listener, expires: SystemTime) {
     let at = expires.duration_since(UNIX_EPOCH).unwrap_or_default();
     gauge!("forebay_tls_certificate_expires_seconds", "listener" => listener.as_str())
         .set(at.as_secs_f64());
+}
+
+/// The configuration was read again.
+pub fn config_reloaded(result: Loaded) {
+    counter!("forebay_config_reloads_total", "result" => result.as_str()).increment(1);
 }

@@ -33,7 +33,7 @@ use super::error::MirrorError;
 use super::freshness::{self, Decision};
 use super::manifests::fetched;
 use super::served::{CacheStatus, StaleReason};
-use super::{Inner, Mirror};
+use super::{Kept, Mirror};
 pub(super) use known::Lists;
 use known::{Answer, Known, List, Subject};
 
@@ -205,9 +205,9 @@ impl Mirror {
         subject: &Subject,
         list: Result<List, MirrorError>,
     ) -> Answer {
-        let Inner {
+        let Kept {
             lists, troubles, ..
-        } = &*self.inner;
+        } = &*self.inner.kept;
         troubles.heard(upstream.registry(), list.as_ref().err());
         let list = list.inspect_err(|error| {
             let login = upstream.login_id();

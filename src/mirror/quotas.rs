@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Mirror;
 use crate::store::Store;
-use crate::upstream::{UpstreamStanding, Upstreams};
+use crate::upstream::{Quotas, UpstreamStanding};
 
 /// Between two writes. A process that is killed forgets as much.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -28,20 +28,17 @@ impl Mirror {
                 tasks.unless_stopped(upstream.read_quota()).await;
             });
         }
-        let mirror = self.clone();
+        let (quotas, store) = (inner.upstreams.quotas(), inner.store.clone());
+        let tasks = inner.tasks.clone();
         // Ends with the mirror, which waits for it.
         inner.tasks.spawn(async move {
-            let inner = &mirror.inner;
             loop {
-                let changed = inner.tasks.unless_stopped(async {
-                    inner.upstreams.quotas_changed().await;
-                });
-                let goes_on = changed.await.is_some();
-                write_down(&inner.upstreams, &inner.store).await;
-                if !goes_on {
+                let changed = tasks.unless_stopped(quotas.changed()).await;
+                write_down(&quotas, &store).await;
+                if changed.is_none() {
                     return;
                 }
-                inner.tasks.unless_stopped(tokio::time::sleep(PAUSE)).await;
+                tasks.unless_stopped(tokio::time::sleep(PAUSE)).await;
             }
         });
     }
@@ -52,8 +49,8 @@ impl Mirror {
     }
 }
 
-async fn write_down(upstreams: &Upstreams, store: &Store) {
-    let rows = upstreams.quota_rows();
+async fn write_down(quotas: &Quotas, store: &Store) {
+    let rows = quotas.rows();
     if rows.is_empty() {
         return;
     }

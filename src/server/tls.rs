@@ -10,8 +10,9 @@
 mod files;
 mod handshake;
 mod names;
+mod watch;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use rustls::ServerConfig;
@@ -22,6 +23,8 @@ pub(super) use handshake::shake;
 
 use crate::config;
 use crate::metrics::{self, Listener};
+use crate::sync::lock;
+use watch::Looks;
 
 /// TLS of one listener. A clone is the same.
 #[derive(Clone, Debug)]
@@ -31,6 +34,7 @@ pub struct Tls(Arc<Inner>);
 struct Inner {
     listener: Listener,
     present: RwLock<Present>,
+    named: Mutex<Named>,
     /// One permit for each handshake that may compute at the same time.
     turns: Arc<Semaphore>,
 }
@@ -42,9 +46,39 @@ struct Present {
     expires: SystemTime,
 }
 
+/// Where it comes from.
+#[derive(Debug)]
+struct Named {
+    files: config::Tls,
+    /// The files as they were read last, whether or not they could be used.
+    seen: Looks,
+    /// Why not, if not.
+    problem: Option<String>,
+}
+
+/// What was read, and is yet to be taken.
+#[derive(Debug)]
+pub struct Prepared {
+    files: config::Tls,
+    seen: Looks,
+    present: Present,
+}
+
+/// How a listener's certificate stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Of which listener.
+    pub listener: Listener,
+    /// When the certificate that is shown, or one between it and its authority, is no longer valid.
+    pub expires: SystemTime,
+    /// Why newer files are not used, where there are such.
+    pub problem: Option<String>,
+}
+
 impl Tls {
     /// Reads what `files` name; the error is for the operator.
     pub fn load(listener: Listener, files: &config::Tls) -> Result<Self, TlsError> {
+        let seen = Looks::of(files);
         let present = files::load(listener, files)?;
         metrics::certificate(listener, present.expires);
         // Half of the processors are left to those whose handshake is over.
@@ -53,6 +87,11 @@ impl Tls {
         Ok(Self(Arc::new(Inner {
             listener,
             present: RwLock::new(present),
+            named: Mutex::new(Named {
+                files: files.clone(),
+                seen,
+                problem: None,
+            }),
             turns: Arc::new(Semaphore::new(turns)),
         })))
     }
@@ -60,6 +99,33 @@ impl Tls {
     /// When the certificate that is shown, or one between it and its authority, is no longer valid.
     pub fn expires(&self) -> SystemTime {
         self.present().expires
+    }
+
+    /// How its certificate stands.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            listener: self.0.listener,
+            expires: self.expires(),
+            problem: lock(&self.0.named).problem.clone(),
+        }
+    }
+
+    fn set(&self, prepared: Prepared) {
+        let Prepared {
+            files,
+            seen,
+            present,
+        } = prepared;
+        *lock(&self.0.named) = Named {
+            files,
+            seen,
+            problem: None,
+        };
+        *self
+            .0
+            .present
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = present;
     }
 
     fn present(&self) -> Present {

@@ -1,7 +1,12 @@
 //! What is wrong with a mirror now, and what will be soon, as its status tells. Pure.
 
 use super::words::{count, duration, some, within};
-use super::{Breaker, Cache, Host, Limit, Quota, State, Status, Upstream};
+use super::{
+    Breaker, Cache, Certificate, Configuration, Host, Limit, Quota, State, Status, Upstream,
+};
+
+/// Before a certificate ends, that is told for so many seconds.
+const ENDS_SOON: u64 = 14 * 86_400;
 
 /// Something that an operator wants to know before all figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +35,9 @@ impl Status {
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings: Vec<_> = self.state.finding().into_iter().collect();
         findings.extend(self.cache.iter().flat_map(Cache::findings));
+        findings.extend(self.configuration.iter().flat_map(Configuration::findings));
+        let certificates = self.certificates.iter();
+        findings.extend(certificates.flat_map(|certificate| certificate.findings(self.at)));
         for upstream in &self.upstreams {
             findings.extend(
                 upstream
@@ -121,6 +129,52 @@ impl Cache {
                 some(self.no_room, "time", "times")
             );
             findings.push(wrong("cache", seen).change(raise).only_a_note());
+        }
+        findings
+    }
+}
+
+impl Configuration {
+    fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if let Some(error) = &self.error {
+            let seen =
+                format!("it was read again and can't be used: {error}; the one before counts");
+            let change = "`forebay check` says what is wrong; then send SIGHUP again";
+            findings.push(wrong("config", seen).change(change));
+        }
+        if !self.needs_restart.is_empty() {
+            let keys = self.needs_restart.join(", ");
+            let seen = format!("these keys have changed, and do not count yet: {keys}");
+            let change = "they count after a restart";
+            findings.push(wrong("config", seen).change(change).only_a_note());
+        }
+        findings
+    }
+}
+
+impl Certificate {
+    fn findings(&self, now: u64) -> Vec<Finding> {
+        let table = match self.listener.as_str() {
+            "admin" => "[admin.tls]",
+            _ => "[server.tls]",
+        };
+        let renew = format!("put a new certificate into the files of {table}");
+        let mut findings = Vec::new();
+        if let Some(error) = &self.error {
+            let seen = format!("{error}; the files of before count");
+            findings.push(wrong("tls", seen).change(renew.clone()));
+        }
+        match self.expires_at.checked_sub(now) {
+            None | Some(0) => {
+                let seen = format!("the certificate of {table} has ended: clients refuse it");
+                findings.push(wrong("tls", seen).change(renew));
+            }
+            Some(left) if left <= ENDS_SOON => {
+                let seen = format!("the certificate of {table} ends in {}", duration(left));
+                findings.push(wrong("tls", seen).change(renew).only_a_note());
+            }
+            Some(_) => {}
         }
         findings
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 use super::client::Upstream;
@@ -58,14 +59,37 @@ pub struct Upstreams {
     routes: Routes,
     /// In the order of the configuration, which is what `routes` points into.
     entries: Vec<Entry>,
+    /// What each of them was made of.
+    origins: Vec<Origin>,
     members: Cache<Registry, Arc<Upstream>>,
     /// Those that are asked with a client's login.
     logins: Cache<LoginId, Arc<Upstream>>,
     shared: Shared,
 }
 
+/// What an upstream is made of: its table, and what was in the files that are read once.
+#[derive(Debug, PartialEq)]
+struct Origin {
+    settings: config::Upstream,
+    files: Vec<Option<[u8; 32]>>,
+}
+
+impl Origin {
+    fn of(settings: &config::Upstream) -> Self {
+        let shown = settings.client_certificate.iter();
+        let shown = shown.flat_map(|shown| [&shown.certificate, &shown.key]);
+        let files = settings.ca_file.iter().chain(shown);
+        // What can't be read is told where it is used.
+        let read = |file| Some(Sha256::digest(std::fs::read(file).ok()?).into());
+        Self {
+            settings: settings.clone(),
+            files: files.map(read).collect(),
+        }
+    }
+}
+
 /// What a table of the configuration stands for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Entry {
     One(Arc<Upstream>),
     /// Its members share their connections, and what is counted of them.
@@ -104,14 +128,20 @@ impl Upstreams {
             book: Arc::default(),
             entitled: Entitlements::default(),
         };
-        let entries = config
-            .upstreams
-            .iter()
-            .map(|upstream| Entry::new(upstream, &tls, &shared))
-            .collect::<Result<_, _>>()?;
-        Ok(Upstreams {
+        let new = |upstream: &config::Upstream| {
+            let label = UpstreamName::configured(&upstream.registry.to_string());
+            Entry::new(upstream, label, &tls, &shared)
+        };
+        let entries = config.upstreams.iter().map(new);
+        let entries = entries.collect::<Result<_, _>>()?;
+        Ok(Self::of(config, entries, shared))
+    }
+
+    fn of(config: &Config, entries: Vec<Entry>, shared: Shared) -> Upstreams {
+        Upstreams {
             routes: Routes::new(config),
             entries,
+            origins: config.upstreams.iter().map(Origin::of).collect(),
             members: Cache::builder()
                 .max_capacity(MAX_MEMBERS)
                 .eviction_policy(EvictionPolicy::lru())
@@ -121,10 +151,61 @@ impl Upstreams {
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
             shared,
-        })
+        }
     }
 
-    /// Takes up what [`Upstreams::quota_rows`] gave to an earlier process. Comes before the first question.
+    /// The upstreams of another configuration of the same process. One whose table and files say the same is the same: with
+    /// its connections, its tokens, and what is known of its hosts. Quotas carry over however its table has changed, and so
+    /// does what was counted. `connections_total` is not looked at.
+    pub fn reconfigured(&self, config: &Config) -> Result<Upstreams, SetupError> {
+        let tls = tls::shared()?;
+        let credentials = config
+            .upstreams
+            .iter()
+            .map(|upstream| &upstream.credentials);
+        let shared = Shared {
+            // A login that is there no more leaves no token to those that are new.
+            tokens: Tokens::new(),
+            logins: LoginFiles::read(credentials),
+            ..self.shared.clone()
+        };
+        let made = |upstream: &config::Upstream| {
+            let origin = Origin::of(upstream);
+            if let Some(at) = self.origins.iter().position(|known| *known == origin) {
+                return Ok(self.entries[at].clone());
+            }
+            let mut labels = self.entries.iter().map(Entry::label);
+            let name = upstream.registry.to_string();
+            let known = labels.find(|label| label.as_str() == name).cloned();
+            let label = known.unwrap_or_else(|| UpstreamName::configured(&name));
+            Entry::new(upstream, label, &tls, &shared)
+        };
+        let entries = config.upstreams.iter().map(made);
+        let entries = entries.collect::<Result<_, _>>()?;
+        let new = Self::of(config, entries, shared);
+        for (registry, member) in &self.members {
+            if self.is_kept(&registry, &new) {
+                new.members.insert((*registry).clone(), member);
+            }
+        }
+        for (id, upstream) in &self.logins {
+            if self.is_kept(upstream.registry(), &new) {
+                new.logins.insert(*id, upstream);
+            }
+        }
+        Ok(new)
+    }
+
+    /// Whether the table that a registry falls under says the same in both.
+    fn is_kept(&self, registry: &Registry, new: &Upstreams) -> bool {
+        let of = |upstreams: &Upstreams| upstreams.routes.upstream_for(registry);
+        match (of(self), of(new)) {
+            (Some(old), Some(at)) => self.origins[old] == new.origins[at],
+            _ => false,
+        }
+    }
+
+    /// Takes up what [`Quotas::rows`] gave to an earlier process. Comes before the first question.
     pub fn restore_quotas(&self, rows: Vec<(String, Vec<u8>)>) {
         let rows = rows.into_iter().filter_map(|(key, row)| {
             let read = serde_json::from_slice(&row);
@@ -136,16 +217,9 @@ impl Upstreams {
         self.shared.book.restore(rows);
     }
 
-    /// What is worth knowing of the quotas after a restart, by key.
-    pub fn quota_rows(&self) -> Vec<(String, Vec<u8>)> {
-        let snapshots = self.shared.book.snapshots().into_iter();
-        let row = |(key, snapshot)| Some((key, serde_json::to_vec(&snapshot).ok()?));
-        snapshots.filter_map(row).collect()
-    }
-
-    /// Waits until there is something new in [`Upstreams::quota_rows`].
-    pub async fn quotas_changed(&self) {
-        self.shared.book.changed().await;
+    /// The quotas of all, whatever becomes of the upstreams.
+    pub fn quotas(&self) -> Quotas {
+        Quotas(Arc::clone(&self.shared.book))
     }
 
     /// Each table of the configuration, with those of its registries that are in use.
@@ -220,6 +294,7 @@ impl Upstreams {
 impl Entry {
     fn new(
         settings: &config::Upstream,
+        label: UpstreamName,
         tls: &rustls::ClientConfig,
         shared: &Shared,
     ) -> Result<Entry, SetupError> {
@@ -237,7 +312,6 @@ impl Entry {
                 error,
             }
         })?;
-        let label = UpstreamName::configured(&upstream());
         Ok(match settings.registry.exact() {
             Some(registry) => Entry::One(Arc::new(Upstream::new(
                 registry.clone(),
@@ -257,6 +331,24 @@ impl Entry {
             Entry::One(upstream) => upstream.label(),
             Entry::Family(_, label, _) => label,
         }
+    }
+}
+
+/// What is known of the upstreams' quotas.
+#[derive(Clone, Debug)]
+pub struct Quotas(Arc<Book>);
+
+impl Quotas {
+    /// What is worth knowing of them after a restart, by key.
+    pub fn rows(&self) -> Vec<(String, Vec<u8>)> {
+        let snapshots = self.0.snapshots().into_iter();
+        let row = |(key, snapshot)| Some((key, serde_json::to_vec(&snapshot).ok()?));
+        snapshots.filter_map(row).collect()
+    }
+
+    /// Waits until there is something new in [`Quotas::rows`].
+    pub async fn changed(&self) {
+        self.0.changed().await;
     }
 }
 

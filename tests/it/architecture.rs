@@ -35,7 +35,7 @@ const EDGES: [(&str, &[&str]); 17] = [
         "app",
         &[
             "oci", "metrics", "config", "access", "store", "upstream", "mirror", "http", "admin",
-            "server",
+            "server", "status",
         ],
     ),
     (

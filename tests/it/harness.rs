@@ -9,6 +9,7 @@ mod port;
 mod process;
 mod program;
 mod proxy;
+mod reload;
 mod sampler;
 mod secrets;
 mod tls;
@@ -19,12 +20,13 @@ pub(crate) use client::{Answer, Client, blob_path, manifest_path, sha256};
 pub(crate) use disk::{bytes_below, bytes_free, committed};
 pub(crate) use heavy::heavy;
 pub(crate) use process::{Forebay, Setup};
-pub(crate) use program::{PROGRAM, program, terminate, unset, wait_for_exit};
+pub(crate) use program::{PROGRAM, hang_up, program, terminate, unset, wait_for_exit};
 pub(crate) use proxy::{ForwardProxy, Mood, WANTS_LOGIN, proxy_login};
 pub(crate) use sampler::Sampler;
 pub(crate) use secrets::{assert_unseen, logins, secrets_of};
 pub(crate) use tls::{
-    Asking, Callers, asking_files, authority, client_certificate, tls_before, tls_with,
+    Asking, Callers, asking_files, authority, client_certificate, listener_tls, tls_before,
+    tls_with, trusting,
 };
 pub(crate) use wire::{End, Wire};
 

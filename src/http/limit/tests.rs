@@ -243,8 +243,8 @@ async fn the_bodies_of_a_client_share_its_bytes() {
     assert_eq!(start.elapsed().as_secs(), 3);
 }
 
-fn table_of(clients: &Clients) -> &Table {
-    &clients.0.table
+fn table_of(clients: &Clients) -> Arc<Table> {
+    Arc::clone(&clients.present().table)
 }
 
 fn net(at: u32) -> ClientKey {
@@ -264,7 +264,8 @@ async fn a_million_clients_in_a_second_are_forgotten_but_for_those_with_somethin
     });
     let me = caller(&clients, 1);
     let running = clients.admit(&me).await.unwrap();
-    let (table, limits) = (table_of(&clients), &clients.0.limits);
+    let present = clients.present();
+    let (table, limits) = (&present.table, &present.limits);
     let mut most = 0;
     for at in 0..1_000_000 {
         let scanner = table.get(net(at), Instant::now(), limits);

@@ -47,6 +47,28 @@ impl Client {
         }
     }
 
+    /// A client that speaks TLS.
+    pub(crate) fn over_tls(config: rustls::ClientConfig, address: SocketAddr) -> Self {
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(config)
+            .pool_max_idle_per_host(0)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(PATIENCE)
+            .build()
+            .expect("a client can be built");
+        Self {
+            base: format!("https://{address}"),
+            http,
+        }
+    }
+
+    /// Whether a request gets an answer at all, and which.
+    pub(crate) async fn tries(&self, path: &str) -> Option<StatusCode> {
+        let answer = self.http.get(format!("{}{path}", self.base)).send().await;
+        Some(answer.ok()?.status())
+    }
+
     /// A request whose body has not been read.
     pub(crate) async fn open(
         &self,

@@ -153,6 +153,11 @@ impl Setup {
             .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")
     }
 
+    /// Where its configuration is, and what else it reads may be.
+    pub(crate) fn dir(&self) -> &Path {
+        self.root.path()
+    }
+
     /// Where its cache is.
     pub(crate) fn cache_dir(&self) -> PathBuf {
         self.disk_dir().join("cache")
@@ -386,6 +391,16 @@ impl Forebay {
     /// Asks it to stop, and does not wait.
     pub(crate) fn ask_to_stop(&self) {
         terminate(&self.child);
+    }
+
+    /// Where its configuration is, and what else it reads may be.
+    pub(crate) fn dir(&self) -> &Path {
+        self.setup.dir()
+    }
+
+    /// Its configuration.
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.dir().join(self.setup.name)
     }
 
     /// Waits until it says that it is not ready, as after a signal to stop.

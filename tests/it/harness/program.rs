@@ -41,9 +41,17 @@ pub(crate) fn unset(program: impl AsRef<OsStr>) -> Command {
 
 /// Asks a process to stop.
 pub(crate) fn terminate(child: &Child) {
-    let id = child.id().expect("it runs");
+    send(child.id().expect("it runs"), Signal::TERM);
+}
+
+/// Asks a process to read its configuration again.
+pub(crate) fn hang_up(id: u32) {
+    send(id, Signal::HUP);
+}
+
+fn send(id: u32, signal: Signal) {
     let id = i32::try_from(id).ok().and_then(Pid::from_raw);
-    let sent = kill_process(id.expect("an id of a process"), Signal::TERM);
+    let sent = kill_process(id.expect("an id of a process"), signal);
     sent.expect("a process of ours takes signals");
 }
 

@@ -1,0 +1,179 @@
+//! Goes by another configuration while clients are served: on SIGHUP it is read again, from the same file, environment and
+//! flags.
+//!
+//! All of it is made ready before any of it counts: where one thing is wrong, everything stays as it was. A request keeps what
+//! it began with. What can't be changed while the mirror runs stays, and is named.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use tokio::signal::unix::Signal;
+use tokio::task::JoinHandle;
+
+use super::RunError;
+use super::listeners::Certificates;
+use super::logging::Levels;
+use super::notify::Notifier;
+use crate::access::Gate;
+use crate::admin::{Admin, Configured};
+use crate::config::{self, Config, ConfigErrors, Sources};
+use crate::http::{Api, Clients};
+use crate::metrics::{self, Loaded};
+use crate::mirror::Mirror;
+use crate::server::tls::{Prepared, Tls, TlsError};
+
+/// The API that requests are answered by which begin now. A clone is the same.
+#[derive(Clone)]
+pub(super) struct Present(Arc<RwLock<Api>>);
+
+impl Present {
+    pub(super) fn new(api: Api) -> Self {
+        Self(Arc::new(RwLock::new(api)))
+    }
+
+    pub(super) fn get(&self) -> Api {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set(&self, api: Api) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = api;
+    }
+}
+
+/// Why a configuration is not gone by.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+impl From<TlsError> for ReloadError {
+    fn from(error: TlsError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+/// Everything that a configuration decides upon.
+pub(super) struct Reload {
+    pub(super) sources: Sources,
+    pub(super) running: Config,
+    pub(super) present: Present,
+    pub(super) mirror: Mirror,
+    pub(super) clients: Clients,
+    /// Keeps up with the files of the present gate.
+    pub(super) gatekeeper: JoinHandle<()>,
+    pub(super) certificates: Certificates,
+    pub(super) levels: Levels,
+    pub(super) admin: Admin,
+    pub(super) notifier: Notifier,
+}
+
+/// A configuration, and what was made of it.
+struct Made {
+    config: Config,
+    staying: Vec<&'static str>,
+    mirror: Mirror,
+    gate: Gate,
+    certificates: [Option<(Tls, Prepared)>; 2],
+}
+
+impl Reload {
+    /// Reads the configuration each time that it is told to.
+    pub(super) async fn run(mut self, mut hangups: Signal) {
+        while hangups.recv().await.is_some() {
+            self.notifier.reloading();
+            match self.make().await {
+                Ok(made) => self.go_by(made),
+                Err(error) => self.refuse(&error),
+            }
+            self.notifier.ready();
+        }
+    }
+
+    async fn make(&self) -> Result<Made, ReloadError> {
+        let (sources, running) = (self.sources.clone(), self.running.clone());
+        let (mirror, certificates) = (self.mirror.clone(), self.certificates.clone());
+        // Reads files.
+        let made = tokio::task::spawn_blocking(move || {
+            let (config, staying) = Config::load(sources)?.taking_effect(&running);
+            let prepared = |tls: Option<Tls>, files: &Option<config::Tls>| {
+                let (Some(tls), Some(files)) = (tls, files) else {
+                    return Ok(None);
+                };
+                let prepared = tls.prepare(files)?;
+                Ok::<_, TlsError>(Some((tls, prepared)))
+            };
+            let certificates = [
+                prepared(certificates.clients, &config.server.tls)?,
+                prepared(certificates.admin, &config.admin.tls)?,
+            ];
+            let mirror = mirror.reconfigured(&config).map_err(RunError::from)?;
+            Ok(Made {
+                mirror,
+                gate: Gate::new(&config),
+                certificates,
+                staying,
+                config,
+            })
+        });
+        made.await
+            .map_err(|error| RunError::Process(error.into()))?
+    }
+
+    fn go_by(&mut self, made: Made) {
+        let Made {
+            config,
+            staying,
+            mirror,
+            gate,
+            certificates,
+        } = made;
+        for (tls, prepared) in certificates.into_iter().flatten() {
+            tls.take(prepared);
+        }
+        self.levels.set(config.log.level);
+        self.clients.reconfigure(&config);
+        self.gatekeeper.abort();
+        self.gatekeeper = tokio::spawn(gate.clone().upkeep());
+        let api = Api::new(mirror.clone(), self.clients.clone(), gate);
+        self.present.set(api);
+        self.admin.reconfigured(mirror.clone());
+        self.admin.configured(Configured {
+            at: SystemTime::now(),
+            staying: staying.clone(),
+            problem: None,
+        });
+        metrics::config_reloaded(Loaded::New);
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        tracing::info!("the configuration was read again, and counts");
+        if !staying.is_empty() {
+            tracing::warn!(
+                keys = staying.join(", "),
+                "these keys have changed, and count after a restart only"
+            );
+        }
+        self.mirror = mirror;
+        self.running = config;
+    }
+
+    fn refuse(&self, error: &ReloadError) {
+        match error {
+            ReloadError::Config(errors) => {
+                for error in errors.iter() {
+                    tracing::error!("{error}");
+                }
+            }
+            ReloadError::Run(error) => tracing::error!("{error}"),
+        }
+        tracing::error!("the configuration can't be used, and stays as it was");
+        metrics::config_reloaded(Loaded::Unusable);
+        self.admin.refused(error.to_string());
+    }
+}

@@ -1,0 +1,158 @@
+//! Which changes of a configuration a running mirror takes up, and which wait for a restart.
+
+use super::types::{Admin, Cache, Config, Fetch, Limits, Server};
+
+impl Config {
+    /// What of this configuration a mirror can go by that runs by `running`: all but what it has bound, opened or divided at
+    /// its start, which stays as it runs. With it, the keys that differ and stay.
+    #[must_use]
+    pub fn taking_effect(mut self, running: &Self) -> (Self, Vec<&'static str>) {
+        let mut staying = Staying(Vec::new());
+        // Each key is named, so that a new one is decided upon.
+        let Self {
+            default_registry: _,
+            server,
+            admin,
+            cache,
+            tags: _,
+            fetch,
+            timeouts: _,
+            limits,
+            log,
+            upstreams: _,
+            access: _,
+            exposed: _,
+        } = &mut self;
+        staying.server(server, &running.server);
+        staying.admin(admin, &running.admin);
+        staying.cache(cache, &running.cache);
+        staying.fetch(fetch, &running.fetch);
+        staying.limits(limits, &running.limits);
+        staying.keep("log.format", &mut log.format, &running.log.format);
+        (self, staying.0)
+    }
+}
+
+/// Keys that differ and stay.
+struct Staying(Vec<&'static str>);
+
+impl Staying {
+    fn keep<T: Clone + PartialEq>(&mut self, key: &'static str, new: &mut T, running: &T) {
+        if new != running {
+            new.clone_from(running);
+            self.0.push(key);
+        }
+    }
+
+    /// Other files are taken up; whether TLS is spoken at all is not.
+    fn keep_tls<T: Clone>(&mut self, key: &'static str, new: &mut Option<T>, running: Option<&T>) {
+        if new.is_some() != running.is_some() {
+            *new = running.cloned();
+            self.0.push(key);
+        }
+    }
+
+    fn server(&mut self, new: &mut Server, running: &Server) {
+        let Server {
+            listen,
+            header_timeout,
+            idle_timeout,
+            write_idle_timeout,
+            drain,
+            catalog: _,
+            proxies: _,
+            tls,
+        } = new;
+        self.keep("server.listen", listen, &running.listen);
+        let timeout = &running.header_timeout;
+        self.keep("server.header_timeout", header_timeout, timeout);
+        self.keep("server.idle_timeout", idle_timeout, &running.idle_timeout);
+        let timeout = &running.write_idle_timeout;
+        self.keep("server.write_idle_timeout", write_idle_timeout, timeout);
+        self.keep("server.drain", drain, &running.drain);
+        self.keep_tls("server.tls", tls, running.tls.as_ref());
+    }
+
+    fn admin(&mut self, new: &mut Admin, running: &Admin) {
+        let Admin { listen, tls } = new;
+        self.keep("admin.listen", listen, &running.listen);
+        self.keep_tls("admin.tls", tls, running.tls.as_ref());
+    }
+
+    fn cache(&mut self, new: &mut Cache, running: &Cache) {
+        let Cache {
+            dir,
+            lock_wait,
+            max_size,
+            min_free,
+            memory,
+            open_files,
+            strict_ranges: _,
+        } = new;
+        self.keep("cache.dir", dir, &running.dir);
+        self.keep("cache.lock_wait", lock_wait, &running.lock_wait);
+        self.keep("cache.max_size", max_size, &running.max_size);
+        self.keep("cache.min_free", min_free, &running.min_free);
+        self.keep("cache.memory", memory, &running.memory);
+        self.keep("cache.open_files", open_files, &running.open_files);
+    }
+
+    fn fetch(&mut self, new: &mut Fetch, running: &Fetch) {
+        let Fetch {
+            linger,
+            connections_per_fill,
+            // Each upstream has its own share of it.
+            connections_per_upstream: _,
+            connections_total,
+            max_fills,
+            wait: _,
+        } = new;
+        self.keep("fetch.linger", linger, &running.linger);
+        let most = &running.connections_per_fill;
+        self.keep("fetch.connections_per_fill", connections_per_fill, most);
+        let most = &running.connections_total;
+        self.keep("fetch.connections_total", connections_total, most);
+        self.keep("fetch.max_fills", max_fills, &running.max_fills);
+    }
+
+    fn limits(&mut self, new: &mut Limits, running: &Limits) {
+        let most = &running.max_connections;
+        self.keep("limits.max_connections", &mut new.max_connections, most);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::from_toml(text).unwrap()
+    }
+
+    #[test]
+    fn what_was_bound_opened_or_divided_at_the_start_stays_and_is_named() {
+        let running = config("");
+        let (taken, staying) = config(
+            "[server]\nlisten = ['127.0.0.1:7']\ncatalog = false\n[cache]\nmax_size = '1GiB'\nstrict_ranges = true\n\
+             [fetch]\nmax_fills = 3\nwait = '1s'\n[limits]\nper_client_in_flight = 3\n[upstreams.'a.io']\n",
+        )
+        .taking_effect(&running);
+        assert_eq!(
+            staying,
+            ["server.listen", "cache.max_size", "fetch.max_fills"]
+        );
+        assert_eq!(taken.server.listen, running.server.listen);
+        assert_eq!(taken.cache.max_size, running.cache.max_size);
+        assert_eq!(taken.fetch.max_fills, running.fetch.max_fills);
+        assert!(!taken.server.catalog && taken.cache.strict_ranges);
+        assert_eq!(taken.limits.per_client_in_flight, Some(3));
+        assert_eq!(taken.upstreams.len(), running.upstreams.len() + 1);
+    }
+
+    #[test]
+    fn the_same_configuration_changes_nothing() {
+        let running = config("");
+        let (taken, staying) = config("").taking_effect(&running);
+        assert_eq!((taken, staying), (running, vec![]));
+    }
+}

@@ -1,0 +1,170 @@
+//! TLS of the running mirror: pulls, certificates that are replaced, and those that can't be used.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use forebay_loadtest::certificates::Authority;
+
+use crate::harness::{
+    Client, Forebay, Setup, listener_tls, manifest_path, plain_origin, small_images, trusting,
+};
+
+/// A mirror that speaks TLS to its clients.
+async fn secure(authority: &Authority, origin: &forebay_loadtest::origin::Origin) -> Forebay {
+    let setup = Setup::new(origin);
+    let tls = listener_tls("server", authority, setup.dir());
+    setup.config(&tls).start().await
+}
+
+#[tokio::test]
+async fn images_are_pulled_over_tls_and_plain_http_is_told_so() {
+    let origin = small_images(1).start().await.unwrap();
+    let authority = Authority::new("servers");
+    let mirror = secure(&authority, &origin).await;
+    let client = Client::over_tls(trusting(&[&authority], None), mirror.address);
+    assert_eq!(client.manifest("library/app", "v0").await.status, 200);
+    let plain = mirror.client().get("/v2/").await;
+    assert_eq!(plain.status, 400);
+    assert!(plain.text().contains("https://"), "{}", plain.text());
+    let stranger = Authority::new("strangers");
+    let distrusting = Client::over_tls(trusting(&[&stranger], None), mirror.address);
+    assert_eq!(distrusting.tries("/v2/").await, None);
+    let handshakes = "forebay_tls_handshakes_total";
+    for result in ["done", "plain_http", "failed"] {
+        mirror
+            .until_metric(handshakes, result, |count| count >= 1.0)
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn operators_ask_over_tls_with_a_certificate_of_their_own() {
+    let origin = plain_origin().start().await.unwrap();
+    let (authority, operators) = (Authority::new("servers"), Authority::new("operators"));
+    let setup = Setup::new(&origin);
+    let tls = listener_tls("admin", &authority, setup.dir());
+    let ca = setup.dir().join("operators.crt");
+    std::fs::write(&ca, operators.pem()).unwrap();
+    let mirror = setup
+        .config(&format!("{tls}\nclient_ca_file = '{}'", ca.display()))
+        .start()
+        .await;
+    let known = operators.client("ops", &[]);
+    let operator = Client::over_tls(trusting(&[&authority], Some(&known)), mirror.admin);
+    assert_eq!(operator.get("/readyz").await.status, 200);
+    let nobody = Client::over_tls(trusting(&[&authority], None), mirror.admin);
+    assert_eq!(nobody.tries("/readyz").await, None);
+}
+
+/// Every request before, while and after is answered, and new handshakes see the new one.
+#[tokio::test]
+async fn a_certificate_is_replaced_under_load() {
+    let origin = small_images(1).start().await.unwrap();
+    let (old, new) = (Authority::new("old"), Authority::new("new"));
+    let mirror = secure(&old, &origin).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let load: Vec<_> = (0..4)
+        .map(|_| {
+            let client = Client::over_tls(trusting(&[&old, &new], None), mirror.address);
+            let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let status = client.tries(&manifest_path("library/app", "v0")).await;
+                    assert_eq!(status.map(|status| status.as_u16()), Some(200));
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    let pair = new.server(&["127.0.0.1"]);
+    pair.write(mirror.dir(), "server").unwrap();
+    let loads = "forebay_tls_loads_total";
+    mirror
+        .until_metric(loads, "new", |count| count >= 1.0)
+        .await;
+    let after = Client::over_tls(trusting(&[&new], None), mirror.address);
+    assert_eq!(after.get("/v2/").await.status, 200);
+    let before = Client::over_tls(trusting(&[&old], None), mirror.address);
+    assert_eq!(before.tries("/v2/").await, None);
+    stop.store(true, Ordering::Relaxed);
+    for task in load {
+        task.await.expect("no request failed");
+    }
+    assert!(asked.load(Ordering::Relaxed) > 8);
+}
+
+#[tokio::test]
+async fn files_that_do_not_fit_together_leave_the_old_certificate_and_are_told() {
+    let origin = plain_origin().start().await.unwrap();
+    let authority = Authority::new("servers");
+    let mirror = secure(&authority, &origin).await;
+    let other = authority.server(&["127.0.0.1"]);
+    std::fs::write(mirror.dir().join("server.key"), other.key).unwrap();
+    let loads = "forebay_tls_loads_total";
+    mirror
+        .until_metric(loads, "unusable", |count| count >= 1.0)
+        .await;
+    let told = "this is not the key of the first certificate in cert_file";
+    mirror
+        .until_logged(told, |log| {
+            log.contains(told) && log.contains("[server.tls]")
+        })
+        .await;
+    let client = Client::over_tls(trusting(&[&authority], None), mirror.address);
+    assert_eq!(client.get("/v2/").await.status, 200);
+    let status = mirror.admin().get("/api/status").await.text();
+    assert!(status.contains(told), "{status}");
+    // The other half comes late.
+    std::fs::write(mirror.dir().join("server.crt"), other.certificate).unwrap();
+    mirror
+        .until_metric(loads, "new", |count| count >= 1.0)
+        .await;
+    let status = mirror.admin().get("/api/status").await.text();
+    assert!(!status.contains(told), "{status}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_ended_is_told_and_used() {
+    let origin = plain_origin().start().await.unwrap();
+    let authority = Authority::new("servers");
+    let setup = Setup::new(&origin);
+    let tls = listener_tls("server", &authority, setup.dir());
+    let ended = SystemTime::now() - Duration::from_mins(1);
+    let pair = authority.server_until(&["127.0.0.1"], ended);
+    pair.write(setup.dir(), "server").unwrap();
+    let setup = setup.config(&tls);
+    let checked = setup.checked().await;
+    let told = "the certificate of [server.tls] has ended";
+    assert!(checked.contains(told), "{checked}");
+    let mirror = setup.start().await;
+    mirror.until_logged(told, |log| log.contains(told)).await;
+    let client = Client::over_tls(trusting(&[&authority], None), mirror.address);
+    assert_eq!(client.tries("/v2/").await, None);
+    mirror
+        .until_metric("forebay_tls_handshakes_total", "failed", |count| {
+            count >= 1.0
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_key_of_another_certificate_is_a_mistake_of_the_configuration() {
+    let origin = plain_origin().start().await.unwrap();
+    let authority = Authority::new("servers");
+    let setup = Setup::new(&origin);
+    let tls = listener_tls("server", &authority, setup.dir());
+    let other = authority.server(&["127.0.0.1"]);
+    std::fs::write(setup.dir().join("server.key"), other.key).unwrap();
+    let setup = setup.config(&tls);
+    let told = "this is not the key of the first certificate in cert_file";
+    let checked = setup.check(&[]).await;
+    assert_eq!(checked.status.code(), Some(78));
+    let printed = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(printed.contains(told), "{printed}");
+    let served = setup.command().output().await.unwrap();
+    assert_eq!(served.status.code(), Some(78));
+    let printed = String::from_utf8_lossy(&served.stderr).into_owned();
+    assert!(printed.contains(told), "{printed}");
+}
