@@ -22,6 +22,7 @@ mod globs;
 mod limits;
 mod load;
 mod merge;
+mod passthrough;
 mod pattern;
 mod proxy;
 mod read;

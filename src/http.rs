@@ -17,6 +17,7 @@ pub(crate) mod fuzzing;
 mod limit;
 mod listing;
 mod login;
+mod passthrough;
 mod query;
 mod range;
 mod record;

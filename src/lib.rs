@@ -42,7 +42,8 @@
 //! 3. `http::client` tells where it comes from, and [`access::Gate`] who asks; the gate gives it the [`access::Permit`] without
 //!    which no flow begins, or refuses it. `http::limit` lets it in, holds it for its turn, or refuses it. What it takes of its
 //!    client's limits rides in the body.
-//! 4. `Mirror::blob` looks for the right and the bytes: memory, then the index. Both there: the file is opened.
+//! 4. Where clients log in for themselves, the mirror makes sure of the login's right to the repository (`mirror::entry`).
+//!    Then `Mirror::blob` looks for the right and the bytes: memory, then the index. Both there: the file is opened.
 //! 5. Otherwise it joins the running fill of that digest, or starts one, and adds its own repository to the sources.
 //! 6. The fill's driver is a task of its own. It asks the current source, writes and hashes in batches off the async
 //!    threads, and publishes its frontier. The first answer proves the source's right. On the last byte it finishes the
@@ -104,10 +105,18 @@
 //! 8. **Bytes are shared, rights are not.** What was fetched without credentials, or from a repository declared public, is
 //!    readable in every repository of its upstream; all else only where the upstream has confirmed it. Nothing opens a body
 //!    without a [`mirror::rights::Granted`]. Kept by `src/mirror/rights.rs`; tested by `tests/it/rights.rs`.
-//! 9. **Credentials stay home**: their upstream and its trusted realm; no redirect, log, label or error. A client
-//!    certificate is shown to the configured endpoints alone, a proxy's login to the proxy. Nor does an upstream lead the
-//!    mirror into the network that it runs in. Nobody else on the machine sees into the process's memory or its cache, and
-//!    a secret in a file that everybody can read is told. Kept by `src/upstream/exchange.rs`, `src/upstream/challenge.rs`,
+//!    Where each client sees what is theirs (`access = "passthrough"`), a flow is entered only by a login whose right to the
+//!    repository its upstream has confirmed to that very login, for `grant_for` at most and no longer than the token that it
+//!    was asked with; a refusal ends that at once, an absence proves nothing, and neither is told to another login. While the
+//!    upstream is away only what has not ended counts. Neither the mirror's own login nor another client's is ever used. Kept
+//!    by `src/mirror/entry.rs`, `src/upstream/entitled.rs`, `src/upstream/brought.rs`, `src/mirror/fill/sources.rs`; tested by
+//!    `tests/it/passthrough.rs`, `src/mirror/tests/logins.rs`, `src/upstream/tests/brought.rs`.
+//! 9. **Credentials stay home**: their upstream and its trusted realm; no redirect, log, label or error. A client's own
+//!    login goes to the registry that it is for; this mirror's tokens stand for it here (`src/http/passthrough.rs`,
+//!    `src/login.rs`; tested by `tests/it/passthrough/tokens.rs`). A client certificate is shown to the configured endpoints
+//!    alone, a proxy's login to the proxy. Nor does an upstream lead the mirror into the network that it runs in. Nobody else
+//!    on the machine sees into the process's memory or its cache, and a secret in a file that everybody can read is told.
+//!    Kept by `src/upstream/exchange.rs`, `src/upstream/challenge.rs`,
 //!    `src/upstream/credentials.rs`, `src/upstream/transport.rs`, `src/upstream/proxy.rs`, `src/upstream/address.rs`,
 //!    `src/upstream/resolver.rs`, `src/config/secret.rs`, `src/config/exposed.rs`, `src/app/privacy.rs`; tested by
 //!    `tests/it/hostile.rs`, `tests/it/rights.rs`, `tests/it/faults.rs`, `tests/it/credentials.rs`,

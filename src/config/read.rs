@@ -54,6 +54,17 @@ pub(super) fn config(
             format!("no upstream is configured for `{registry}`: write [upstreams.\"{registry}\"]");
         root.complain("default_registry", message);
     }
+    if let (Ok(Some(access)), Ok(all)) = (&access, &upstreams.all)
+        && access.has_logins()
+        && let Some(passes) = all.iter().find(|upstream| upstream.passthrough.is_some())
+    {
+        let message = format!(
+            "clients log in for themselves at `{}` (`access = \"passthrough\"`), and a request has room for one login: \
+             leave out `htpasswd_file` and the tokens, or that",
+            passes.registry
+        );
+        root.complain("access", message);
+    }
     root.finish();
     listeners?;
     Ok(Config {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::access::Access;
 use super::merge::join;
+use super::passthrough::ACCESS;
 use super::proxy::{DIRECT, Proxy};
 use super::secret::Secret;
 use super::tag_rules::TagRule;
@@ -219,6 +220,10 @@ fn upstream(out: &mut Toml, upstream: &Upstream, config: &Config) {
                 out.text("aws_profile", profile);
             }
         }
+    }
+    out.text("access", word(&ACCESS, upstream.passthrough.is_some()));
+    if let Some(grant_for) = upstream.passthrough {
+        out.duration("grant_for", grant_for);
     }
     out.list("public", upstream.public.patterns());
     if let Some(allow) = &upstream.pulls.allow {

@@ -19,6 +19,8 @@ pub struct Routes {
     patterns: Vec<(RegistryPattern, usize)>,
     hosts: HashMap<String, Registry>,
     aliases: HashMap<String, Registry>,
+    /// By index: whether each client logs in for itself.
+    passthrough: Vec<bool>,
     /// By index: the key of each upstream's table, and the key in it that sets a login.
     logins: Vec<(String, Option<&'static str>)>,
 }
@@ -33,6 +35,11 @@ impl Routes {
             patterns: Vec::new(),
             hosts: HashMap::new(),
             aliases: HashMap::new(),
+            passthrough: config
+                .upstreams
+                .iter()
+                .map(|upstream| upstream.passthrough.is_some())
+                .collect(),
             logins: config.upstreams.iter().map(login).collect(),
         };
         for (index, upstream) in config.upstreams.iter().enumerate() {
@@ -82,6 +89,30 @@ impl Routes {
     /// The registry of a request that names none.
     pub fn default_registry(&self) -> &Registry {
         &self.default_registry
+    }
+
+    /// Whether clients log in for themselves at any upstream.
+    pub fn has_passthrough(&self) -> bool {
+        self.passthrough.contains(&true)
+    }
+
+    /// Whether clients log in for themselves at a registry.
+    pub fn is_passthrough(&self, registry: &Registry) -> bool {
+        let index = self.upstream_for(registry);
+        index.is_some_and(|index| self.passthrough[index])
+    }
+
+    /// The one registry at which they do, where there is one alone.
+    pub fn only_passthrough(&self) -> Option<&Registry> {
+        let all = self.passthrough.iter().filter(|passes| **passes).count();
+        let mut found = self
+            .exact
+            .iter()
+            .filter(|(_, index)| self.passthrough[**index]);
+        found
+            .next()
+            .map(|(registry, _)| registry)
+            .filter(|_| all == 1)
     }
 
     /// Whether what is cached may be asked for.

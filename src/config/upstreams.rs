@@ -9,6 +9,7 @@ use super::certificates::{self, Shown, ca_file};
 use super::credentials::{self, Asked};
 use super::env::variable_word;
 use super::globs::{Globs, Pulls};
+use super::passthrough;
 use super::pattern::RegistryPattern;
 use super::proxy;
 use super::read::timeouts;
@@ -131,6 +132,8 @@ fn upstream<'a>(
         trusted_realms: trusted_realms.as_deref().ok(),
     };
     let credentials = credentials::read(table, &asked, inherited.user_logins);
+    let passthrough =
+        passthrough::read(table, endpoints.as_deref().ok(), credentials.as_ref().ok());
     let globs = |key| globs(table, key, registry.as_ref().ok(), inherited.registries);
     let public = globs("public");
     let pulls = pulls(table, globs);
@@ -187,7 +190,7 @@ fn upstream<'a>(
         tag_rules: tag_rules?,
         quota: quota?,
         read_quota: read_quota?.unwrap_or(true),
-        passthrough: None,
+        passthrough: passthrough?,
     })
 }
 

@@ -21,6 +21,7 @@ use http::HeaderMap;
 
 use super::query::Query;
 use super::route::RouteError;
+use super::vet;
 use crate::config::Routes;
 use crate::oci::{Registry, Repository};
 
@@ -65,6 +66,18 @@ pub(super) fn namespace(
         0 | 1 => Ok(given.pop()),
         _ => Err(RouteError::Ambiguous("ns")),
     }
+}
+
+/// The registry of a name that a client writes where it says nothing else, as in a token's scope.
+pub(super) fn of_name(routes: &Routes, headers: &HeaderMap, name: &str) -> Option<Registry> {
+    let addressed = Addressed {
+        namespace: None,
+        host: vet::host(headers).and_then(|host| routes.by_host(host)),
+        prefix: None,
+    };
+    let components: Vec<String> = name.split('/').map(str::to_owned).collect();
+    let repository = addressed.repository(routes, &components).ok()?;
+    Some(repository.registry)
 }
 
 /// All that a request says about its registry, apart from the path after `v2`.

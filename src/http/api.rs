@@ -1,15 +1,19 @@
 //! The registry API: one request in, one response out.
 
+use std::error::Error;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response};
+use http_body::Body;
 use tokio::time::Instant;
 
 use super::body::ResponseBody;
-use super::client::{Caller, Peer};
+use super::client::{Caller, Peer, Scheme};
 use super::limit::{self, Admitted};
+use super::passthrough::{Asker, Passthrough, Shown, TOKEN_PATH};
 use super::record::Record;
 use super::respond::{self, Answer};
 use super::route::{self, Action, Catalog, Route, RouteError, Target};
@@ -31,6 +35,7 @@ pub struct Api {
     mirror: Mirror,
     clients: Clients,
     gate: Gate,
+    passthrough: Passthrough,
 }
 
 /// What a client may ask the mirror for: a route, with the leave that its flow takes.
@@ -47,19 +52,28 @@ impl Api {
             mirror,
             clients,
             gate,
+            passthrough: Passthrough::default(),
         }
     }
 
-    /// Answers one request. Its body is not read: none of this API's requests has one.
+    /// Answers one request. No body is read but that of a question for a token: no other request of this API has one.
     ///
     /// Its extensions hold the [`Peer`] at the connection's other end, and [`Surplus`] where the connection is one too
     /// many of its client.
-    pub async fn answer<B>(&self, request: Request<B>) -> Response<ResponseBody> {
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
         let deadline = Instant::now() + HEAD_WITHIN;
-        let (head, _) = request.into_parts();
+        let (head, body) = request.into_parts();
         let caller = self.caller(&head);
         let mut record = Record::new(&head, caller.map(|caller| caller.address));
-        let (answer, admitted) = self.decide(&head, caller, deadline, &mut record).await;
+        let (answer, admitted) = if self.is_for_token(&head) {
+            self.give_token(&head, body, caller, deadline).await
+        } else {
+            self.decide(&head, caller, deadline, &mut record).await
+        };
         let mut response = answer.into_response(&head.method, record);
         response.body_mut().admitted(admitted);
         if vet::must_close(&head) {
@@ -68,6 +82,48 @@ impl Api {
                 .insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    fn is_for_token(&self, head: &Parts) -> bool {
+        head.uri.path() == TOKEN_PATH && self.mirror.routes().has_passthrough()
+    }
+
+    async fn give_token<B>(
+        &self,
+        head: &Parts,
+        body: B,
+        caller: Option<Caller>,
+        deadline: Instant,
+    ) -> (Answer, Admitted)
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        if let Err(error) = vet::vet(head) {
+            return (errors::of_form(error), Admitted::default());
+        }
+        let refused = |answer| (answer, Admitted::default());
+        if let Some(&surplus) = head.extensions.get::<Surplus>() {
+            return refused(errors::of_limit(surplus.into()));
+        }
+        // The login in the header is none of the mirror's own.
+        let facts = login::facts(head, caller.as_ref(), &self.clients);
+        let client = match self.gate.identify(facts, Ok(None)).await {
+            Ok(client) => client,
+            Err(error) => return refused(errors::of_login(error)),
+        };
+        if let Err(refusal) = self.gate.admits(&client) {
+            return refused(errors::of_access(refusal, &client));
+        }
+        let admitted = match self.admit(caller).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return refused(errors::of_limit(refusal)),
+        };
+        let given = self
+            .passthrough
+            .token(&self.mirror, head, body, caller.as_ref());
+        let given = tokio::time::timeout_at(deadline, given).await;
+        (given.unwrap_or_else(|_| errors::too_late(None)), admitted)
     }
 
     /// Who asks.
@@ -112,7 +168,8 @@ impl Api {
             }
             None => caller,
         };
-        let permitted = match self.permit(route, &client) {
+        let shown = self.shown(head);
+        let permitted = match self.permit(route, &client, &shown) {
             Ok(permitted) => permitted,
             Err(refusal) => return refused(errors::of_access(refusal, &client)),
         };
@@ -127,11 +184,31 @@ impl Api {
             key: caller.and_then(|caller| caller.key),
             deadline: deadline - TO_TELL,
         };
+        let asker = Asker {
+            head,
+            scheme: caller.map_or(Scheme::Http, |caller| caller.scheme),
+            shown: &shown,
+        };
         let answer = match permitted {
-            Ok(permitted) => self.ask_in_time(&permitted, head, waiter).await,
+            // Some clients learn from a ping alone how to log in.
+            Ok(Permitted::Ping) if routes.has_passthrough() && !shown.is_session() => {
+                let mut answer = errors::of_ping();
+                asker.challenge(&mut answer, None);
+                answer
+            }
+            Ok(permitted) => self.ask_in_time(&permitted, asker, waiter).await,
             Err(error) => errors::of_route(error, routes),
         };
         (answer, admitted)
+    }
+
+    /// The login of its own that a client has brought along.
+    fn shown(&self, head: &Parts) -> Shown {
+        if self.mirror.routes().has_passthrough() {
+            self.passthrough.shown(&head.headers)
+        } else {
+            Shown::Nothing
+        }
     }
 
     /// Who asks. A wrong login is wrong whatever it is sent with.
@@ -148,16 +225,18 @@ impl Api {
         &self,
         route: Result<Route, RouteError>,
         client: &Client,
+        shown: &Shown,
     ) -> Result<Result<Permitted, RouteError>, Refusal> {
         let gate = &self.gate;
         let decide = || match route {
             Ok(Route::Ping) => gate.admits_ping(client).map(|()| Ok(Permitted::Ping)),
             Ok(Route::Catalog(catalog)) => {
-                let visible = gate.visible(client)?;
+                let visible = gate.visible(client)?.with_login(shown.login());
                 Ok(Ok(Permitted::Catalog(catalog, visible)))
             }
             Ok(Route::Of(target)) => {
                 let permit = gate.permit(client, &target.repository)?;
+                let permit = permit.with_login(shown.login());
                 Ok(Ok(Permitted::Of(target, permit)))
             }
             Err(error) => gate.admits(client).map(|()| Err(error)),
@@ -177,17 +256,24 @@ impl Api {
         }
     }
 
-    async fn ask_in_time(&self, asked: &Permitted, head: &Parts, waiter: Waiter) -> Answer {
-        let registry = match asked {
+    async fn ask_in_time(&self, permitted: &Permitted, asker: Asker<'_>, waiter: Waiter) -> Answer {
+        let registry = match permitted {
             Permitted::Ping => None,
             Permitted::Catalog(catalog, _) => catalog.registry.as_ref(),
             Permitted::Of(_, permit) => Some(&permit.repository().registry),
         };
-        let answer = self.ask(asked, head, waiter);
+        let answer = self.ask(permitted, asker.head, waiter);
         let answer = tokio::time::timeout_at(waiter.deadline + TO_TELL, answer).await;
         let mut refusal = match answer {
             Ok(Ok(answer)) => return answer,
-            Ok(Err(error)) => errors::of_mirror(error, registry, self.mirror.routes()),
+            Ok(Err(error)) => {
+                let is_for_login = matches!(error, MirrorError::LoginNeeded { .. });
+                let mut refusal = errors::of_mirror(error, registry, self.mirror.routes());
+                if is_for_login {
+                    asker.challenge(&mut refusal, registry);
+                }
+                refusal
+            }
             Err(_) => errors::too_late(registry),
         };
         if let Some(registry) = registry {

@@ -14,6 +14,7 @@ pub(super) use access::{of_access, of_login};
 
 use super::body::ResponseBody;
 use super::limit::{Refusal, Refused};
+use super::passthrough::TokenFormError;
 use super::respond::{Answer, CACHE_STATUS, LEFT_ALONE, NO_ANSWER, NO_PULL};
 use super::route::RouteError;
 use super::vet::FormError;
@@ -121,6 +122,38 @@ fn full(most: usize, retry_after: Duration) -> Answer {
         Some(detail),
     );
     retry(answer, retry_after)
+}
+
+/// A ping without a login, where some upstream takes clients' own. Those who have none get a token all the same.
+pub(super) fn of_ping() -> Answer {
+    refuse(
+        StatusCode::UNAUTHORIZED,
+        ErrorCode::Unauthorized,
+        "a token is needed, which is to be had without a login too".to_owned(),
+        None,
+    )
+}
+
+/// A request for a token that can't be read.
+pub(super) fn of_form_of_token(error: TokenFormError) -> Answer {
+    let status = match error {
+        TokenFormError::Login => StatusCode::UNAUTHORIZED,
+        TokenFormError::Body | TokenFormError::Grant => StatusCode::BAD_REQUEST,
+    };
+    refuse(status, ErrorCode::Unauthorized, error.to_string(), None)
+}
+
+/// A request for a token by another method.
+pub(super) fn of_token_method() -> Answer {
+    let message = "tokens are asked for by GET or POST".to_owned();
+    let mut answer = refuse(
+        StatusCode::METHOD_NOT_ALLOWED,
+        ErrorCode::Unsupported,
+        message,
+        None,
+    );
+    answer.set(ALLOW, "GET, POST");
+    answer
 }
 
 /// A request that the mirror could not answer.

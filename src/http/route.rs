@@ -175,6 +175,17 @@ impl Target {
     }
 }
 
+/// The repository that a path asks for, as its client writes it: what stands between `v2` and the endpoint.
+pub(super) fn scope_of(path: &str) -> Option<String> {
+    let (_, rest) = path::split_at_v2(path).ok()?;
+    let components = path::components(rest).ok()?;
+    let name = components.get(..components.len().checked_sub(2)?)?;
+    // Nothing that would end a quoted string, or be no name.
+    let name = name.join("/");
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:[]".contains(&byte);
+    (!name.is_empty() && name.bytes().all(is_plain)).then_some(name)
+}
+
 /// Finds the route of a request whose form has been vetted.
 pub(super) fn route(
     routes: &Routes,

@@ -1,6 +1,7 @@
 //! The manifest and tag flows in one process, where a test can break the disk and look behind the answers.
 
 mod freshness;
+mod logins;
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, SystemTime};

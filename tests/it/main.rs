@@ -27,6 +27,7 @@ mod limits;
 mod lists;
 mod metrics;
 mod online;
+mod passthrough;
 mod protocol;
 mod quota;
 mod reach;

@@ -398,3 +398,42 @@ proptest! {
         let _ = Config::from_toml(&text);
     }
 }
+
+#[test]
+fn clients_log_in_for_themselves_only_where_nobody_logs_in_for_them() {
+    for (lines, told) in [
+        ("username = 'me'\npassword = 'x'", "leave out `credentials`"),
+        (
+            "endpoints = ['https://a.io', 'https://b.io']",
+            "write one endpoint",
+        ),
+        ("grant_for = '61m'", "write at most \"1h\""),
+        ("grant_for = '0s'", "upstreams.\"a.io\".grant_for"),
+    ] {
+        let text = format!("[upstreams.\"a.io\"]\naccess = 'passthrough'\n{lines}\n");
+        let errors = errors(load_text(&text));
+        assert_eq!(errors.len(), 1, "{lines}: {errors:?}");
+        assert!(errors[0].contains(told), "{lines}: {}", errors[0]);
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "a-token-that-is-long-enough-0123456789").unwrap();
+    let text = format!(
+        "[[access.tokens]]\nname = 'ci'\nfile = {:?}\n[upstreams.\"a.io\"]\naccess = 'passthrough'\n",
+        file.path()
+    );
+    let told = errors(load_text(&text));
+    assert!(told[0].contains("room for one login"), "{told:?}");
+    let told = errors(load_text("[upstreams.\"a.io\"]\naccess = 'everyone'\n"));
+    assert!(told[0].contains("\"mirror\", \"passthrough\""), "{told:?}");
+    let of = |lines: &str| {
+        let config = load_text(&format!("[upstreams.\"a.io\"]\n{lines}\n")).unwrap();
+        let found = config
+            .upstreams
+            .iter()
+            .find(|found| found.registry.to_string() == "a.io");
+        found.unwrap().passthrough
+    };
+    assert_eq!(of("grant_for = '1m'"), None);
+    let default = std::time::Duration::from_mins(5);
+    assert_eq!(of("access = 'passthrough'"), Some(default));
+}

@@ -1,0 +1,302 @@
+//! Upstreams that let each client see what is theirs: who may see something sees it, and nobody else does, whichever way it
+//! is asked for and whatever state it is in.
+
+mod people;
+mod tokens;
+
+use forebay_loadtest::origin::{Fault, Kind, Reply};
+use http::{Method, StatusCode};
+
+use crate::harness::{Client, Setup, blob_path, manifest_path};
+use people::{APP, BOBS, People, bearer, origin, outsiders};
+
+/// A way to ask for something of alice's.
+struct Way {
+    method: Method,
+    path: String,
+    range: Option<&'static str>,
+}
+
+/// All ways there are, a route each with its methods and ranges.
+fn ways(people: &People) -> Vec<Way> {
+    let (head, get) = (Method::HEAD, Method::GET);
+    let way = |method: &Method, path: String, range| Way {
+        method: method.clone(),
+        path,
+        range,
+    };
+    let layer = blob_path(APP, &people.layer);
+    let mut ways = Vec::new();
+    for method in [&head, &get] {
+        ways.push(way(method, manifest_path(APP, "latest"), None));
+        ways.push(way(method, manifest_path(APP, &people.manifest), None));
+        ways.push(way(method, layer.clone(), None));
+        ways.push(way(method, format!("/v2/{APP}/tags/list"), None));
+        let referrers = format!("/v2/{APP}/referrers/{}", people.manifest);
+        ways.push(way(method, referrers, None));
+        // The same by other names.
+        ways.push(way(method, format!("{layer}?ns=docker.io"), None));
+        let alias = layer.replacen("/v2/", "/dockerhub/v2/", 1);
+        ways.push(way(method, alias, None));
+    }
+    for range in ["bytes=0-", "bytes=0-9", "bytes=-5", "bytes=7-8"] {
+        ways.push(way(&get, layer.clone(), Some(range)));
+    }
+    ways
+}
+
+async fn ask(client: &Client, way: &Way, token: Option<&str>) -> crate::harness::Answer {
+    let authorization = token.map(bearer);
+    let mut headers: Vec<(&str, &str)> = Vec::new();
+    headers.extend(
+        authorization
+            .as_deref()
+            .map(|value| ("authorization", value)),
+    );
+    headers.extend(way.range.map(|range| ("range", range)));
+    client.ask(way.method.clone(), &way.path, &headers).await
+}
+
+/// Nobody but alice is told anything, in whatever state the mirror is.
+async fn nobody_else_sees_it(people: &People, state: &str) {
+    let client = people.forebay.client();
+    for (who, token) in outsiders(people) {
+        for way in ways(people) {
+            let told = ask(&client, &way, token.as_deref()).await;
+            let asked = format!("{state}: {who} {} {} {:?}", way.method, way.path, way.range);
+            assert!(
+                [401, 403, 404, 502, 503, 504].contains(&told.status.as_u16()),
+                "{asked}: {}",
+                told.status
+            );
+            let text = told.text();
+            for secret in [&people.manifest, &people.config] {
+                assert!(
+                    !text.contains(secret) || way.path.contains(secret),
+                    "{asked}"
+                );
+            }
+            assert!(
+                told.headers.get("docker-content-digest").is_none(),
+                "{asked}"
+            );
+            assert!(told.headers.get("etag").is_none(), "{asked}");
+            if told.status == StatusCode::UNAUTHORIZED {
+                assert!(
+                    told.header("www-authenticate").contains("ns=docker.io"),
+                    "{asked}"
+                );
+            }
+        }
+        let catalog = Way {
+            method: Method::GET,
+            path: "/v2/_catalog".to_owned(),
+            range: None,
+        };
+        let listed = ask(&client, &catalog, token.as_deref()).await.text();
+        assert!(!listed.contains(APP), "{state}: {who}: {listed}");
+    }
+}
+
+async fn alice_sees_it(people: &People, state: &str) {
+    let client = people.forebay.client();
+    for way in ways(people) {
+        let told = ask(&client, &way, Some(&people.alice)).await;
+        let expected = if way.range.is_some() { 206 } else { 200 };
+        assert_eq!(
+            told.status.as_u16(),
+            expected,
+            "{state}: {} {} {:?}: {}",
+            way.method,
+            way.path,
+            way.range,
+            told.text()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_sees_what_another_may_cold_warm_due_or_with_its_upstream_away() {
+    let people = People::start(
+        origin(61).await,
+        "[tags]\nfresh_for = \"0s\"\nnegative_for = \"0s\"\n",
+    )
+    .await;
+    nobody_else_sees_it(&people, "cold").await;
+    alice_sees_it(&people, "cold").await;
+    nobody_else_sees_it(&people, "warm, and due").await;
+    let client = people.forebay.client();
+    let listed = client
+        .ask(
+            Method::GET,
+            "/v2/_catalog",
+            &[("authorization", &bearer(&people.alice))],
+        )
+        .await;
+    assert!(listed.text().contains(APP), "{}", listed.text());
+    let people = people.without_upstream().await;
+    alice_sees_it(&people, "its upstream away").await;
+    nobody_else_sees_it(&people, "its upstream away").await;
+    people.keeps_secrets();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_joins_a_running_fill_without_the_right_to_it() {
+    let people = People::start(origin(62).await, "[tags]\nnegative_for = \"0s\"").await;
+    let gate = people.origin().on_body(&people.layer).hold_at(0);
+    let client = people.forebay.client();
+    let path = blob_path(APP, &people.layer);
+    let token = bearer(&people.alice);
+    let asking = tokio::spawn({
+        let (client, path) = (client.clone(), path.clone());
+        async move {
+            client
+                .ask(Method::GET, &path, &[("authorization", &token)])
+                .await
+        }
+    });
+    people
+        .forebay
+        .until_metric("forebay_fills_running", "", |running| running > 0.0)
+        .await;
+    nobody_else_sees_it(&people, "a fill runs").await;
+    // By a repository of bob's own, too.
+    let elsewhere = blob_path(BOBS, &people.layer);
+    let bob = bearer(&people.bob);
+    let told = client
+        .ask(Method::GET, &elsewhere, &[("authorization", &bob)])
+        .await;
+    assert_eq!(told.status, StatusCode::NOT_FOUND);
+    gate.release();
+    assert!(asking.await.unwrap().is_exactly(&people.layer));
+    let told = client
+        .ask(Method::GET, &elsewhere, &[("authorization", &bob)])
+        .await;
+    assert_eq!(told.status, StatusCode::NOT_FOUND, "it is here now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hit_asks_its_upstream_and_the_token_service_nothing() {
+    let people = People::start(origin(63).await, "").await;
+    alice_sees_it(&people, "cold").await;
+    people.origin().reset();
+    alice_sees_it(&people, "warm").await;
+    alice_sees_it(&people, "warm").await;
+    assert_eq!(people.origin().counts().total(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cold_pull_costs_one_head_more() {
+    let people = People::start(origin(64).await, "").await;
+    let client = people.forebay.client();
+    people.origin().reset();
+    let alice = bearer(&people.alice);
+    for path in [
+        manifest_path(APP, "latest"),
+        manifest_path(APP, &people.manifest),
+        blob_path(APP, &people.layer),
+    ] {
+        let told = client
+            .ask(Method::GET, &path, &[("authorization", &alice)])
+            .await;
+        assert_eq!(told.status, StatusCode::OK, "{path}");
+    }
+    let asked = |kind| {
+        let requests = people.origin().requests_for(kind);
+        requests.iter().filter(|request| request.is_ok()).count()
+    };
+    assert_eq!(asked(Kind::ManifestHead), 1);
+    assert_eq!(asked(Kind::ManifestGet), 1);
+    assert_eq!(asked(Kind::BlobGet), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_its_upstream_ends_the_right_at_once_and_others_keep_theirs() {
+    let people = People::start(
+        origin(65).await,
+        "[tags]\nfresh_for = \"0s\"\nnegative_for = \"0s\"",
+    )
+    .await;
+    let client = people.forebay.client();
+    let (alice, carol) = (bearer(&people.alice), bearer(&people.carol));
+    let ask = |path: String, who: String| {
+        let client = client.clone();
+        async move {
+            client
+                .ask(Method::GET, &path, &[("authorization", &who)])
+                .await
+        }
+    };
+    for who in [&alice, &carol] {
+        let told = ask(manifest_path(APP, "latest"), who.clone()).await;
+        assert_eq!(told.status, StatusCode::OK);
+    }
+    people
+        .origin()
+        .edit(APP, |repository| repository.only_for(&["carol"]));
+    people.origin().expire_tokens();
+    // It is due, so that her upstream is asked, and says no.
+    let told = ask(manifest_path(APP, "latest"), alice.clone()).await;
+    assert_eq!(told.status, StatusCode::FORBIDDEN, "{}", told.text());
+    people.origin().reset();
+    let told = ask(manifest_path(APP, &people.manifest), alice.clone()).await;
+    assert_eq!(told.status, StatusCode::FORBIDDEN, "what is cached, too");
+    let told = ask(manifest_path(APP, "latest"), carol.clone()).await;
+    assert_eq!(told.status, StatusCode::OK, "{}", told.text());
+    let people = people.without_upstream().await;
+    let told = ask(manifest_path(APP, "latest"), carol).await;
+    assert_eq!(told.status, StatusCode::OK, "{}", told.text());
+    let told = ask(manifest_path(APP, "latest"), alice).await;
+    assert!(told.status.is_server_error(), "{}", told.status);
+    drop(people);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_login_is_refused_under_way_another_still_gets() {
+    let people = People::start(origin(66).await, "[tags]\nnegative_for = \"0s\"").await;
+    let client = people.forebay.client();
+    let path = blob_path(APP, &people.layer);
+    let get = |who: &str| {
+        let (client, path, who) = (client.clone(), path.clone(), bearer(who));
+        tokio::spawn(async move {
+            client
+                .ask(Method::GET, &path, &[("authorization", &who)])
+                .await
+        })
+    };
+    // Her fill waits for an answer, which is to be no.
+    let held = people.origin().on(Kind::BlobGet).hold_head();
+    let denied = Fault::Answer(Reply::error(403, "DENIED", "not any more"));
+    people.origin().on(Kind::BlobGet).once(denied);
+    let first = get(&people.alice);
+    people
+        .forebay
+        .until_metric("forebay_fills_running", "", |running| running > 0.0)
+        .await;
+    let second = get(&people.carol);
+    people
+        .forebay
+        .until_metric("forebay_followers", "", |_| true)
+        .await;
+    held.release();
+    let second = second.await.unwrap();
+    assert_eq!(second.status, StatusCode::OK, "{}", second.text());
+    assert!(second.is_exactly(&people.layer));
+    // Hers was refused, or joined what carol's got for both.
+    let first = first.await.unwrap();
+    assert!(
+        [200, 403].contains(&first.status.as_u16()),
+        "{}",
+        first.status
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_without_it_takes_no_logins_and_gives_no_tokens() {
+    let origin = origin(67).await;
+    let forebay = Setup::new(&origin).start().await;
+    let client = forebay.client();
+    assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
+    let told = client.get("/_/token").await;
+    assert_eq!(told.status, StatusCode::NOT_FOUND);
+}
