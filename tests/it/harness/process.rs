@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::fs::Permissions;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::Arc;
@@ -186,6 +188,9 @@ impl Setup {
             self.config, self.allow_private, self.upstream, self.more
         );
         std::fs::write(&path, text).expect("the config can be written");
+        // There may be a password in it, and a mirror warns of one that everybody can read.
+        let own = Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, own).expect("the config can be kept from others");
         path
     }
 
