@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+pub use rcgen::SanType;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
@@ -56,6 +57,13 @@ impl Authority {
     /// A certificate of a client with a common name, and alternative `names` beside it.
     pub fn client(&self, common: &str, names: &[&str]) -> Pair {
         self.sign(params(common, names), ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    /// A certificate of a client with a common name, and alternative names of any kind.
+    pub fn client_with(&self, common: &str, names: Vec<SanType>) -> Pair {
+        let mut client = params(common, &[]);
+        client.subject_alt_names = names;
+        self.sign(client, ExtendedKeyUsagePurpose::ClientAuth)
     }
 
     /// As [`Self::client`], valid until then.

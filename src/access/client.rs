@@ -15,7 +15,7 @@ pub struct Facts {
     pub address: Option<IpAddr>,
     /// What its wrong logins are counted by: the same, or that of its proxy.
     pub counted_at: Option<IpAddr>,
-    /// The names of the certificate that it has shown, verified.
+    /// The names of the certificate that it has shown, verified, as rules write them.
     pub certificate: Vec<String>,
 }
 
@@ -83,7 +83,7 @@ impl Client {
             }
             ClientPattern::Certificate(wanted) => {
                 let mut names = self.certificate.iter();
-                names.any(|name| ClientPattern::names(wanted, name))
+                names.any(|name| ClientPattern::names_certificate(wanted, name))
             }
         }
     }

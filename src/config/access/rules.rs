@@ -31,7 +31,7 @@ pub enum ClientPattern {
     User(String),
     /// `token:NAME`
     Token(String),
-    /// `certificate:NAME`
+    /// `certificate:NAME`, in lower case; `certificate:email:NAME` or `certificate:uri:NAME` as written
     Certificate(String),
     /// `address:RANGE`
     Address(IpNet),
@@ -56,6 +56,8 @@ pub struct RepositoryPattern {
 const ANONYMOUS: &str = "anonymous";
 const AUTHENTICATED: &str = "authenticated";
 const ANYONE: &str = "*";
+/// What stands before those of a certificate's names that are no names of hosts.
+const CERTIFICATE_KINDS: [&str; 2] = ["email", "uri"];
 /// All names.
 const ALL: &str = "**";
 
@@ -91,6 +93,12 @@ impl ClientPattern {
             }
         }
         rest.ends_with(last)
+    }
+
+    /// Whether a certificate's name is meant. What only looks like a name of another kind is none: kinds have to be equal, but
+    /// for `*` alone, which stands for every certificate. A `*` in the certificate's own name stands for itself.
+    pub fn names_certificate(pattern: &str, name: &str) -> bool {
+        pattern == ANYONE || (kind(pattern) == kind(name) && Self::names(pattern, name))
     }
 
     /// Whether an address is meant.
@@ -197,7 +205,7 @@ fn client(node: &Node) -> Result<ClientPattern, String> {
     match text.split_once(':') {
         Some(("user", user)) => name(user).map(ClientPattern::User),
         Some(("token", token)) => name(token).map(ClientPattern::Token),
-        Some(("certificate", of)) if !of.is_empty() => Ok(ClientPattern::Certificate(of.into())),
+        Some(("certificate", of)) if !of.is_empty() => certificate(of),
         Some(("address", range)) => addresses_of(range).map(ClientPattern::Address),
         _ => Err(format!(
             "`{}` is no client: write \"user:NAME\", \"token:NAME\", \"certificate:NAME\", \"address:RANGE\", \"anonymous\", \
@@ -205,6 +213,27 @@ fn client(node: &Node) -> Result<ClientPattern, String> {
             text.escape_debug()
         )),
     }
+}
+
+/// Of the kinds that a certificate's names have, the one that is written before it. Names of hosts have none.
+fn kind(name: &str) -> Option<&str> {
+    let (kind, _) = name.split_once(':')?;
+    CERTIFICATE_KINDS.contains(&kind).then_some(kind)
+}
+
+/// As the names of certificates are written that it is held to.
+fn certificate(name: &str) -> Result<ClientPattern, String> {
+    if kind(name).is_some() {
+        return Ok(ClientPattern::Certificate(name.to_owned()));
+    }
+    if name.contains(':') {
+        return Err(format!(
+            "`certificate:{}` is no name of a certificate: write \"certificate:HOST\", \"certificate:email:ADDRESS\" or \
+             \"certificate:uri:URI\"",
+            name.escape_debug()
+        ));
+    }
+    Ok(ClientPattern::Certificate(name.to_ascii_lowercase()))
 }
 
 /// The registry, as a request would name it or as a table of `[upstreams]` is called, and a glob over names in it.
@@ -268,5 +297,38 @@ mod tests {
                 "{pattern} {name}"
             );
         }
+    }
+
+    #[test]
+    fn a_name_of_a_certificate_is_meant_by_patterns_of_its_kind_alone() {
+        for (pattern, name, matches) in [
+            ("*.example.org", "ci.example.org", true),
+            ("*.example.org", "email:bob@mail.example.org", false),
+            ("*.example.org", "uri:https://a.example.org", false),
+            ("email:*@example.org", "email:bob@example.org", true),
+            ("email:*@example.org", "uri:x@example.org", false),
+            ("uri:spiffe://a/*", "uri:spiffe://a/ci", true),
+            ("e*", "email:bob@example.org", false),
+            ("*", "email:bob@example.org", true),
+            ("*", "ci.example.org", true),
+            ("ci.example.org", "*.example.org", false),
+            ("*.example.org", "*.example.org", true),
+        ] {
+            assert_eq!(
+                ClientPattern::names_certificate(pattern, name),
+                matches,
+                "{pattern} {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pattern_of_certificates_is_written_as_their_names_are() {
+        let lower = certificate("CI.Example.org").unwrap();
+        assert_eq!(lower.to_string(), "certificate:ci.example.org");
+        let kept = certificate("email:Bob@example.org").unwrap();
+        assert_eq!(kept.to_string(), "certificate:email:Bob@example.org");
+        let told = certificate("mail:bob@example.org").unwrap_err();
+        assert!(told.contains("certificate:email:ADDRESS"), "{told}");
     }
 }

@@ -86,8 +86,9 @@ impl PeerCertificate {
         Self(names.into())
     }
 
-    /// Its names: those of its subject alternative names that are text (DNS names, addresses of mail, URIs), and its
-    /// subject's common name. None is there twice.
+    /// Its names: those of its subject alternative names that are text, or where there are none of any kind, its subject's
+    /// common name. That and names of hosts are in lower case, an address of mail is `email:ADDRESS`, a URI `uri:URI`: no name
+    /// can be taken for one of another kind. None is there twice.
     pub fn names(&self) -> &[String] {
         &self.0
     }
