@@ -155,11 +155,11 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Says whether it is time to log again.
-#[derive(Default)]
-struct Seldom(Option<Instant>);
+#[derive(Debug, Default)]
+pub(super) struct Seldom(Option<Instant>);
 
 impl Seldom {
-    fn due(&mut self) -> bool {
+    pub(super) fn due(&mut self) -> bool {
         let now = Instant::now();
         let due = self
             .0

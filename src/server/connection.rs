@@ -22,7 +22,7 @@ use super::place::Place;
 use super::proxy::{self, ProxyError, Source};
 use super::stream::{End, Stream};
 use super::{Service, Shared, tls};
-use crate::http::{Aborted, ClientAddr, Peer, PeerCertificate, ResponseBody};
+use crate::http::{Aborted, ClientAddr, Peer, ResponseBody};
 use crate::metrics;
 
 /// Bounds what hyper holds of a response before it writes: two chunks of a body. Its own is 400 KiB.
@@ -59,7 +59,8 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
     let under_tls = shared.tls.is_some();
     let spares = Arc::clone(&shared.places.spares);
     let socket = Paced::new(stream, Arc::clone(&turn), &limits, spares, under_tls);
-    let Some((stream, certificate)) = spoken(socket, &shared).await else {
+    let spoken = spoken(socket, &peer, limits.header_timeout, &shared);
+    let Some((stream, identity)) = spoken.await else {
         return;
     };
     if under_tls {
@@ -68,8 +69,10 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
     let answer = service_fn(|mut request| {
         turn.pass();
         request.extensions_mut().insert(peer);
-        if let Some(certificate) = &certificate {
-            request.extensions_mut().insert(certificate.clone());
+        let proven = identity.as_ref().map(tls::Identity::now);
+        let is_outdated = proven == Some(tls::Proven::Outdated);
+        if let Some(tls::Proven::By(Some(certificate))) = proven {
+            request.extensions_mut().insert(certificate);
         }
         if let Some(surplus) = surplus {
             request.extensions_mut().insert(surplus);
@@ -82,7 +85,7 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
             if is_wanted && surplus.is_none() {
                 metrics::connection_closed(metrics::Closed::Cap);
             }
-            if is_wanted || surplus.is_some() {
+            if is_wanted || is_outdated || surplus.is_some() {
                 response
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -101,6 +104,10 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
         if is_mismatch(&error) {
             return End::Wrong;
         }
+        if stream.is_idle() {
+            // Nothing was asked for: all that was said is whole.
+            return End::Finished;
+        }
         tracing::debug!(%error, client = %peer.address, "connection ended early");
         End::Short
     });
@@ -108,15 +115,20 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
 }
 
 /// Shakes hands where TLS is spoken. `None` where that failed, or shutdown came before its end: nothing was asked for yet.
-async fn spoken(socket: Paced, shared: &Shared) -> Option<(Stream, Option<PeerCertificate>)> {
+async fn spoken(
+    socket: Paced,
+    peer: &Peer,
+    patience: Duration,
+    shared: &Shared,
+) -> Option<(Stream, Option<tls::Identity>)> {
     let Some(tls) = &shared.tls else {
         return Some((Stream::Plain(socket), None));
     };
     let shaken = tokio::select! {
-        shaken = tls::shake(socket, tls) => shaken,
+        shaken = tls::shake(socket, peer.address, patience, tls) => shaken,
         () = shared.shutdown.cancelled() => None,
     };
-    shaken.map(|(stream, certificate)| (Stream::Tls(stream), certificate))
+    shaken.map(|(stream, identity)| (Stream::Tls(stream), Some(identity)))
 }
 
 /// Waits for the word of a proxy where one is to come: from then on, its client is the connection's other end. `None` where it

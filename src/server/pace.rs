@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 
 use super::clocks::{HeadClock, WriteClock};
 use super::spare::{Spare, Spares};
+use super::tls::Length;
 use crate::metrics;
 
 /// The first byte of a TLS record that carries a hello.
@@ -61,8 +62,22 @@ pub(super) struct Paced {
     held: bool,
     /// TLS is spoken above.
     under_tls: bool,
-    /// The client has ended its side, or we have given it up: nothing to linger for.
-    over: bool,
+    over: Over,
+    /// How much may still come of the handshake that is going on.
+    length: Option<Box<Length>>,
+}
+
+/// Why nothing more is read from a connection, or written to it. The greater is the graver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Over {
+    /// It goes on.
+    No,
+    /// We have waited long enough for a request, and all that was said before has gone.
+    Idle,
+    /// The client has ended its side: nothing to linger for.
+    Heard,
+    /// The client does not take what is written, or is gone.
+    Stuck,
 }
 
 impl Paced {
@@ -87,8 +102,24 @@ impl Paced {
             spare: None,
             held: false,
             under_tls,
-            over: false,
+            over: Over::No,
+            length: None,
         }
+    }
+
+    /// Whether it was given up while nothing was asked for on it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.over == Over::Idle
+    }
+
+    /// Whether nothing can be written to it any more.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.over == Over::Stuck
+    }
+
+    /// Bounds what comes, until told otherwise.
+    pub(super) fn bound(&mut self, length: Option<Length>) {
+        self.length = length.map(Box::new);
     }
 
     /// The first byte of all, which stays where it is; `None` if the client ends its side without one.
@@ -123,7 +154,12 @@ impl Paced {
         if let Err(error) = SockRef::from(&self.stream).set_tcp_user_timeout(Some(keep)) {
             tracing::debug!(%error, "cannot bound what is left of a connection");
         }
-        if self.over || self.stream.shutdown().await.is_err() {
+        let is_over = matches!(self.over, Over::Heard | Over::Stuck);
+        if is_over || self.stream.shutdown().await.is_err() {
+            return;
+        }
+        if self.is_idle() && self.turn.now() == 0 {
+            // It has not asked for anything, and its place may be waited for.
             return;
         }
         let mut rest = self.stream.take(LINGER.0);
@@ -134,8 +170,15 @@ impl Paced {
     }
 
     fn give_up(&mut self, why: metrics::Closed) -> io::Error {
-        self.over = true;
-        metrics::connection_closed(why);
+        let over = match why {
+            metrics::Closed::WriteIdle => Over::Stuck,
+            _ => Over::Idle,
+        };
+        // What comes after the first reason is only its consequence.
+        if !matches!(self.over, Over::Idle | Over::Stuck) {
+            metrics::connection_closed(why);
+        }
+        self.over = self.over.max(over);
         io::ErrorKind::TimedOut.into()
     }
 
@@ -164,8 +207,15 @@ impl AsyncRead for Paced {
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
             Poll::Ready(result) => {
                 let read = &buffer.filled()[before..];
+                if let Some(length) = &mut this.length
+                    && !length.take(read.len())
+                {
+                    let message =
+                        "it is longer than a handshake is, or many long ones are going on";
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, message)));
+                }
                 if read.is_empty() {
-                    this.over = true;
+                    this.over = this.over.max(Over::Heard);
                 } else if this.head.arrived(turn)
                     && turn == 0
                     && !this.under_tls
@@ -206,7 +256,7 @@ impl Paced {
                 Poll::Ready(Ok(bytes))
             }
             Poll::Ready(Err(error)) => {
-                self.over = true;
+                self.over = Over::Stuck;
                 Poll::Ready(Err(error))
             }
             Poll::Pending => {

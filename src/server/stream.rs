@@ -1,12 +1,13 @@
 //! What a connection speaks through: its paced socket as it is, or TLS over it.
 //!
 //! The clocks are below TLS, so that they count what passes the wire. How a connection ends is said on both layers: one that
-//! is finished ends with `close_notify` and FIN; one that is cut short with FIN alone, so that it can't be taken for finished
+//! is finished, or had nothing to do, ends with `close_notify` and FIN; one that is cut short with FIN alone, so that it can't be taken for finished
 //! by a client that does not count; one that was proven wrong with RST.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
@@ -31,17 +32,27 @@ pub(super) enum End {
     Wrong,
 }
 
+/// How long a client may take for the rest of what TLS holds. Shorter than it takes to leave a connection behind that was cut.
+const PARTING: Duration = Duration::from_secs(3);
+
 impl Stream {
+    /// Whether it was given up while nothing was asked for on it.
+    pub(super) fn is_idle(&self) -> bool {
+        match self {
+            Self::Plain(socket) => socket.is_idle(),
+            Self::Tls(stream) => stream.get_ref().0.is_idle(),
+        }
+    }
+
     pub(super) async fn end(self, end: End) {
         let socket = match self {
             Self::Plain(socket) => socket,
             Self::Tls(mut stream) => {
-                // Neither error matters: the socket is closed next. Its clocks bound the waits.
-                let _ = match end {
-                    End::Finished => stream.shutdown().await,
-                    End::Short => stream.flush().await,
-                    End::Wrong => Ok(()),
-                };
+                if !stream.get_ref().0.is_stuck() {
+                    let part = parting(&mut stream, end);
+                    // Neither an error nor being late matters: the socket is closed next.
+                    let _ = tokio::time::timeout(PARTING, part).await;
+                }
                 stream.into_inner().0
             }
         };
@@ -49,6 +60,15 @@ impl Stream {
             End::Finished | End::Short => socket.close().await,
             End::Wrong => socket.reset(),
         }
+    }
+}
+
+/// What is still to be said above the socket.
+async fn parting(stream: &mut TlsStream<Paced>, end: End) -> io::Result<()> {
+    match end {
+        End::Finished => stream.shutdown().await,
+        End::Short => stream.flush().await,
+        End::Wrong => Ok(()),
     }
 }
 

@@ -2,25 +2,33 @@
 //!
 //! What is read from files (`files`) is one value, which is swapped as a whole: a handshake takes the one that is there when it
 //! begins, and connections keep theirs. `watch` looks whether the files have changed. Handshakes (`handshake`) are a part of
-//! their connection's task.
+//! their connection's task. What a client has shown in one (`identity`) counts for as long as it is valid, and its authority is
+//! one of those that count.
 //!
 //! Speaks HTTP/1.1 only, over TLS 1.2 and 1.3. Where clients show certificates no session is resumed, so that each
-//! connection's was looked at when it began, by the authorities of that time.
+//! connection's was looked at when it began.
 
 mod files;
 mod handshake;
+mod identity;
+mod length;
 mod names;
 mod watch;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 
+use files::Authority;
 pub use files::TlsError;
 pub(super) use handshake::shake;
+pub(super) use identity::{Identity, Proven};
+pub(super) use length::Length;
 
+use super::accept::Seldom;
 use crate::config;
 use crate::metrics::{self, Listener};
 use crate::sync::lock;
@@ -34,9 +42,15 @@ pub struct Tls(Arc<Inner>);
 struct Inner {
     listener: Listener,
     present: RwLock<Present>,
+    /// How often what is asked of clients' certificates has changed.
+    generation: AtomicU64,
     named: Mutex<Named>,
     /// One permit for each handshake that may compute at the same time.
     turns: Arc<Semaphore>,
+    /// One permit for each handshake that may be long.
+    long: Arc<Semaphore>,
+    /// When it was said that one failed.
+    failing: Mutex<Seldom>,
 }
 
 /// What handshakes take now.
@@ -44,6 +58,8 @@ struct Inner {
 struct Present {
     config: Arc<ServerConfig>,
     expires: SystemTime,
+    /// Whose certificates clients show, where they show any.
+    clients: Option<Authority>,
 }
 
 /// Where it comes from.
@@ -87,12 +103,15 @@ impl Tls {
         Ok(Self(Arc::new(Inner {
             listener,
             present: RwLock::new(present),
+            generation: AtomicU64::new(0),
             named: Mutex::new(Named {
                 files: files.clone(),
                 seen,
                 problem: None,
             }),
             turns: Arc::new(Semaphore::new(turns)),
+            long: Arc::new(Semaphore::new(length::LONG_AT_ONCE)),
+            failing: Mutex::default(),
         })))
     }
 
@@ -121,11 +140,13 @@ impl Tls {
             seen,
             problem: None,
         };
-        *self
-            .0
-            .present
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = present;
+        let mut before = self.0.present.write();
+        let before = before.as_deref_mut();
+        let before = before.unwrap_or_else(|poisoned| poisoned.get_mut());
+        if before.clients != present.clients {
+            self.0.generation.fetch_add(1, Ordering::Release);
+        }
+        *before = present;
     }
 
     fn present(&self) -> Present {

@@ -30,6 +30,13 @@ async fn images_are_pulled_over_tls_and_plain_http_is_told_so() {
     let stranger = Authority::new("strangers");
     let distrusting = Client::over_tls(trusting(&[&stranger], None), mirror.address);
     assert_eq!(distrusting.tries("/v2/").await, None);
+    let told = "a TLS handshake failed";
+    mirror
+        .until_logged(told, |log| {
+            let mut lines = log.lines();
+            lines.any(|line| line.contains(told) && line.contains("127.0.0.1"))
+        })
+        .await;
     let handshakes = "forebay_tls_handshakes_total";
     for result in ["done", "plain_http", "failed"] {
         mirror

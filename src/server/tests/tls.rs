@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use forebay_loadtest::certificates::{Authority, Pair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use tempfile::TempDir;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -20,6 +20,8 @@ use crate::http::{Peer, PeerCertificate, Scheme};
 pub(super) struct Secure {
     server: Server,
     authority: Authority,
+    tls: Tls,
+    files: config::Tls,
     _dir: TempDir,
 }
 
@@ -45,8 +47,10 @@ impl Secure {
         };
         let tls = Tls::load(metrics::Listener::Clients, &files).unwrap();
         Self {
-            server: Server::listening(settings, Some(tls), respond),
+            server: Server::listening(settings, Some(tls.clone()), respond),
             authority,
+            tls,
+            files,
             _dir: dir,
         }
     }
@@ -211,7 +215,7 @@ async fn a_client_is_known_by_the_names_in_its_certificate() {
             end.map_err(io::Error::from).map(|()| text)
         };
         let told = answer(Some(known)).await.unwrap();
-        let names = "https Some(\"ci.example.org,b.example.org,ci\")";
+        let names = "https Some(\"ci.example.org,b.example.org\")";
         assert!(told.ends_with(names), "{told}");
         match answer(None).await {
             Ok(told) => assert!(!required && told.ends_with("https None"), "{told}"),
@@ -294,8 +298,8 @@ async fn an_idle_connection_is_closed_under_tls_after_the_idle_timeout() {
     while find(&read, b"hello").is_none() {
         assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0);
     }
-    let (rest, _) = read_to_end(stream).await;
-    assert_eq!(rest, "");
+    // Said on both layers: nothing was cut.
+    assert_eq!(read_to_end(stream).await, (String::new(), Ok(())));
 }
 
 /// Read in small parts, late: all of it is there, and the idle timeout does not count before its last byte.
@@ -318,4 +322,102 @@ async fn a_slow_reader_gets_every_byte_under_tls() {
     tokio::time::sleep(4 * SHORT).await;
     let (rest, _) = read_to_end(stream).await;
     assert_eq!(read.len() - head + rest.len(), LENGTH);
+}
+
+#[tokio::test]
+async fn a_certificate_whose_authority_counts_no_more_is_nobodys_on_an_open_connection() {
+    let [old, new] = ["old", "new"].map(Authority::new);
+    let secure = Secure::start(patient(), Some((&old, true)), who);
+    let config = trusting(&secure.authority, Some(&old.client("ci", &[])));
+    let mut stream = secure.shake(config).await.unwrap();
+    let authorities = &secure.files.clients.as_ref().unwrap().file;
+    let mut ask = async |last: bool| {
+        let mut read = Vec::new();
+        stream.write_all(GET.as_bytes()).await.unwrap();
+        let end: &[u8] = if last { b"None" } else { b")" };
+        while find(&read, end).is_none() {
+            assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0);
+        }
+        String::from_utf8(read).unwrap()
+    };
+    let known = "https Some(\"ci\")";
+    assert!(ask(false).await.ends_with(known));
+    // As one is replaced by another: both count for a while.
+    std::fs::write(authorities, old.pem() + &new.pem()).unwrap();
+    secure.tls.take(secure.tls.prepare(&secure.files).unwrap());
+    assert!(ask(false).await.ends_with(known));
+    std::fs::write(authorities, new.pem()).unwrap();
+    secure.tls.take(secure.tls.prepare(&secure.files).unwrap());
+    let told = ask(true).await;
+    assert!(
+        told.ends_with("https None") && told.contains("connection: close"),
+        "{told}"
+    );
+    assert_eq!(read_to_end(stream).await, (String::new(), Ok(())));
+}
+
+#[tokio::test]
+async fn a_connection_that_makes_room_says_so_on_both_layers() {
+    let settings = Settings {
+        max_connections: 1,
+        ..patient()
+    };
+    let secure = Secure::start(settings, None, hello);
+    let mut first = secure.send(GET).await;
+    let mut read = Vec::new();
+    while find(&read, b"hello").is_none() {
+        assert_ne!(first.read_buf(&mut read).await.unwrap(), 0);
+    }
+    let second = secure.send(CLOSE);
+    let (rest, second) = tokio::join!(read_to_end(first), second);
+    assert_eq!(rest, (String::new(), Ok(())));
+    assert!(read_to_end(second).await.0.ends_with("hello"));
+}
+
+/// It kept what TLS held, and waited for the client to take it.
+#[tokio::test]
+async fn a_client_that_does_not_read_is_not_waited_for_when_it_is_cut() {
+    static ZEROES: [u8; 32 << 10] = [0; 32 << 10];
+    let (gone, over) = tokio::sync::oneshot::channel::<()>();
+    let settings = Settings {
+        drain: SHORT,
+        ..patient()
+    };
+    let secure = Secure::start(settings, None, move |_| {
+        // There for as long as a connection is.
+        let _gone = &gone;
+        let chunks = stream::repeat(Ok(Bytes::from_static(&ZEROES)));
+        Response::new(ResponseBody::stream(1 << 40, chunks))
+    });
+    let mut client = secure.send(GET).await;
+    let mut read = Vec::new();
+    assert_ne!(client.read_buf(&mut read).await.unwrap(), 0);
+    secure.server.shutdown.cancel();
+    assert_eq!(secure.server.run.await.unwrap(), Drained { cut: 1 });
+    assert!(timeout(LONG, over).await.expect("it is over").is_err());
+}
+
+/// There were places for 256 sessions, of all clients.
+#[tokio::test]
+async fn sessions_are_resumed_however_many_others_there_are_but_not_where_clients_show_certificates()
+ {
+    let clients = Authority::new("clients");
+    for asked in [false, true] {
+        let secure = Secure::start(patient(), asked.then_some((&clients, false)), hello);
+        let first = trusting(&secure.authority, None);
+        let answered = async |config: &ClientConfig| {
+            let mut stream = secure.shake(config.clone()).await.unwrap();
+            stream.write_all(CLOSE.as_bytes()).await.unwrap();
+            let mut read = Vec::new();
+            stream.read_to_end(&mut read).await.unwrap();
+            stream.get_ref().1.handshake_kind()
+        };
+        assert_eq!(answered(&first).await, Some(HandshakeKind::Full));
+        for _ in 0..(if asked { 1 } else { 300 }) {
+            answered(&trusting(&secure.authority, None)).await;
+        }
+        let again = answered(&first).await;
+        let resumed = again == Some(HandshakeKind::Resumed);
+        assert_eq!(resumed, !asked, "{again:?}");
+    }
 }

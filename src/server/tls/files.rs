@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
@@ -59,41 +60,70 @@ pub(super) fn load(listener: Listener, files: &config::Tls) -> Result<Present, T
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| of_certificate(error.to_string()))?;
-    let builder = match &files.clients {
+    let clients = match &files.clients {
+        None => None,
+        Some(clients) => Some(
+            Authority::load(clients, provider)
+                .map_err(|problem| wrong("client_ca_file", &clients.file, problem))?,
+        ),
+    };
+    let builder = match &clients {
         None => builder.with_no_client_auth(),
-        Some(clients) => {
-            let verifier = verifier(clients, provider)
-                .map_err(|problem| wrong("client_ca_file", &clients.file, problem))?;
-            builder.with_client_cert_verifier(verifier)
-        }
+        Some(authority) => builder.with_client_cert_verifier(Arc::clone(&authority.verifier)),
     };
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    if files.clients.is_some() {
-        config.session_storage = Arc::new(NoServerSessionStorage {});
+    // What a session can be resumed by is with the client: it costs nothing here, however many there are.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    if clients.is_some() {
         config.send_tls13_tickets = 0;
+    } else {
+        config.ticketer = Ticketer::new().map_err(|error| of_certificate(error.to_string()))?;
     }
     Ok(Present {
         config: Arc::new(config),
         expires,
+        clients,
     })
 }
 
-fn verifier(
-    clients: &config::ClientAuthority,
-    provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, String> {
-    let mut roots = RootCertStore::empty();
-    for authority in certificates(&clients.file)? {
-        roots.add(authority).map_err(|error| error.to_string())?;
+/// Whose certificates count.
+#[derive(Clone, Debug)]
+pub(super) struct Authority {
+    roots: Vec<CertificateDer<'static>>,
+    required: bool,
+    pub(super) verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl PartialEq for Authority {
+    fn eq(&self, other: &Self) -> bool {
+        self.roots == other.roots && self.required == other.required
     }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    let builder = if clients.required {
-        builder
-    } else {
-        builder.allow_unauthenticated()
-    };
-    builder.build().map_err(|error| error.to_string())
+}
+
+impl Authority {
+    fn load(
+        clients: &config::ClientAuthority,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, String> {
+        let roots = certificates(&clients.file)?;
+        let mut store = RootCertStore::empty();
+        for root in &roots {
+            store.add(root.clone()).map_err(|error| error.to_string())?;
+        }
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider);
+        let builder = if clients.required {
+            builder
+        } else {
+            builder.allow_unauthenticated()
+        };
+        let verifier = builder.build().map_err(|error| error.to_string())?;
+        Ok(Self {
+            roots,
+            required: clients.required,
+            verifier,
+        })
+    }
 }
 
 /// What a PEM file holds, at least one.
