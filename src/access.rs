@@ -7,7 +7,7 @@
 //! - [`client`]: who asks, and what rules can say of it.
 //! - [`attempt`]: what a client logs in with.
 //! - [`permit`]: what a decision looks like.
-//! - `logins`: whose login it is; `passwords`, checked at a bounded cost; `floods` of wrong ones; `files`, read again
+//! - `logins`: whose login it is; `passwords`, checked at a bounded cost; [`floods`] of wrong ones; `files`, read again
 //!   when they change.
 //!
 //! Owns what is known of logins: verdicts on passwords for some minutes, and where wrong ones come from.
@@ -15,7 +15,7 @@
 pub mod attempt;
 pub mod client;
 mod files;
-mod floods;
+pub mod floods;
 mod logins;
 mod passwords;
 pub mod permit;
@@ -29,6 +29,7 @@ use crate::oci::{Registry, Repository, RepositoryName};
 
 pub use attempt::{Attempt, Malformed};
 pub use client::{Account, Client, Facts};
+pub use floods::Floods;
 use logins::Logins;
 pub use permit::{Permit, Refusal, Visible};
 
@@ -40,6 +41,8 @@ pub struct Gate(Arc<Inner>);
 struct Inner {
     /// `None` where everybody may pull everything.
     access: Option<Access>,
+    /// Whatever a login is for.
+    floods: Arc<Floods>,
 }
 
 #[derive(Debug)]
@@ -83,12 +86,27 @@ impl LoginError {
 impl Gate {
     /// The gate of a configuration: without `[access]`, an open one.
     pub fn new(config: &Config) -> Self {
+        Self::with(config, Arc::default())
+    }
+
+    /// The gate of another configuration, where what was wrong before still counts.
+    #[must_use]
+    pub fn reconfigured(&self, config: &Config) -> Self {
+        Self::with(config, Arc::clone(&self.0.floods))
+    }
+
+    fn with(config: &Config, floods: Arc<Floods>) -> Self {
         let access = config.access.as_ref().map(|access| Access {
             trusted: access.trusted.clone(),
             rules: access.rules.clone(),
-            logins: access.has_logins().then(|| Logins::new(access)),
+            logins: (access.has_logins()).then(|| Logins::new(access, Arc::clone(&floods))),
         });
-        Self(Arc::new(Inner { access }))
+        Self(Arc::new(Inner { access, floods }))
+    }
+
+    /// Wrong logins, by where they come from.
+    pub fn floods(&self) -> &Floods {
+        &self.0.floods
     }
 
     /// Whether anybody may be kept out.

@@ -1,5 +1,6 @@
-//! Wrong passwords, counted by where they come from: beyond a few, none from there is looked at, since each costs as much of
-//! a core as thousands of requests, and since a password could be guessed otherwise.
+//! Wrong logins, counted by where they come from: beyond a few, none from there is looked at, since to check a password costs
+//! as much of a core as thousands of requests, since a registry would take the mirror for whoever guesses, and since one
+//! could be guessed otherwise.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -20,7 +21,7 @@ const MOST: usize = 1 << 16;
 
 /// See the file's own words.
 #[derive(Debug, Default)]
-pub(super) struct Floods(Mutex<HashMap<IpAddr, Counted>>);
+pub struct Floods(Mutex<HashMap<IpAddr, Counted>>);
 
 /// What is left is `left`, and one more for each [`EACH`] since `at`.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +45,7 @@ impl Counted {
 
 impl Floods {
     /// Takes one check of those that are left at an address, or says when there is one again.
-    pub(super) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+    pub fn take(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let mut counted = lock(&self.0);
         if counted.len() >= MOST {
             counted.retain(|_, each| {
@@ -70,8 +71,18 @@ impl Floods {
         }
     }
 
+    /// When one is looked at again from an address where too many were wrong. For checks that are bounded otherwise, so that
+    /// only what was wrong is taken, afterwards.
+    pub fn refuses(&self, address: IpAddr, now: Instant) -> Option<Duration> {
+        let mut counted = lock(&self.0);
+        let each = counted.get_mut(&place(address))?;
+        each.refill(now);
+        let left = || EACH.saturating_sub(now.saturating_duration_since(each.at));
+        (each.left == 0).then(left)
+    }
+
     /// Gives one back: the password was right, or was not looked at.
-    pub(super) fn give_back(&self, address: IpAddr) {
+    pub fn give_back(&self, address: IpAddr) {
         if let Some(each) = lock(&self.0).get_mut(&place(address)) {
             each.left = (each.left + 1).min(BURST);
         }
@@ -99,9 +110,12 @@ mod tests {
             floods.take(one, now).unwrap();
         }
         assert_eq!(floods.take(one, now), Err(EACH));
+        assert_eq!(floods.refuses(one, now), Some(EACH));
+        assert_eq!(floods.refuses(other, now), None);
         assert_eq!(floods.take(other, now), Ok(()));
         let later = now + EACH / 2;
         assert_eq!(floods.take(one, later), Err(EACH / 2));
+        assert_eq!(floods.refuses(one, now + EACH), None);
         assert_eq!(floods.take(one, now + EACH), Ok(()));
         assert_eq!(floods.take(one, now + EACH), Err(EACH));
         // As if nothing had been.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use super::files::{LOOK_AGAIN, Watched};
+use super::floods::Floods;
 use super::passwords::Fingerprint;
 use super::passwords::{Bounds, Users};
 use super::{Account, Attempt, LoginError};
@@ -42,7 +43,7 @@ enum Found {
 }
 
 impl Logins {
-    pub(super) fn new(access: &config::Access) -> Self {
+    pub(super) fn new(access: &config::Access, floods: Arc<Floods>) -> Self {
         let key = Keyed::new();
         let passwords = access.passwords.as_ref();
         let tokens = access.tokens.iter().map(|token| {
@@ -60,7 +61,7 @@ impl Logins {
         let of_passwords = passwords.map(|file| File::Passwords(file.path.clone()));
         Self {
             key,
-            bounds: Arc::default(),
+            bounds: Arc::new(Bounds::new(floods)),
             known: Mutex::new(known),
             files: of_passwords.into_iter().chain(of_tokens).collect(),
         }

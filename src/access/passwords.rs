@@ -39,7 +39,7 @@ pub(super) type Fingerprint = [u8; 32];
 /// Bounds on checks, over all password files that were ever read.
 #[derive(Debug)]
 pub(super) struct Bounds {
-    floods: Floods,
+    floods: Arc<Floods>,
     /// Those that run.
     cores: Arc<Semaphore>,
     /// Those that run or wait.
@@ -59,11 +59,11 @@ enum Verdict {
     Known { right: bool, until: Instant },
 }
 
-impl Default for Bounds {
-    fn default() -> Self {
+impl Bounds {
+    pub(super) fn new(floods: Arc<Floods>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            floods: Floods::default(),
+            floods,
             cores: Arc::new(Semaphore::new(cores)),
             places: Arc::new(Semaphore::new(WAITING)),
         }

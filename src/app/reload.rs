@@ -98,6 +98,7 @@ impl Reload {
     async fn make(&self) -> Result<Made, ReloadError> {
         let (sources, running) = (self.sources.clone(), self.running.clone());
         let (mirror, certificates) = (self.mirror.clone(), self.certificates.clone());
+        let present = self.present.get();
         // Reads files.
         let made = tokio::task::spawn_blocking(move || {
             let (config, staying) = Config::load(sources)?.taking_effect(&running);
@@ -115,7 +116,7 @@ impl Reload {
             let mirror = mirror.reconfigured(&config).map_err(RunError::from)?;
             Ok(Made {
                 mirror,
-                gate: Gate::new(&config),
+                gate: present.gate().reconfigured(&config),
                 certificates,
                 staying,
                 config,
@@ -140,7 +141,7 @@ impl Reload {
         self.clients.reconfigure(&config);
         self.gatekeeper.abort();
         self.gatekeeper = tokio::spawn(gate.clone().upkeep());
-        let api = Api::new(mirror.clone(), self.clients.clone(), gate);
+        let api = self.present.get().reconfigured(mirror.clone(), gate);
         self.present.set(api);
         self.admin.reconfigured(mirror.clone());
         self.admin.configured(Configured {

@@ -137,6 +137,9 @@ impl Routes {
                 "raise `quota` under [upstreams.\"{table}\"] of the mirror's configuration, or wait"
             );
         }
+        if self.is_passthrough(registry) {
+            return "it is the quota of the login that the client has brought, or without one of the mirror's address; log in, or with a login that has a larger quota, or wait".to_owned();
+        }
         match login {
             None => format!(
                 "nobody is logged in there; set `username` and `password_file` under [upstreams.\"{table}\"] of the mirror's configuration, or wait"

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::body::ResponseBody;
 use super::client::{Caller, Peer, Scheme};
 use super::limit::{self, Admitted};
-use super::passthrough::{Asker, Passthrough, Shown, TOKEN_PATH};
+use super::passthrough::{Asker, Guesser, Passthrough, Shown, TOKEN_PATH};
 use super::record::Record;
 use super::respond::{self, Answer};
 use super::route::{self, Action, Catalog, Route, RouteError, Target};
@@ -54,6 +54,24 @@ impl Api {
             gate,
             passthrough: Passthrough::default(),
         }
+    }
+
+    /// The API of another configuration. The tokens that were given out go on counting, but for those of registries that take
+    /// no clients' logins any more.
+    #[must_use]
+    pub fn reconfigured(&self, mirror: Mirror, gate: Gate) -> Self {
+        self.passthrough.go_by(mirror.routes());
+        Self {
+            mirror,
+            clients: self.clients.clone(),
+            gate,
+            passthrough: self.passthrough.clone(),
+        }
+    }
+
+    /// Who lets clients in.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// Answers one request. No body is read but that of a question for a token: no other request of this API has one.
@@ -108,6 +126,11 @@ impl Api {
         }
         // The login in the header is none of the mirror's own.
         let facts = login::facts(head, caller.as_ref(), &self.clients);
+        let guesser = Guesser {
+            floods: self.gate.floods(),
+            // Behind a proxy that names nobody one would keep out all.
+            address: facts.address,
+        };
         let client = match self.gate.identify(facts, Ok(None)).await {
             Ok(client) => client,
             Err(error) => return refused(errors::of_login(error)),
@@ -119,9 +142,7 @@ impl Api {
             Ok(admitted) => admitted,
             Err(refusal) => return refused(errors::of_limit(refusal)),
         };
-        let given = self
-            .passthrough
-            .token(&self.mirror, head, body, caller.as_ref());
+        let given = self.passthrough.token(&self.mirror, head, body, guesser);
         let given = tokio::time::timeout_at(deadline, given).await;
         (given.unwrap_or_else(|_| errors::too_late(None)), admitted)
     }

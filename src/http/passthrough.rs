@@ -7,15 +7,14 @@
 //! is shown to nobody.
 //!
 //! - `form`: what a client asks a token for, and with what.
-//! - `wrong`: wrong logins, by where they come from.
 //!
 //! Owns the tokens that were given out.
 
 mod form;
-mod wrong;
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,17 +26,17 @@ use http_body::Body;
 use serde_json::json;
 
 use super::body::ResponseBody;
-use super::client::{Caller, Scheme};
+use super::client::Scheme;
 use super::respond::Answer;
 use super::route::{RouteError, scope_of};
 use super::{address, errors};
+use crate::access::Floods;
 use crate::config::{Routes, Secret};
 use crate::login::{Login, Session, Sessions};
 use crate::mirror::{Mirror, MirrorError};
 use crate::oci::Registry;
 use form::Form;
 pub(super) use form::FormError as TokenFormError;
-use wrong::Wrong;
 
 /// Where tokens are to be had. No registry has a path like it.
 pub(super) const TOKEN_PATH: &str = "/_/token";
@@ -71,10 +70,23 @@ impl Shown {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Passthrough {
     sessions: Sessions,
-    wrong: Wrong,
+}
+
+/// Where a login comes from, and how many from there were wrong.
+#[derive(Clone, Copy)]
+pub(super) struct Guesser<'a> {
+    pub(super) floods: &'a Floods,
+    /// `None` where none are counted.
+    pub(super) address: Option<IpAddr>,
 }
 
 impl Passthrough {
+    /// Tokens count on only for registries that take clients' logins by these routes.
+    pub(super) fn go_by(&self, routes: &Routes) {
+        self.sessions
+            .retain(|registry| routes.is_passthrough(registry));
+    }
+
     /// What a request's `Authorization` says, as far as it is a token.
     pub(super) fn shown(&self, headers: &HeaderMap) -> Shown {
         let Some(token) = bearer(headers) else {
@@ -92,7 +104,7 @@ impl Passthrough {
         mirror: &Mirror,
         head: &Parts,
         body: B,
-        caller: Option<&Caller>,
+        guesser: Guesser<'_>,
     ) -> Answer
     where
         B: Body<Data = Bytes>,
@@ -114,37 +126,42 @@ impl Passthrough {
             return granted(&Sessions::unbound(), Duration::from_mins(1));
         };
         let login = self.sessions.login(registry, form.who);
-        match self.log_in(mirror, &login, caller).await {
+        match log_in(mirror, &login, guesser).await {
             Ok(until) => {
-                let life = until.saturating_duration_since(Instant::now());
-                granted(&self.sessions.open(login, until), life)
+                let now = Instant::now();
+                let (token, end) = self.sessions.open(login, now, until);
+                granted(&token, end.saturating_duration_since(now))
             }
             Err(error) => errors::of_mirror(error, Some(login.registry()), routes),
         }
     }
+}
 
-    async fn log_in(
-        &self,
-        mirror: &Mirror,
-        login: &Arc<Login>,
-        caller: Option<&Caller>,
-    ) -> Result<Instant, MirrorError> {
-        let key = caller.and_then(|caller| caller.key);
-        if !login.is_anyone()
-            && let Some(retry_after) = self.wrong.refuses(key)
-        {
-            return Err(MirrorError::TooManyRequests {
-                retry_after: Some(retry_after),
-                message: "too many logins from this address were wrong".to_owned(),
-                quota: None,
-            });
-        }
-        let known = mirror.log_in(login).await;
-        if matches!(known, Err(MirrorError::LoginNeeded { .. })) {
-            self.wrong.note(key);
-        }
-        known
+/// Until when a login is good. Where too many from one address were wrong none of those is shown to a registry that was not
+/// good before: it would take the mirror for whoever guesses.
+async fn log_in(
+    mirror: &Mirror,
+    login: &Arc<Login>,
+    guesser: Guesser<'_>,
+) -> Result<Instant, MirrorError> {
+    let Guesser { floods, address } = guesser;
+    let now = tokio::time::Instant::now;
+    if !login.is_anyone()
+        && !mirror.knows(login)
+        && let Some(retry_after) = address.and_then(|address| floods.refuses(address, now()))
+    {
+        return Err(MirrorError::TooManyRequests {
+            retry_after: Some(retry_after),
+            message: "too many logins from this address were wrong".to_owned(),
+            quota: None,
+        });
     }
+    let known = mirror.log_in(login).await;
+    if let (Err(MirrorError::LoginNeeded { .. }), Some(address)) = (&known, address) {
+        // None may be left: others were wrong meanwhile.
+        let _ = floods.take(address, now());
+    }
+    known
 }
 
 /// The token of a request.

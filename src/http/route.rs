@@ -164,7 +164,7 @@ impl Target {
         Self { repository, action }
     }
 
-    /// The metrics' label.
+    /// The metrics' label. One for each action: who is answered what is tested kind by kind.
     pub(super) fn kind(&self) -> RequestKind {
         match self.action {
             Action::Manifest(_) => RequestKind::Manifest,

@@ -120,10 +120,15 @@ impl Mirror {
         proven.0.map_err(|error| told(upstream, repository, error))
     }
 
+    /// Whether a client's login was good a while ago.
+    pub fn knows(&self, login: &Login) -> bool {
+        self.inner.upstreams.knows(login)
+    }
+
     /// Until when a client's login is good at its registry, as that one says now.
     pub async fn log_in(&self, login: &Arc<Login>) -> Result<std::time::Instant, MirrorError> {
         let registry = login.registry();
-        let Some(upstream) = self.inner.upstreams.with_login(login) else {
+        let Some(upstream) = self.inner.upstreams.to_prove(login) else {
             return Err(MirrorError::NotConfigured(registry.clone()));
         };
         let now = std::time::Instant::now();
@@ -139,7 +144,10 @@ impl Mirror {
         };
         metrics::login(upstream.label(), outcome);
         match known {
-            Ok(until) => Ok(until.map_or(end, |until| until.min(end))),
+            Ok(until) => {
+                self.inner.upstreams.keep(login, upstream);
+                Ok(until.map_or(end, |until| until.min(end)))
+            }
             Err(error) => Err(MirrorError::from_login(&error, registry)),
         }
     }

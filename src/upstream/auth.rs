@@ -30,7 +30,7 @@ use super::challenge::{Bearer, Challenge, ChallengeError, Complaint, Fault};
 use super::credentials::{Credentials, Held};
 use super::error::{ErrorKind, UpstreamError};
 use super::refusal::Refusal;
-use super::token::{TokenKey, Tokens};
+use super::token::{Terms, TokenKey, Tokens};
 use super::token_service::{Question, fetch_token};
 use super::transport::{Transport, host_of};
 use crate::metrics::{self, UpstreamName, UpstreamOutcome};
@@ -247,7 +247,10 @@ impl Auth {
             service: bearer.service.clone(),
             scope: scope.clone(),
         };
-        let issue = login.issued_at();
+        let terms = Terms {
+            issue: login.issued_at(),
+            whose: login.whose(),
+        };
         let fetch = || {
             let (transport, label) = (self.transport.clone(), self.label.clone());
             let question = Question {
@@ -263,7 +266,7 @@ impl Auth {
                 fetched
             }
         };
-        let (token, fresh) = self.tokens.get(&key, issue, Instant::now(), fetch).await?;
+        let (token, fresh) = self.tokens.get(&key, terms, Instant::now(), fetch).await?;
         login.prove();
         Ok(Grant {
             header: token.header.clone(),

@@ -15,8 +15,12 @@ pub(crate) struct Bounds {
     /// always left to those who are as fast as the upstream.
     passing: Arc<Semaphore>,
     total: Arc<Semaphore>,
+    unproven: Arc<Semaphore>,
     label: UpstreamName,
 }
+
+/// Logins of clients that an upstream is asked about at a time, where nothing is known of them.
+const UNPROVEN: usize = 16;
 
 /// The right to one blob connection; it ends when this is dropped.
 #[derive(Debug)]
@@ -38,6 +42,7 @@ impl Bounds {
             upstream: Arc::new(Semaphore::new(most)),
             passing: Arc::new(Semaphore::new(most.div_ceil(2))),
             total,
+            unproven: Arc::new(Semaphore::new(UNPROVEN)),
             label,
         }
     }
@@ -62,6 +67,11 @@ impl Bounds {
     pub(crate) fn try_acquire(&self) -> Option<BlobPermit> {
         let upstream = self.upstream.clone().try_acquire_owned().ok()?;
         Some(self.permit(upstream, self.total.clone().try_acquire_owned().ok()?))
+    }
+
+    /// Waits for the right to ask whether a client's login is good.
+    pub(crate) async fn unproven(&self) -> OwnedSemaphorePermit {
+        acquire(&self.unproven).await
     }
 
     fn permit(&self, upstream: OwnedSemaphorePermit, total: OwnedSemaphorePermit) -> BlobPermit {

@@ -93,7 +93,8 @@ impl Upstream {
         let Some(brought) = self.brought() else {
             return Ok(());
         };
-        let asked = Instant::now();
+        let id = brought.login.id();
+        let proving = brought.entitled.ask(id, name, Instant::now());
         let told = match proof {
             Proof::Manifest(reference) => self.sees_manifest(name, reference, caller).await,
             Proof::Blob(digest) => {
@@ -111,8 +112,7 @@ impl Upstream {
             },
         );
         let until = ends(Instant::now(), brought.grant_for, told?);
-        let id = brought.login.id();
-        brought.entitled.prove(id, name, asked, until);
+        proving.proven(until);
         Ok(())
     }
 
@@ -123,18 +123,23 @@ impl Upstream {
         caller: &Caller,
     ) -> Result<Option<Instant>, UpstreamError> {
         let head = manifest::question(Method::HEAD, name, reference);
-        let answer = match self.ask(&head).await {
-            // A registry without HEAD.
-            Err(error) if error.kind() == ErrorKind::Unsupported => {
-                let get = Ask {
-                    body: Some(MAX_MANIFEST_BYTES),
-                    ..manifest::question(Method::GET, name, reference)
-                };
-                self.ask_for(&get, Some(caller)).await
-            }
-            answer => answer,
+        match self.ask(&head).await {
+            Ok(answer) if manifest::is_of_manifest(&answer) => return Ok(answer.good_until),
+            // It says too little, or there is no HEAD.
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Unsupported => {}
+            Err(error) => return Err(error),
+        }
+        let get = Ask {
+            body: Some(MAX_MANIFEST_BYTES),
+            ..manifest::question(Method::GET, name, reference)
         };
-        answer.map(|answer: Answer| answer.good_until)
+        let answer: Answer = self.ask_for(&get, Some(caller)).await?;
+        if manifest::is_of_manifest(&answer) {
+            Ok(answer.good_until)
+        } else {
+            Err(answer.invalid("what is no manifest"))
+        }
     }
 
     /// Until when its login is good, where that has an end, as `docker login` asks: with a token of no scope, or a password
@@ -148,7 +153,12 @@ impl Upstream {
                 message,
             ));
         };
-        match tokio::time::timeout(self.patience(), self.log_in_at(endpoint)).await {
+        let log_in = async {
+            // Whoever makes up logins has those of its kind wait, and nobody else.
+            let _place = self.bounds().unproven().await;
+            self.log_in_at(endpoint).await
+        };
+        match tokio::time::timeout(self.patience(), log_in).await {
             Ok(told) => told,
             Err(_) => Err(self.too_slow(self.patience())),
         }
@@ -200,6 +210,7 @@ impl Upstream {
             accept: None,
             range: None,
             form: None,
+            unproven: grant.is_some(),
         };
         let response = self.transport().send(outgoing).await?;
         let status = response.status();

@@ -14,6 +14,7 @@ use super::breaker::Breakers;
 use super::brought::{self, Brought};
 use super::budget::RetryBudget;
 use super::credentials::Credentials;
+use super::entitled::Entitlements;
 use super::error::{ErrorKind, UpstreamError};
 use super::exchange::{Answer, Ask, Endpoint, Exchange, Trace};
 use super::metered::Meter;
@@ -48,6 +49,8 @@ pub struct Upstream {
     pub(super) no_blob_head: AtomicBool,
     /// Where each client sees what is theirs: for how long that is believed.
     passthrough: Option<Duration>,
+    /// What clients' logins may see there.
+    entitled: Entitlements,
     /// The login of a client that it is asked with, in the place of the mirror's own.
     brought: Option<Brought>,
 }
@@ -58,6 +61,7 @@ impl Upstream {
         settings: &config::Upstream,
         label: UpstreamName,
         clients: Clients,
+        entitled: Entitlements,
         shared: &Shared,
     ) -> Upstream {
         let endpoints: Vec<Endpoint> = endpoints_of(settings, &registry)
@@ -114,12 +118,13 @@ impl Upstream {
             tag_rules: settings.tag_rules.clone(),
             meter: Meter::new(shared.book.clone(), settings),
             passthrough: settings.passthrough,
+            entitled,
             brought: None,
         }
     }
 
     /// The same registry, asked with a client's login; `None` unless it lets each of them see what is theirs.
-    pub(super) fn with_login(&self, login: &Arc<Login>, shared: &Shared) -> Option<Upstream> {
+    pub(super) fn with_login(&self, login: &Arc<Login>) -> Option<Upstream> {
         let grant_for = self.passthrough?;
         let endpoints = self.endpoints.iter().map(|known| known.base.clone());
         let held = Credentials::Fixed(Arc::new(brought::held(login)));
@@ -139,9 +144,10 @@ impl Upstream {
             meter: self.meter.of_another_login(),
             no_blob_head: AtomicBool::new(self.no_blob_head.load(Ordering::Relaxed)),
             passthrough: self.passthrough,
+            entitled: self.entitled.clone(),
             brought: Some(Brought {
                 login: Arc::clone(login),
-                entitled: shared.entitled.clone(),
+                entitled: self.entitled.clone(),
                 grant_for,
             }),
         })
@@ -213,6 +219,10 @@ impl Upstream {
 
     pub(super) fn transport(&self) -> &Transport {
         &self.transport
+    }
+
+    pub(super) fn bounds(&self) -> &Bounds {
+        &self.bounds
     }
 
     pub(super) fn auth(&self) -> &Auth {

@@ -81,6 +81,9 @@ pub(crate) fn basic(username: &str, password: &Secret) -> HeaderValue {
     value
 }
 
+/// How the account begins of a login that a client has brought: what follows means nothing to another process.
+pub(crate) const BROUGHT: &str = "client ";
+
 /// Whose a token is, as part of its key in the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Identity {
@@ -272,9 +275,12 @@ impl Credentials {
     /// Whose login a repository is read with: the same text for the same account, in every process.
     pub(crate) fn account(&self, registry: &Origin, name: &RepositoryName) -> String {
         match self {
-            Credentials::Fixed(held) => match &held.login {
-                Login::Password { username, .. } => format!("user {username}"),
-                Login::Anonymous | Login::IdentityToken(_) => String::new(),
+            Credentials::Fixed(held) => match (&held.login, held.brought_by()) {
+                // Nobody is counted by where they come from, whoever asks.
+                (Login::Anonymous, _) | (Login::IdentityToken(_), None) => String::new(),
+                // One password is one account; of two clients that say one name, one may have made it up.
+                (_, Some(client)) => format!("{BROUGHT}{client}"),
+                (Login::Password { username, .. }, None) => format!("user {username}"),
             },
             Credentials::Kept { keeper, .. } => {
                 format!("account {}", keeper.name_of(registry, name))

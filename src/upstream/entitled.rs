@@ -3,10 +3,12 @@
 //!
 //! Proven by an answer of the upstream to a question that was sent with the login; over after the configured time, and never
 //! later than the token that the question was sent with. A refusal of anything in the repository ends it at once, and no
-//! answer to what was asked before that refusal brings it back.
+//! answer to what was asked before that refusal brings it back, or brings about what was not there before.
 //!
-//! Owns the table. Pure otherwise: the caller says what time it is.
+//! Owns the table, and those proofs that are under way. Pure otherwise: the caller says what time it is.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use moka::ops::compute::Op;
@@ -15,6 +17,7 @@ use moka::sync::Cache;
 
 use crate::login::LoginId;
 use crate::oci::RepositoryName;
+use crate::sync::lock;
 
 /// Entries, at most; each is some 200 bytes. What falls out is asked for again.
 const MOST: u64 = 100_000;
@@ -30,43 +33,98 @@ struct Entry {
 
 /// The table.
 #[derive(Clone, Debug)]
-pub(crate) struct Entitlements(Cache<Key, Entry>);
+pub(crate) struct Entitlements {
+    table: Cache<Key, Entry>,
+    /// As bounded as the requests of clients that wait for them.
+    under_way: Arc<Mutex<HashMap<Key, UnderWay>>>,
+}
+
+/// Proofs of one right that have been asked for and not answered.
+#[derive(Debug, Default)]
+struct UnderWay {
+    count: usize,
+    /// When the upstream has refused something meanwhile.
+    refused: Option<Instant>,
+}
 
 impl Default for Entitlements {
     fn default() -> Self {
         let table = Cache::builder().eviction_policy(EvictionPolicy::lru());
-        Self(table.max_capacity(MOST).build())
+        Self {
+            table: table.max_capacity(MOST).build(),
+            under_way: Arc::default(),
+        }
     }
 }
 
-impl Entitlements {
-    pub(crate) fn holds(&self, login: LoginId, name: &RepositoryName, now: Instant) -> bool {
-        let entry = self.0.get(&(login, name.clone()));
-        entry.is_some_and(|entry| now < entry.until)
-    }
+/// A question that is under way, and proves a right if it is answered.
+#[derive(Debug)]
+pub(crate) struct Proving {
+    of: Entitlements,
+    key: Key,
+    asked: Instant,
+}
 
-    /// The upstream has answered a question that was sent with the login at `asked`.
-    pub(crate) fn prove(
-        &self,
-        login: LoginId,
-        name: &RepositoryName,
-        asked: Instant,
-        until: Instant,
-    ) {
-        let entry = self.0.entry((login, name.clone()));
+impl Proving {
+    /// The upstream has answered: the right is there until then.
+    pub(crate) fn proven(self, until: Instant) {
+        // Held until it stands in the table, so that no refusal falls in between.
+        let under_way = lock(&self.of.under_way);
+        let meanwhile = under_way.get(&self.key).and_then(|each| each.refused);
+        let asked = self.asked;
+        let is_over = |refused: Option<Instant>| refused.is_some_and(|refused| asked <= refused);
+        if is_over(meanwhile) {
+            return;
+        }
+        let entry = self.of.table.entry(self.key.clone());
         entry.and_compute_with(|known| {
             let refused = known.and_then(|known| known.into_value().refused);
-            if refused.is_some_and(|refused| asked <= refused) {
+            if is_over(refused) {
                 return Op::Nop;
             }
             Op::Put(Entry { until, refused })
         });
     }
+}
 
-    /// The upstream has refused the login something of the repository. Only what has been proven before is noted: names
-    /// are clients' to think up.
+impl Drop for Proving {
+    fn drop(&mut self) {
+        let mut under_way = lock(&self.of.under_way);
+        if let Some(each) = under_way.get_mut(&self.key) {
+            each.count -= 1;
+            if each.count == 0 {
+                under_way.remove(&self.key);
+            }
+        }
+    }
+}
+
+impl Entitlements {
+    pub(crate) fn holds(&self, login: LoginId, name: &RepositoryName, now: Instant) -> bool {
+        let entry = self.table.get(&(login, name.clone()));
+        entry.is_some_and(|entry| now < entry.until)
+    }
+
+    /// A question is sent with the login at `asked`.
+    pub(crate) fn ask(&self, login: LoginId, name: &RepositoryName, asked: Instant) -> Proving {
+        let key = (login, name.clone());
+        lock(&self.under_way).entry(key.clone()).or_default().count += 1;
+        Proving {
+            of: self.clone(),
+            key,
+            asked,
+        }
+    }
+
+    /// The upstream has refused the login something of the repository. Only what has been proven before, or is being asked
+    /// for, is noted: names are clients' to think up.
     pub(crate) fn refuse(&self, login: LoginId, name: &RepositoryName, now: Instant) {
-        let entry = self.0.entry((login, name.clone()));
+        let key = (login, name.clone());
+        let mut under_way = lock(&self.under_way);
+        if let Some(each) = under_way.get_mut(&key) {
+            each.refused = Some(now);
+        }
+        let entry = self.table.entry(key);
         entry.and_compute_with(|known| match known {
             Some(_) => Op::Put(Entry {
                 until: now,
@@ -113,7 +171,7 @@ mod tests {
         let (app, other) = (name("team/app"), name("team/other"));
         let now = Instant::now();
         assert!(!table.holds(alice, &app, now));
-        table.prove(alice, &app, now, now + MINUTE);
+        table.ask(alice, &app, now).proven(now + MINUTE);
         assert!(table.holds(alice, &app, now));
         assert!(!table.holds(bob, &app, now));
         assert!(!table.holds(alice, &other, now));
@@ -126,17 +184,38 @@ mod tests {
         let app = name("team/app");
         let now = Instant::now();
         for login in [alice, bob] {
-            table.prove(login, &app, now, now + MINUTE);
+            table.ask(login, &app, now).proven(now + MINUTE);
         }
         let (asked, refused) = (now + MINUTE / 6, now + MINUTE / 5);
         table.refuse(alice, &app, refused);
         assert!(!table.holds(alice, &app, refused));
         assert!(table.holds(bob, &app, refused), "another's is its own");
-        table.prove(alice, &app, asked, now + MINUTE);
+        table.ask(alice, &app, asked).proven(now + MINUTE);
         assert!(!table.holds(alice, &app, refused), "asked before that");
         let later = refused + MINUTE / 6;
-        table.prove(alice, &app, later, later + MINUTE);
+        table.ask(alice, &app, later).proven(later + MINUTE);
         assert!(table.holds(alice, &app, later));
+    }
+
+    /// The first question was slow, and its yes came after another's no: nothing had been proven yet that the no could have
+    /// ended, so that it was not noted, and the yes counted.
+    #[test]
+    fn a_refusal_is_not_overtaken_by_a_slower_answer_to_what_was_asked_before_it() {
+        let ((alice, bob), table) = (ids(), Entitlements::default());
+        let app = name("team/app");
+        let now = Instant::now();
+        let slow = table.ask(alice, &app, now);
+        let other = table.ask(bob, &app, now);
+        let refused = now + MINUTE / 6;
+        table.refuse(alice, &app, refused);
+        let later = table.ask(alice, &app, refused + MINUTE / 6);
+        slow.proven(now + MINUTE);
+        assert!(!table.holds(alice, &app, refused));
+        other.proven(now + MINUTE);
+        assert!(table.holds(bob, &app, refused));
+        later.proven(now + MINUTE);
+        assert!(table.holds(alice, &app, refused), "asked after it");
+        assert!(lock(&table.under_way).is_empty());
     }
 
     #[test]
@@ -145,8 +224,9 @@ mod tests {
         for n in 0..100 {
             table.refuse(alice, &name(&format!("made-up/{n}")), Instant::now());
         }
-        table.0.run_pending_tasks();
-        assert_eq!(table.0.entry_count(), 0);
+        table.table.run_pending_tasks();
+        assert_eq!(table.table.entry_count(), 0);
+        assert!(lock(&table.under_way).is_empty());
     }
 
     #[test]

@@ -373,6 +373,7 @@ impl Exchange<'_> {
             accept: ask.accept,
             range: ask.range,
             form: None,
+            unproven: false,
         };
         // What a store of bytes, or another registry, says of a quota is not about this upstream's.
         let home = Origin::of(&outgoing.url).as_ref() == Some(&self.endpoint.origin);

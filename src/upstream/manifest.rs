@@ -127,6 +127,16 @@ pub(crate) fn question<'a>(
     }
 }
 
+/// Whether an answer shows that there is a manifest, and not what else a host may say to everybody with 200.
+pub(crate) fn is_of_manifest(answer: &Answer) -> bool {
+    let headers = answer.response.headers();
+    let is_manifest = |found: &MediaType| found.manifest_kind().is_some();
+    claimed_digest(headers).is_some()
+        || settle_type(content_type(headers), &answer.body)
+            .as_ref()
+            .is_some_and(is_manifest)
+}
+
 fn claimed_digest(headers: &HeaderMap) -> Option<Digest> {
     headers
         .get("docker-content-digest")?

@@ -12,6 +12,7 @@ use url::Host;
 
 use super::address::Origin;
 use super::client::Upstream;
+use super::credentials::BROUGHT;
 use super::error::{ErrorKind, UpstreamError};
 use super::exchange::{Answer, Ask, Trace, Traced};
 use super::quota::{Book, Caller, Charge, Closing, Outcome, Slot, Spent, Standing, Turn, told_of};
@@ -98,7 +99,12 @@ impl Upstream {
         }
         // What is written down names no account.
         let hash = hex::encode(&Sha256::digest(account.to_string())[..16]);
-        let key = format!("{} {hash}", self.registry());
+        let kind = if account.login.starts_with(BROUGHT) {
+            BROUGHT
+        } else {
+            ""
+        };
+        let key = format!("{kind}{} {hash}", self.registry());
         let book = &self.meter.book;
         let slot = book.slot(key, site_of(origin), self.label(), self.meter.quota);
         slots.insert(account, Arc::clone(&slot));

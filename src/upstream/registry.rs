@@ -2,6 +2,7 @@
 //! into being when a client first asks for one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -9,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 use super::client::Upstream;
-use super::credentials::{Cloud, LoginFiles};
+use super::credentials::{BROUGHT, Cloud, LoginFiles};
 use super::entitled::Entitlements;
 use super::proxy::{Proxies, Via};
 use super::quota::Book;
@@ -25,6 +26,8 @@ use crate::oci::Registry;
 const MAX_MEMBERS: u64 = 256;
 /// Logins of clients that are kept at a time.
 const MAX_LOGINS: u64 = 10_000;
+/// For how long one is kept that nobody asks with: longer than any right or token lasts.
+const LOGIN_IDLE: Duration = Duration::from_hours(1);
 
 /// Why the upstreams can't be set up.
 #[derive(Debug, thiserror::Error)]
@@ -92,8 +95,13 @@ impl Origin {
 #[derive(Clone, Debug)]
 enum Entry {
     One(Arc<Upstream>),
-    /// Its members share their connections, and what is counted of them.
-    Family(Box<config::Upstream>, UpstreamName, Clients),
+    /// Its members share their connections, what is counted of them, and the table of what clients' logins may see.
+    Family(
+        Box<config::Upstream>,
+        UpstreamName,
+        Clients,
+        Box<Entitlements>,
+    ),
 }
 
 /// What all upstreams share.
@@ -106,8 +114,6 @@ pub(super) struct Shared {
     pub(super) connections: Arc<Semaphore>,
     /// Their quotas.
     pub(super) book: Arc<Book>,
-    /// What clients' own logins may see.
-    pub(super) entitled: Entitlements,
 }
 
 impl Upstreams {
@@ -126,7 +132,6 @@ impl Upstreams {
             ),
             connections: Arc::new(Semaphore::new(total.clamp(1, Semaphore::MAX_PERMITS))),
             book: Arc::default(),
-            entitled: Entitlements::default(),
         };
         let new = |upstream: &config::Upstream| {
             let label = UpstreamName::configured(&upstream.registry.to_string());
@@ -148,6 +153,7 @@ impl Upstreams {
                 .build(),
             logins: Cache::builder()
                 .max_capacity(MAX_LOGINS)
+                .time_to_idle(LOGIN_IDLE)
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
             shared,
@@ -261,7 +267,7 @@ impl Upstreams {
     pub fn get(&self, registry: &Registry) -> Option<Arc<Upstream>> {
         match &self.entries[self.routes.upstream_for(registry)?] {
             Entry::One(upstream) => Some(upstream.clone()),
-            Entry::Family(settings, label, clients) => {
+            Entry::Family(settings, label, clients, entitled) => {
                 let member = || {
                     let registry = registry.clone();
                     Arc::new(Upstream::new(
@@ -269,6 +275,7 @@ impl Upstreams {
                         settings,
                         label.clone(),
                         clients.clone(),
+                        (**entitled).clone(),
                         &self.shared,
                     ))
                 };
@@ -280,14 +287,28 @@ impl Upstreams {
     /// The upstream of a login's registry, asked with that login; `None` unless one is configured there that lets each client
     /// see what is theirs.
     pub fn with_login(&self, login: &Arc<Login>) -> Option<Arc<Upstream>> {
+        let upstream = self.to_prove(login)?;
+        Some(self.keep(login, upstream))
+    }
+
+    /// The same, of a login that nobody has proven yet: nothing is kept for it.
+    pub fn to_prove(&self, login: &Arc<Login>) -> Option<Arc<Upstream>> {
         if let Some(known) = self.logins.get(&login.id()) {
             return Some(known);
         }
-        let upstream = self
-            .get(login.registry())?
-            .with_login(login, &self.shared)?;
+        let upstream = self.get(login.registry())?.with_login(login)?;
+        Some(Arc::new(upstream))
+    }
+
+    /// The upstream's answer was that the login is good.
+    pub fn keep(&self, login: &Login, upstream: Arc<Upstream>) -> Arc<Upstream> {
         let entry = self.logins.entry(login.id());
-        Some(entry.or_insert(Arc::new(upstream)).into_value())
+        entry.or_insert(upstream).into_value()
+    }
+
+    /// Whether a login was good a while ago.
+    pub fn knows(&self, login: &Login) -> bool {
+        self.logins.contains_key(&login.id())
     }
 }
 
@@ -312,15 +333,18 @@ impl Entry {
                 error,
             }
         })?;
+        // What logins may see there is over when the table is another one: it may be another registry.
+        let entitled = Entitlements::default();
         Ok(match settings.registry.exact() {
             Some(registry) => Entry::One(Arc::new(Upstream::new(
                 registry.clone(),
                 settings,
                 label,
                 clients,
+                entitled,
                 shared,
             ))),
-            None => Entry::Family(Box::new(settings.clone()), label, clients),
+            None => Entry::Family(Box::new(settings.clone()), label, clients, entitled.into()),
         })
     }
 }
@@ -329,7 +353,7 @@ impl Entry {
     fn label(&self) -> &UpstreamName {
         match self {
             Entry::One(upstream) => upstream.label(),
-            Entry::Family(_, label, _) => label,
+            Entry::Family(_, label, ..) => label,
         }
     }
 }
@@ -342,6 +366,8 @@ impl Quotas {
     /// What is worth knowing of them after a restart, by key.
     pub fn rows(&self) -> Vec<(String, Vec<u8>)> {
         let snapshots = self.0.snapshots().into_iter();
+        // What stands for a client's login stands for nobody after a restart.
+        let snapshots = snapshots.filter(|(key, _)| !key.starts_with(BROUGHT));
         let row = |(key, snapshot)| Some((key, serde_json::to_vec(&snapshot).ok()?));
         snapshots.filter_map(row).collect()
     }

@@ -61,6 +61,8 @@ struct RawPage {
 
 #[derive(Deserialize)]
 struct TagList {
+    #[serde(default)]
+    name: Option<String>,
     /// `null` in a repository without any.
     tags: Option<Vec<String>>,
 }
@@ -156,7 +158,8 @@ impl Upstream {
         }
     }
 
-    /// Whether its tags may be listed: until when what opened the way to them does, where that has an end.
+    /// Whether its tags may be listed: until when what opened the way to them does, where that has an end. A list without any
+    /// shows nothing: it may be what everybody is told, of whatever name.
     pub(super) async fn sees_tags(
         &self,
         name: &RepositoryName,
@@ -167,8 +170,23 @@ impl Upstream {
                 self.ask(&question(name, Query::new())).await
             }
             answer => answer,
-        };
-        answer.map(|answer| answer.good_until)
+        }?;
+        let listed: Option<TagList> = read_json(&answer.body).await;
+        let listed = listed.ok_or_else(|| answer.invalid("a list of tags that can't be read"))?;
+        if listed.name.is_none_or(|name| name.is_empty()) {
+            return Err(answer.invalid("a list of tags without a name"));
+        }
+        if listed.tags.is_none_or(|tags| tags.is_empty()) {
+            let absent = ErrorKind::NotFound {
+                code: ErrorCode::NameUnknown,
+            };
+            return Err(UpstreamError::new(
+                absent,
+                self.registry(),
+                "lists no tags of it",
+            ));
+        }
+        Ok(answer.good_until)
     }
 
     async fn tag_page(

@@ -72,6 +72,36 @@ struct Shared {
 struct Flight {
     key: TokenKey,
     issue: Option<Instant>,
+    whose: Whose,
+}
+
+/// Whose login a token is asked for with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) enum Whose {
+    /// The mirror's.
+    #[default]
+    Own,
+    /// A client's, which has been good before.
+    Proven,
+    /// A client's, of which nothing is known.
+    Unproven,
+}
+
+/// What else matters of a login beside its identity.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Terms {
+    /// When it came, where it is replaced from time to time.
+    pub(crate) issue: Option<Instant>,
+    pub(crate) whose: Whose,
+}
+
+impl From<Option<Instant>> for Terms {
+    fn from(issue: Option<Instant>) -> Self {
+        Self {
+            issue,
+            ..Self::default()
+        }
+    }
 }
 
 impl Tokens {
@@ -91,21 +121,23 @@ impl Tokens {
         }))
     }
 
-    /// The token for `key`: from the cache, from a request that is under way with the login of that same `issue`, or by
+    /// The token for `key`: from the cache, from a request that is under way with the login of the same `terms`, or by
     /// `fetch`.
     pub(crate) async fn get<F>(
         &self,
         key: &TokenKey,
-        issue: Option<Instant>,
+        terms: impl Into<Terms>,
         now: Instant,
         fetch: impl FnOnce() -> F,
     ) -> Result<Obtained, UpstreamError>
     where
         F: Future<Output = Result<Token, UpstreamError>> + Send + 'static,
     {
+        let Terms { issue, whose } = terms.into();
         let flight = Flight {
             key: key.clone(),
             issue,
+            whose,
         };
         let mut outcome = match self.board(flight, now, fetch) {
             Boarded::Cached(token) => return Ok((token, false)),
@@ -152,7 +184,7 @@ impl Tokens {
         if let Some(outcome) = flights.get(&flight) {
             return Boarded::Flight(outcome.clone());
         }
-        if let Some(error) = self.0.pauses.get(&flight.key, now) {
+        if let Some(error) = self.0.pauses.get(&flight, now) {
             return Boarded::Paused(error);
         }
         let (publish, outcome) = watch::channel(None);
@@ -189,10 +221,12 @@ struct Landing {
 
 impl Landing {
     fn land(self, outcome: Result<&Arc<Token>, &UpstreamError>) {
-        let key = &self.flight.key;
         match outcome {
-            Ok(token) => self.shared.cache.insert(key.clone(), token.clone()),
-            Err(error) => self.shared.pauses.note(key, error, Instant::now()),
+            Ok(token) => {
+                let key = self.flight.key.clone();
+                self.shared.cache.insert(key, token.clone());
+            }
+            Err(error) => self.shared.pauses.note(&self.flight, error, Instant::now()),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::credentials::{Held, Login, basic};
 use super::error::{ErrorKind, UpstreamError};
 use super::redirect::{self, Astray};
 use super::refusal::{Refusal, Speaker};
-use super::token::{MAX_TOKEN_BYTES, Token};
+use super::token::{MAX_TOKEN_BYTES, Token, Whose};
 use super::transport::{Outgoing, Transport, host_of};
 
 /// How long before its end a token is renewed, in milliseconds; spread, so that many tokens that
@@ -56,14 +56,17 @@ async fn ask(transport: &Transport, question: &Question) -> Result<Token, Upstre
         login,
     } = question;
     let url = bearer.token_url(scope);
+    let unproven = login.whose() == Whose::Unproven;
     let get = |login: Option<HeaderValue>| Outgoing {
         authorization: login,
+        unproven,
         ..outgoing(Method::GET, url.clone())
     };
     let answer = match &login.login {
         Login::IdentityToken(token) => {
             let post = Outgoing {
                 form: Some(bearer.refresh_form(scope, token.expose())),
+                unproven,
                 ..outgoing(Method::POST, bearer.realm.clone())
             };
             match send(transport, post).await? {
@@ -104,6 +107,7 @@ fn outgoing(method: Method, url: Url) -> Outgoing {
         accept: None,
         range: None,
         form: None,
+        unproven: false,
     }
 }
 

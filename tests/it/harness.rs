@@ -10,6 +10,7 @@ mod process;
 mod program;
 mod proxy;
 mod reload;
+mod routes;
 mod sampler;
 mod secrets;
 mod tls;
@@ -22,6 +23,7 @@ pub(crate) use heavy::heavy;
 pub(crate) use process::{Forebay, Setup};
 pub(crate) use program::{PROGRAM, hang_up, program, terminate, unset, wait_for_exit};
 pub(crate) use proxy::{ForwardProxy, Mood, WANTS_LOGIN, proxy_login};
+pub(crate) use routes::{Held, Listed, all_requests};
 pub(crate) use sampler::Sampler;
 pub(crate) use secrets::{assert_unseen, logins, secrets_of};
 pub(crate) use tls::{

@@ -30,7 +30,7 @@ impl Bench {
         Self {
             users: Arc::new(Users::new(file(&[("alice", "secret"), ("bob", "other")]))),
             key: Keyed::new(),
-            bounds: Arc::default(),
+            bounds: Arc::new(Bounds::new(Arc::default())),
         }
     }
 

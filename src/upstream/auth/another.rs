@@ -6,15 +6,16 @@ use crate::upstream::credentials::Credentials;
 use crate::upstream::error::UpstreamError;
 
 impl Auth {
-    /// The same with other credentials.
+    /// The same with other credentials. What is met anonymously is met alike.
     pub(crate) fn with_credentials(&self, credentials: Credentials) -> Auth {
-        Auth::new(
+        Auth {
             credentials,
-            self.trusted_realms.clone(),
-            self.tokens.clone(),
-            self.transport.clone(),
-            self.label.clone(),
-        )
+            trusted_realms: self.trusted_realms.clone(),
+            tokens: self.tokens.clone(),
+            transport: self.transport.clone(),
+            label: self.label.clone(),
+            elsewhere: self.elsewhere.clone(),
+        }
     }
 
     /// What meets an earlier challenge where the registry itself is asked, as for a login; `None` where none is known.

@@ -1,30 +1,22 @@
 //! What an endpoint has taught about how to log in there.
 
-use std::sync::{Arc, PoisonError, RwLock};
-
-use moka::sync::Cache;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::Grant;
 use crate::oci::RepositoryName;
+use crate::sync::lock;
 use crate::upstream::challenge::Challenge;
 
 /// Repositories whose other names are kept.
-const MAX_STAND_INS: u64 = 1024;
+const MAX_STAND_INS: usize = 1024;
 
 /// The challenge that an endpoint last made, and the repositories that it knows under another name.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Memory {
     challenge: RwLock<Option<Arc<Challenge>>>,
-    stand_ins: Cache<RepositoryName, RepositoryName>,
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Memory {
-            challenge: RwLock::default(),
-            stand_ins: Cache::new(MAX_STAND_INS),
-        }
-    }
+    /// Few registries have any, and there is a memory for each client's login.
+    stand_ins: Mutex<HashMap<RepositoryName, RepositoryName>>,
 }
 
 impl Memory {
@@ -44,18 +36,23 @@ impl Memory {
 
     /// The name that tokens for a repository are asked for under.
     pub(super) fn stand_in(&self, name: &RepositoryName) -> Option<RepositoryName> {
-        self.stand_ins.get(name)
+        lock(&self.stand_ins).get(name).cloned()
     }
 
     /// Notes that a request for a repository has succeeded with this.
     pub(crate) fn note(&self, name: &RepositoryName, grant: &Grant) {
         grant.prove();
         if let Some(known_as) = grant.known_as().filter(|known_as| *known_as != name) {
-            self.stand_ins.insert(name.clone(), known_as.clone());
+            let mut stand_ins = lock(&self.stand_ins);
+            if stand_ins.len() >= MAX_STAND_INS {
+                // They are learned again.
+                stand_ins.clear();
+            }
+            stand_ins.insert(name.clone(), known_as.clone());
         }
     }
 
     pub(super) fn forget_stand_in(&self, name: &RepositoryName) {
-        self.stand_ins.invalidate(name);
+        lock(&self.stand_ins).remove(name);
     }
 }

@@ -83,6 +83,7 @@ impl Acr {
             accept: None,
             range: None,
             form: Some(form),
+            unproven: false,
         };
         let answer = self.transport.send(outgoing).await;
         let mut answer = answer.map_err(|error| broken(&error))?;

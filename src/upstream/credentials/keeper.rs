@@ -17,6 +17,7 @@ use super::{Identity, Issued, Login, LoginError, Source};
 use crate::oci::RepositoryName;
 use crate::sync::lock;
 use crate::upstream::address::Origin;
+use crate::upstream::token::Whose;
 
 /// How long after an answer, good or bad, the source is not asked again. A refused login and a broken source then cost a
 /// question now and then, not one a request.
@@ -27,6 +28,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub(crate) struct Held {
     pub(crate) login: Login,
     pub(crate) identity: Identity,
+    /// What stands for the client that has brought it.
+    brought: Option<String>,
     /// Whether it has opened something.
     proved: AtomicBool,
     /// `None` for one that came with the configuration.
@@ -59,6 +62,7 @@ impl Held {
         Held {
             identity: identity(&login, ""),
             login,
+            brought: None,
             proved: AtomicBool::new(false),
             term: None,
         }
@@ -68,6 +72,7 @@ impl Held {
     pub(crate) fn brought(login: Login, account: &str) -> Held {
         Held {
             identity: identity(&login, account),
+            brought: Some(account.to_owned()),
             ..Held::fixed(login)
         }
     }
@@ -79,6 +84,7 @@ impl Held {
         Held {
             identity: identity(&issued.login, account),
             login: issued.login,
+            brought: None,
             proved: AtomicBool::new(proved),
             term: Some(Term {
                 account: account.to_owned(),
@@ -94,6 +100,22 @@ impl Held {
     /// Notes that it has opened something: if it is refused later, another one may be better.
     pub(crate) fn prove(&self) {
         self.proved.store(true, Ordering::Relaxed);
+    }
+
+    /// What stands for the client that has brought it, if one has.
+    pub(crate) fn brought_by(&self) -> Option<&str> {
+        self.brought.as_deref()
+    }
+
+    /// Whose it is, and whether it is known to be good.
+    pub(crate) fn whose(&self) -> Whose {
+        match (self.brought.is_some(), self.is_proved()) {
+            (false, _) => Whose::Own,
+            // Nobody can have made it up.
+            (true, _) if self.login == Login::Anonymous => Whose::Proven,
+            (true, true) => Whose::Proven,
+            (true, false) => Whose::Unproven,
+        }
     }
 
     fn is_proved(&self) -> bool {

@@ -126,7 +126,9 @@ impl Probe<'_> {
     }
 
     fn quota_advice(&self) -> &'static str {
-        if self.settings.credentials == Credentials::None {
+        if self.settings.passthrough.is_some() {
+            "have clients log in, since a login has a quota of its own; or wait, while what is cached is served"
+        } else if self.settings.credentials == Credentials::None {
             "set `username` and `password_file`, since a login has a larger quota; or wait, while what is cached is served"
         } else {
             "wait, while what is cached is served; or use a login with a larger quota"

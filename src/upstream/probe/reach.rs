@@ -81,6 +81,7 @@ impl Probe<'_> {
             accept: None,
             range: None,
             form: None,
+            unproven: false,
         };
         let response = self.upstream.transport().send(outgoing).await?;
         let headers = response.headers().clone();

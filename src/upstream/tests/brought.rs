@@ -126,6 +126,94 @@ async fn what_is_absent_or_out_of_reach_proves_nothing() {
     assert!(!alice.is_entitled(&name()));
 }
 
+/// A host that says yes to everything has said nothing of the login.
+#[tokio::test]
+async fn an_answer_that_shows_nothing_of_the_repository_proves_nothing() {
+    let origin = origin(two_users(Auth::token())).await;
+    let alice = Mirror::new(&origin).alice();
+    let page = || Reply::status(200).body("<html>welcome</html>");
+    let listed = |text: &str| Reply::status(200).body(text.to_owned());
+    for kind in [Kind::ManifestHead, Kind::ManifestGet] {
+        origin.on(kind).always(Fault::Answer(page()));
+    }
+    let latest = latest();
+    entitle(&alice, Proof::Manifest(&latest)).await.unwrap_err();
+    for reply in [
+        page(),
+        listed("{}"),
+        listed(r#"{"name":"library/app","tags":null}"#),
+        listed(r#"{"name":"library/app","tags":[]}"#),
+        listed(r#"{"tags":["latest"]}"#),
+    ] {
+        let fault = origin.on(Kind::Tags).always(Fault::Answer(reply));
+        entitle(&alice, Proof::Tags).await.unwrap_err();
+        fault.remove();
+    }
+    assert!(!alice.is_entitled(&name()));
+    entitle(&alice, Proof::Tags).await.unwrap();
+    assert!(alice.is_entitled(&name()));
+}
+
+/// Each made-up login had an upstream of its own, kept in the place of another's.
+#[tokio::test]
+async fn nothing_is_kept_for_a_login_that_is_not_proven() {
+    let origin = origin(two_users(Auth::token())).await;
+    let mirror = Mirror::new(&origin);
+    let who = |password: &str| Who::User {
+        name: "alice".to_owned(),
+        password: Secret::new(password),
+    };
+    let (wrong, right) = (
+        mirror.login(who("wrong")),
+        mirror.login(who("alices-canary")),
+    );
+    for login in [&wrong, &right] {
+        let upstream = mirror.upstreams.to_prove(login).unwrap();
+        if upstream.log_in().await.is_ok() {
+            mirror.upstreams.keep(login, upstream);
+        }
+    }
+    assert!(!mirror.upstreams.knows(&wrong));
+    assert!(mirror.upstreams.knows(&right));
+}
+
+/// A name that a token service stumbles over had nobody else ask that service.
+#[tokio::test]
+async fn what_a_host_makes_of_a_new_login_says_nothing_of_the_host() {
+    let origin = origin(two_users(Auth::token())).await;
+    let mirror = Mirror::new(&origin);
+    let fault = origin.on(Kind::Token).always(Fault::status(500));
+    for n in 0..30 {
+        let name = format!("made-up-{n}");
+        mirror.of(&name, "x").log_in().await.unwrap_err();
+    }
+    fault.remove();
+    mirror.alice().log_in().await.unwrap();
+}
+
+#[tokio::test]
+async fn clients_that_hold_tokens_have_a_quota_each_and_nobody_has_theirs() {
+    let origin = origin(two_users(Auth::token())).await;
+    let mirror = Mirror::new(&origin);
+    let holder = |token: &str| {
+        let login = mirror.login(Who::Holder(Secret::new(token)));
+        mirror.upstreams.with_login(&login).unwrap()
+    };
+    let all = [
+        holder("one"),
+        holder("two"),
+        mirror.of("alice", "one"),
+        mirror.of("alice", "two"),
+        mirror.anyone(),
+    ];
+    let accounts: std::collections::BTreeSet<_> = all
+        .iter()
+        .map(|upstream| upstream.account(0, &name()))
+        .collect();
+    assert_eq!(accounts.len(), all.len());
+    assert_eq!(mirror.anyone().account(0, &name()), "");
+}
+
 #[tokio::test]
 async fn any_refusal_in_the_repository_ends_the_right_to_it() {
     let origin = origin(two_users(Auth::token())).await;

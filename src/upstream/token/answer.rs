@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 /// The largest answer of a token service.
 pub(crate) const MAX_TOKEN_BYTES: usize = 64 << 10;
-/// The token specification's default, and the least that is believed: some services say 0.
+/// The token specification's default, and the least for which one is sent: some services say 0.
 const MIN_LIFETIME: Duration = Duration::from_mins(1);
 /// A token that claims to live longer is asked for again anyway.
 const MAX_LIFETIME: Duration = Duration::from_hours(24);
@@ -19,6 +19,8 @@ pub(crate) struct Token {
     pub(crate) header: HeaderValue,
     /// When it is renewed, on the monotonic clock.
     renew_at: Instant,
+    /// What it proves is believed no longer than this.
+    good_until: Instant,
 }
 
 #[derive(Deserialize)]
@@ -51,15 +53,18 @@ impl Token {
         let mut header = HeaderValue::try_from(format!("Bearer {text}"))
             .map_err(|_| "the token service's token can't be sent in a header")?;
         header.set_sensitive(true);
+        let told = told(answer.expires_in.as_ref());
+        let renew_at = asked_at + lifetime(told).saturating_sub(early);
         Ok(Token {
             header,
-            renew_at: asked_at + lifetime(answer.expires_in.as_ref()).saturating_sub(early),
+            renew_at,
+            good_until: told.map_or(renew_at, |told| renew_at.min(asked_at + told)),
         })
     }
 
-    /// Until when it is sent: shortly before its end.
+    /// Until when what it proves is believed: as long as it is sent, and not beyond the end that its service has told.
     pub(crate) fn good_until(&self) -> Instant {
-        self.renew_at
+        self.good_until
     }
 
     /// Whether it is still sent. In its last seconds it is not, even where a new one can't be had: it may end on the way.
@@ -68,16 +73,21 @@ impl Token {
     }
 }
 
-/// A number, or one in quotes; anything else counts as absent.
-fn lifetime(expires_in: Option<&serde_json::Value>) -> Duration {
+/// A number, or one in quotes; anything else counts as absent, and so does 0.
+fn told(expires_in: Option<&serde_json::Value>) -> Option<Duration> {
     let seconds = expires_in.and_then(|value| match value {
         serde_json::Value::String(text) => text.parse().ok(),
         value => value.as_f64(),
     });
     seconds
         .and_then(|seconds: f64| Duration::try_from_secs_f64(seconds).ok())
-        .unwrap_or(MIN_LIFETIME)
-        .clamp(MIN_LIFETIME, MAX_LIFETIME)
+        .filter(|told| !told.is_zero())
+        .map(|told| told.min(MAX_LIFETIME))
+}
+
+/// For how long it is sent.
+fn lifetime(told: Option<Duration>) -> Duration {
+    told.unwrap_or(MIN_LIFETIME).max(MIN_LIFETIME)
 }
 
 #[cfg(test)]
@@ -118,7 +128,7 @@ mod tests {
     fn lifetimes_are_clamped_and_default_to_a_minute() {
         let seconds = |json: &str| {
             let value: serde_json::Value = serde_json::from_str(json).unwrap();
-            lifetime(Some(&value)).as_secs()
+            lifetime(told(Some(&value))).as_secs()
         };
         assert_eq!(lifetime(None).as_secs(), 60);
         assert_eq!(seconds("300"), 300);
@@ -129,6 +139,19 @@ mod tests {
         assert_eq!(seconds("null"), 60);
         assert_eq!(seconds("1e300"), 60);
         assert_eq!(seconds("999999999"), 86_400);
+    }
+
+    #[test]
+    fn what_a_token_proves_ends_no_later_than_its_service_says() {
+        let asked = Instant::now();
+        let until = |expires_in: &str| {
+            let body = format!(r#"{{"token":"t","expires_in":{expires_in}}}"#);
+            let token = Token::parse(body.as_bytes(), asked, Duration::from_secs(7)).unwrap();
+            (token.good_until() - asked).as_secs()
+        };
+        assert_eq!(until("20"), 20);
+        assert_eq!(until("300"), 293);
+        assert_eq!(until("0"), 53, "some say that, and mean nothing by it");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Token services that have refused for load, and until when they are left alone: clients ask again
-//! and again, and a service that is asked on and on turns a refusal into a ban.
+//! and again, and a service that is asked on and on turns a refusal into a ban. A refusal
+//! of any login that a client has brought counts for all of them that have not been proven: whoever makes up logins would
+//! else always have one more to ask with.
 //!
 //! Owns those times. Pure otherwise: the caller says what time it is.
 
@@ -7,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
 
-use super::TokenKey;
+use super::{Flight, TokenKey, Whose};
 use crate::metrics::UpstreamName;
 use crate::upstream::credentials::Identity;
 use crate::upstream::error::{ErrorKind, UpstreamError};
@@ -23,7 +25,8 @@ const MOST: u64 = 1024;
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Asker {
     upstream: UpstreamName,
-    identity: Identity,
+    /// None stands for all clients whose logins have not been proven.
+    identity: Option<Identity>,
     realm: String,
 }
 
@@ -31,8 +34,15 @@ impl Asker {
     fn of(key: &TokenKey) -> Asker {
         Asker {
             upstream: key.upstream.clone(),
-            identity: key.identity.clone(),
+            identity: Some(key.identity.clone()),
             realm: key.realm.clone(),
+        }
+    }
+
+    fn unproven(key: &TokenKey) -> Asker {
+        Asker {
+            identity: None,
+            ..Asker::of(key)
         }
     }
 }
@@ -47,17 +57,27 @@ impl Pauses {
     }
 
     /// Notes a failure, if it is such a refusal.
-    pub(super) fn note(&self, key: &TokenKey, error: &UpstreamError, now: Instant) {
+    pub(super) fn note(&self, flight: &Flight, error: &UpstreamError, now: Instant) {
+        let key = &flight.key;
         if error.kind() == ErrorKind::TooManyRequests {
             let wait = error.retry_after().unwrap_or(UNSAID).min(LONGEST);
-            self.0.insert(Asker::of(key), (error.clone(), now + wait));
+            let refusal = (error.clone(), now + wait);
+            if flight.whose != Whose::Own {
+                self.0.insert(Asker::unproven(key), refusal.clone());
+            }
+            self.0.insert(Asker::of(key), refusal);
         }
     }
 
     /// The refusal that still counts, with what is left to wait.
-    pub(super) fn get(&self, key: &TokenKey, now: Instant) -> Option<UpstreamError> {
-        let (error, until) = self.0.get(&Asker::of(key))?;
-        let left = until.checked_duration_since(now)?;
-        (!left.is_zero()).then(|| error.with_retry_after(Some(left)))
+    pub(super) fn get(&self, flight: &Flight, now: Instant) -> Option<UpstreamError> {
+        let key = &flight.key;
+        let left = |asker: Asker| {
+            let (error, until) = self.0.get(&asker)?;
+            let left = until.checked_duration_since(now)?;
+            (!left.is_zero()).then(|| error.with_retry_after(Some(left)))
+        };
+        let of_all = || (flight.whose == Whose::Unproven).then(|| left(Asker::unproven(key)));
+        left(Asker::of(key)).or_else(|| of_all().flatten())
     }
 }

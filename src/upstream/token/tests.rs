@@ -101,6 +101,33 @@ async fn who_has_a_new_login_joins_no_request_with_the_old_one() {
     assert!(tokens.get(&key, new, now, never).await.is_ok());
 }
 
+/// Whoever made up logins was refused each, and had one more to ask with.
+#[tokio::test]
+async fn a_refusal_for_load_of_one_clients_login_holds_for_all_that_are_new() {
+    let tokens = Tokens::new();
+    let busy = || async move {
+        let error = UpstreamError::new(ErrorKind::TooManyRequests, "a.io", "busy");
+        Err(error.with_retry_after(Some(Duration::from_secs(30))))
+    };
+    let working = || async { Ok(parse(r#"{"token":"t"}"#).unwrap()) };
+    let of = |name: &str| TokenKey {
+        identity: Identity::Holder(name.to_owned()),
+        ..key("")
+    };
+    let terms = |whose| Terms { issue: None, whose };
+    let (new, proven) = (terms(Whose::Unproven), terms(Whose::Proven));
+    let now = Instant::now();
+    let one = tokens.get(&of("one"), new, now, busy).await;
+    assert!(one.is_err());
+    let other = tokens.get(&of("other"), new, now, working).await;
+    assert_eq!(other.unwrap_err().kind(), ErrorKind::TooManyRequests);
+    assert!(tokens.get(&of("two"), proven, now, working).await.is_ok());
+    assert!(tokens.get(&of("own"), None, now, working).await.is_ok());
+    let later = Instant::now() + Duration::from_secs(30);
+    let other = tokens.get(&of("other"), new, later, working).await;
+    assert!(other.is_ok());
+}
+
 #[tokio::test]
 async fn a_service_that_refuses_for_load_is_asked_again_in_time() {
     let seconds = Duration::from_secs;

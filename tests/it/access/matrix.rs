@@ -1,6 +1,6 @@
 //! Every route, method, range and state of the cache, asked by clients that may and by clients that may not.
 //!
-//! The list of routes is made by an exhaustive match over the kinds of requests that there are, and each is asked for what is
+//! The list of routes is that of `harness::routes`, which is exhaustive, and each is asked for what is
 //! there and for what is not: who may not ask is told the same of both, at once, and no upstream hears of it.
 
 use std::time::Duration;
@@ -11,49 +11,14 @@ use http::{Method, StatusCode};
 use tempfile::tempdir;
 
 use super::{PASSWORD, TOKEN, ask, basic, guarded};
-use crate::harness::{Answer, Client, Forebay, blob_path, hold_body, manifest_path, plain_origin};
+use crate::harness::{
+    Answer, Client, Forebay, Held, Listed, all_requests, blob_path, hold_body, manifest_path,
+    plain_origin,
+};
 
 const SECRET: &str = "library/secret";
 /// What there is not.
 const ABSENT: &str = "library/absent";
-
-/// The requests of a kind, of a repository that is called `name` and said to hold an image; none that need not be permitted.
-fn requests(kind: RequestKind, name: &str, image: &Image, blob: &Descriptor) -> Vec<String> {
-    let digest = image.root.digest.as_str();
-    match kind {
-        // Who may ask is for `logins`; there is nothing of a repository in its answer.
-        RequestKind::Ping => Vec::new(),
-        RequestKind::Manifest => vec![
-            manifest_path(name, "v1"),
-            manifest_path(name, digest),
-            manifest_path(name, "none"),
-            format!("/v2/docker.io/{name}/manifests/v1"),
-            format!("/v2/{name}/manifests/v1?ns=docker.io"),
-            format!("/docker.io/v2/{name}/manifests/v1"),
-        ],
-        RequestKind::Blob => {
-            let layer = &image.linux("amd64").layers[0].digest;
-            vec![
-                blob_path(name, layer),
-                blob_path(name, &blob.digest),
-                blob_path(name, format!("sha256:{}", "0".repeat(64))),
-            ]
-        }
-        RequestKind::Tags => vec![
-            format!("/v2/{name}/tags/list"),
-            format!("/v2/{name}/tags/list?n=1&last=a"),
-        ],
-        RequestKind::Referrers => vec![format!("/v2/{name}/referrers/{digest}")],
-        RequestKind::Catalog => vec![
-            "/v2/_catalog".to_owned(),
-            "/v2/docker.io/_catalog".to_owned(),
-        ],
-        RequestKind::Other => vec![
-            format!("/v2/{name}/nonsense"),
-            format!("/v2/not.configured/{name}/manifests/v1"),
-        ],
-    }
-}
 
 /// A client that is refused: where it is, its login, and what it is told.
 struct Refused {
@@ -134,12 +99,14 @@ impl Stage {
         }
     }
 
-    fn paths(&self, name: &str) -> Vec<(RequestKind, String)> {
-        let of = |&kind: &RequestKind| {
-            let paths = requests(kind, name, &self.image, &self.blob);
-            paths.into_iter().map(move |path| (kind, path))
+    fn requests(&self, name: &str) -> Vec<Listed> {
+        let layer = self.image.linux("amd64").layers[0].digest.as_str();
+        let held = Held {
+            tag: "v1",
+            manifest: self.image.root.digest.as_str(),
+            blobs: vec![layer, self.blob.digest.as_str()],
         };
-        RequestKind::ALL.iter().flat_map(of).collect()
+        all_requests(name, &held)
     }
 
     /// Nobody who may not is answered anything, by any request.
@@ -149,12 +116,13 @@ impl Stage {
     async fn keeps_to_itself(&self, state: &str) -> usize {
         let asked = self.origin.requests().len();
         let client = self.forebay.client();
-        let (there, absent) = (self.paths(SECRET), self.paths(ABSENT));
+        let (there, absent) = (self.requests(SECRET), self.requests(ABSENT));
         for each in refused() {
             let login = each.login.as_deref();
-            for ((kind, path), (_, other)) in there.iter().zip(&absent) {
+            for (listed, of_absent) in there.iter().zip(&absent) {
+                let (kind, path, other) = (listed.kind, &listed.path, &of_absent.path);
                 let context = format!("{state}, {}: {path}", each.what);
-                let expected = expected(*kind, &each);
+                let expected = expected(kind, &each);
                 let answer = ask(&client, Method::GET, path, login).await;
                 assert_eq!(answer.status, expected, "{context}: {}", answer.text());
                 if expected == each.status {

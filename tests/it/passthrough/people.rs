@@ -89,14 +89,36 @@ impl People {
         self
     }
 
-    /// No login and no token stands in the log, or in a file.
-    pub(super) fn keeps_secrets(&self) {
-        let log = self.forebay.log();
-        for secret in ["canary", &self.alice, &self.bob] {
-            assert!(!log.contains(secret), "{log}");
-        }
+    /// No login and no token stands in the log, in a file, or in what operators are shown.
+    pub(super) async fn keeps_secrets(&self) {
         let pair = STANDARD.encode("alice:alices-canary");
-        assert!(!log.contains(&pair), "{log}");
+        let secrets = ["canary", &self.alice, &self.bob, &pair];
+        let seen = |place: &str, text: &str| {
+            for secret in secrets {
+                assert!(!text.contains(secret), "{secret} is in {place}: {text}");
+            }
+        };
+        seen("the log", &self.forebay.log());
+        for path in ["/metrics", "/api/status"] {
+            let shown = self.forebay.admin().get(path).await;
+            assert_eq!(shown.status, StatusCode::OK, "{path}");
+            seen(path, &shown.text());
+        }
+        let mut files = 0;
+        let mut dirs = vec![self.forebay.cache_dir()];
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(&dir).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_type().unwrap().is_dir() {
+                    dirs.push(entry.path());
+                } else if let Ok(bytes) = std::fs::read(entry.path()) {
+                    files += 1;
+                    let place = entry.path().display().to_string();
+                    seen(&place, &String::from_utf8_lossy(&bytes));
+                }
+            }
+        }
+        assert!(files > 0, "the cache has files");
     }
 }
 

@@ -101,7 +101,7 @@ async fn a_login_that_its_upstream_does_not_take_gets_no_token() {
         "{}",
         told.text()
     );
-    people.keeps_secrets();
+    people.keeps_secrets().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

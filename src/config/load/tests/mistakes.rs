@@ -415,6 +415,11 @@ fn clients_log_in_for_themselves_only_where_nobody_logs_in_for_them() {
         assert_eq!(errors.len(), 1, "{lines}: {errors:?}");
         assert!(errors[0].contains(told), "{lines}: {}", errors[0]);
     }
+    let told = errors(load_text(
+        "[upstreams.\"a.io\"]\naccess = 'passthrough'\nclient_cert = '/none.pem'\nclient_key = '/none.key'\n",
+    ));
+    let is_told = |told: &String| told.contains("`client_cert` is a login of the mirror's own");
+    assert!(told.iter().any(is_told), "{told:?}");
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "a-token-that-is-long-enough-0123456789").unwrap();
     let text = format!(
