@@ -1,8 +1,11 @@
 //! What is sent to do harm: raw bytes, the status that they get, and what becomes of their connection. Each row is played on
 //! the real process, with a good request behind it, which is answered as itself or not at all.
 //!
+//! `answers` come from upstreams; `doors` are the listeners, and what is behind each.
 //! `messages` are requests that two readers may read differently, `paths` lead elsewhere or carry something along.
 
+mod answers;
+mod doors;
 mod messages;
 mod paths;
 

@@ -28,6 +28,8 @@ pub enum Fault {
     ShiftRange(u64),
     /// A header is set to this, or left out.
     Header(&'static str, Option<String>),
+    /// A header is sent as these bytes, which no correct server may send.
+    Raw(&'static str, Vec<u8>),
     /// The body goes out at this many bytes a second, each on its own.
     Throttle(u64),
     /// All bodies together go out at this pace.
@@ -212,6 +214,7 @@ impl Before {
 #[derive(Debug, Default)]
 pub(crate) struct During {
     pub(crate) headers: Vec<(&'static str, Option<String>)>,
+    pub(crate) raw: Vec<(&'static str, Vec<u8>)>,
     pub(crate) paces: Vec<Pace>,
     pub(crate) events: Vec<Event>,
     /// Bytes added to (or, below 0, missing from) the content.
@@ -230,6 +233,10 @@ impl During {
                 self.headers.push((name, value.clone()));
             }
             return new;
+        }
+        if let Fault::Raw(name, value) = fault {
+            self.raw.push((name, value.clone()));
+            return true;
         }
         part.is_some_and(|part| self.accept_on_body(fault, part))
     }

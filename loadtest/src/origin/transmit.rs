@@ -1,7 +1,6 @@
 //! Puts a response on the wire, with the faults that it gets.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -21,7 +20,7 @@ const STEP: usize = 64 << 10;
 /// A response that is ready to go out.
 pub(crate) struct Transmission {
     status: u16,
-    head: String,
+    head: Vec<u8>,
     body: Body,
     span: Option<Range<u64>>,
     chunked: bool,
@@ -57,11 +56,14 @@ impl Transmission {
                 None => drop(reply.headers.remove(*name)),
             }
         }
+        for (name, _) in &during.raw {
+            reply.headers.remove(*name);
+        }
         let mut events = during.events;
         events.sort_by_key(|event| (event.at, event.act.order()));
         Self {
             status: reply.status.as_u16(),
-            head: head(reply.status, &reply.headers),
+            head: head(reply.status, &reply.headers, &during.raw),
             body: Body {
                 at: reply.part.as_ref().map_or(0, |part| part.span.start),
                 pieces: if is_head { VecDeque::new() } else { pieces },
@@ -81,7 +83,7 @@ impl Transmission {
         ticket: &Ticket,
     ) -> Result<bool, Gone> {
         ticket.answered(self.status, self.span.clone());
-        connection.write(self.head.as_bytes()).await?;
+        connection.write(&self.head).await?;
         loop {
             if let Some(ending) = self.body.pass_events(connection).await? {
                 ticket.ended(Outcome::Cut);
@@ -216,14 +218,16 @@ fn frame(reply: &mut Reply, during: &During, length: usize) {
     }
 }
 
-fn head(status: StatusCode, headers: &HeaderMap) -> String {
+fn head(status: StatusCode, headers: &HeaderMap, raw: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let reason = status.canonical_reason().unwrap_or("Unknown");
-    let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_str());
-    for (name, value) in headers {
-        let value = value.to_str().unwrap_or_default();
-        let _ = write!(head, "{name}: {value}\r\n");
+    let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
+    let named = headers.iter();
+    let named = named.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let raw = raw.iter().map(|(name, value)| (*name, value.as_slice()));
+    for (name, value) in named.chain(raw) {
+        head.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
     }
-    head.push_str("\r\n");
+    head.extend(b"\r\n");
     head
 }
 

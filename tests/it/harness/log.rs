@@ -28,18 +28,14 @@ pub(super) fn follow(stderr: ChildStderr) -> (watch::Receiver<Told>, watch::Rece
     tokio::spawn(async move {
         let mut lines = BufReader::new(stderr).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            let event = serde_json::from_str::<serde_json::Value>(&line).unwrap_or_default();
-            let address = event["fields"]["address"]
-                .as_str()
-                .and_then(|text| text.parse().ok());
-            let listener = event["fields"]["listener"].as_str();
-            if event["fields"]["message"] == "listening" {
-                addresses.send_modify(|told| match listener {
+            let (message, listener, address) = told_by(&line);
+            if message == "listening" {
+                addresses.send_modify(|told| match listener.as_deref() {
                     Some("admin") => told.admin = address,
                     _ => told.clients = address,
                 });
             }
-            if event["fields"]["message"] == "ready" {
+            if message == "ready" {
                 addresses.send_modify(|told| told.open = true);
             }
             log.send_modify(|log| {
@@ -49,4 +45,23 @@ pub(super) fn follow(stderr: ChildStderr) -> (watch::Receiver<Told>, watch::Rece
         }
     });
     (listening, kept)
+}
+
+/// What a line says, of which listener, and at which address, in either of the log's formats.
+fn told_by(line: &str) -> (String, Option<String>, Option<SocketAddr>) {
+    let event = serde_json::from_str::<serde_json::Value>(line).ok();
+    let field = |name: &str| {
+        if let Some(event) = &event {
+            return event["fields"][name].as_str().map(str::to_owned);
+        }
+        let mut words = line.split(' ');
+        let value = words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        value.map(|value| value.trim_matches('"').to_owned())
+    };
+    let message = field("message").or_else(|| {
+        let (_, said) = line.split_once(": ")?;
+        said.split(' ').next().map(str::to_owned)
+    });
+    let address = field("address").and_then(|text| text.parse().ok());
+    (message.unwrap_or_default(), field("listener"), address)
 }

@@ -49,7 +49,8 @@ async fn reader(to: SocketAddr, path: &str) -> TcpStream {
     stream
 }
 
-fn resident(process: u32) -> u64 {
+/// Bytes of memory that a process has now.
+pub(super) fn resident(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().nth(1));
