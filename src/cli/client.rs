@@ -136,14 +136,17 @@ impl Client {
         if let Some(mirror) = &self.mirror {
             return Ok(mirror.clone());
         }
-        let listen = config.server.listen.first();
-        listen.copied().and_then(Mirror::listening).ok_or_else(|| {
-            let address = listen.map(ToString::to_string).unwrap_or_default();
+        let listen = config.server.listen.first().copied();
+        let has_tls = config.server.tls.is_some();
+        let mirror = listen.and_then(|address| Mirror::listening(address, has_tls));
+        mirror.ok_or_else(|| {
+            let address = listen.map(|listen| listen.to_string()).unwrap_or_default();
+            let scheme = if has_tls { "https" } else { "http" };
             Failed(
                 Exit::Usage,
                 format!(
                     "the mirror listens on {address}, which is not an address that a client can ask; say where clients \
-                     reach it: --mirror http://HOST:PORT"
+                     reach it: --mirror {scheme}://HOST:PORT"
                 ),
             )
         })

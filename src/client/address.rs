@@ -10,12 +10,13 @@ use url::{Host, Url};
 pub struct Mirror(Url);
 
 impl Mirror {
-    /// The mirror behind a plain listener of this machine; `None` where the address names no host.
-    pub fn listening(address: SocketAddr) -> Option<Self> {
+    /// The mirror behind a listener of this machine, with TLS or without; `None` where the address names no host.
+    pub fn listening(address: SocketAddr, has_tls: bool) -> Option<Self> {
         if address.ip().is_unspecified() || address.port() == 0 {
             return None;
         }
-        Url::parse(&format!("http://{address}")).ok().map(Self)
+        let scheme = if has_tls { "https" } else { "http" };
+        Url::parse(&format!("{scheme}://{address}")).ok().map(Self)
     }
 
     /// `http://HOST:PORT`, without a slash at its end.
@@ -160,7 +161,10 @@ mod tests {
 
     #[test]
     fn a_listener_is_an_address_only_where_it_names_a_host() {
-        let listening = |text: &str| Mirror::listening(text.parse().unwrap()).map(|m| m.url());
+        let at = |text: &str, has_tls| Mirror::listening(text.parse().unwrap(), has_tls);
+        let listening = |text: &str| at(text, false).map(|mirror| mirror.url());
+        let with_tls = at("127.0.0.1:5000", true).unwrap();
+        assert_eq!(with_tls.url(), "https://127.0.0.1:5000");
         assert_eq!(
             listening("127.0.0.1:5000").unwrap(),
             "http://127.0.0.1:5000"

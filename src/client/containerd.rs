@@ -78,6 +78,13 @@ pub(super) fn hosts_files(request: &Request, directory: &str, existing: &Existin
     };
     let mut notes = Vec::new();
     notes.extend(request.ca_hint());
+    if !request.mirror.is_plain() {
+        notes.push(format!(
+            "where the mirror wants a login: add to each hosts.toml, at its end, a table [host.\"{url}\".header] with \
+             authorization = \"Bearer TOKEN\", or \"Basic ...\"; for a certificate put client = [[\"CERTIFICATE\", \"KEY\"]] \
+             under [host.\"{url}\"], and again after each --write"
+        ));
+    }
     if !request.fallback {
         notes.push("pushes go to `server` too, and the mirror refuses them".into());
     }

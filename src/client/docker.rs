@@ -27,6 +27,14 @@ pub(super) fn plan(request: &Request) -> Plan {
         "a rootless dockerd reads ~/.config/docker/daemon.json instead".into(),
     ];
     notes.extend(request.ca_hint());
+    if !request.mirror.is_plain() {
+        notes.push(format!(
+            "a mirror that wants a login is sent the one for Docker Hub: for a certificate instead put client.cert and \
+             client.key into {}, or `docker login {}` and name the mirror in the reference",
+            certificates(request),
+            request.mirror.authority()
+        ));
+    }
     let mut files = Vec::new();
     if let Some(authority) = &request.authority {
         files.push(authority.copy(&certificates(request)));

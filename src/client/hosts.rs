@@ -75,12 +75,7 @@ impl Hosts {
         let (Ok(found), Ok(mut wanted)) = (text.parse::<Table>(), body.parse::<Table>()) else {
             return false;
         };
-        for (key, value) in others {
-            match (wanted.get_mut(key), value) {
-                (Some(Value::Table(ours)), Value::Table(theirs)) => ours.extend(theirs.clone()),
-                _ => drop(wanted.insert(key.clone(), value.clone())),
-            }
-        }
+        add(&mut wanted, others);
         found == wanted && order(text).first() == Some(&self.mirror)
     }
 }
@@ -98,7 +93,17 @@ impl Edit for Hosts {
             return Ok(split.with(&self.fresh()));
         }
         let body = self.body_beside(&others)?;
+        let block = block::wrap(&body);
+        let in_place = split.body.is_some().then(|| split.with(&block));
         let hosts = others.get("host").and_then(Value::as_table);
+        let mine = hosts.and_then(|hosts| hosts.get(&self.mirror)?.as_table());
+        // A table of our host that stands after our block, such as its `header`.
+        if mine.is_some_and(|table| table.values().all(Value::is_table))
+            && let Some(text) = &in_place
+            && self.holds(text, &others, &body)
+        {
+            return Ok(text.clone());
+        }
         if hosts.is_some_and(|hosts| hosts.keys().any(|host| same(host, &self.mirror))) {
             if order(&rest)
                 .first()
@@ -112,8 +117,6 @@ impl Edit for Hosts {
                 "move it before the others, which are asked in the order of the file",
             ));
         }
-        let block = block::wrap(&body);
-        let in_place = split.body.is_some().then(|| split.with(&block));
         let mut places = in_place.into_iter().chain(before_tables(&rest, &block));
         places
             .find(|text| self.holds(text, &others, &body))
@@ -128,6 +131,16 @@ impl Edit for Hosts {
 
     fn remove(&self, current: &str, _: Known<'_>) -> Result<String, Refusal> {
         block::split(current).map(|split| split.rest())
+    }
+}
+
+/// Adds what others say to what we say, table by table.
+fn add(ours: &mut Table, theirs: &Table) {
+    for (key, value) in theirs {
+        match (ours.get_mut(key), value) {
+            (Some(Value::Table(ours)), Value::Table(theirs)) => add(ours, theirs),
+            _ => drop(ours.insert(key.clone(), value.clone())),
+        }
     }
 }
 

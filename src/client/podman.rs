@@ -151,5 +151,12 @@ fn notes(request: &Request) -> Vec<String> {
             .into(),
     ];
     notes.extend(request.ca_hint());
+    if !request.mirror.is_plain() {
+        let host = request.mirror.reference_host();
+        notes.push(format!(
+            "where the mirror wants a login: `podman login {host}`, or a certificate as client.cert and client.key in \
+             {CERTIFICATES}/{host}"
+        ));
+    }
     notes
 }

@@ -89,6 +89,20 @@ fn a_host_of_ours_that_somebody_wrote_by_hand_is_left_alone() {
     assert!(message.contains("before the others"), "{message}");
 }
 
+/// A second `--write` took our lines out of a file that has a login for the mirror after them.
+#[test]
+fn what_the_mirror_is_sent_stays_after_our_lines() {
+    let header = "[host.\"http://mirror.lan:5000\".header]\n  authorization = \"Bearer x\"\n";
+    for file in [
+        format!("{OURS}{header}"),
+        format!("{OURS}[host.\"https://a\"]\n{header}"),
+    ] {
+        assert_eq!(hosts().merge(&file).unwrap(), file);
+        let old = file.replacen("\"pull\", \"resolve\"", "\"pull\"", 1);
+        assert_eq!(hosts().merge(&old).unwrap(), file);
+    }
+}
+
 #[test]
 fn what_cannot_be_merged_is_refused_with_what_to_add() {
     let message = hosts()

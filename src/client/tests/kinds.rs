@@ -55,6 +55,33 @@ fn tls_needs_no_word_about_plain_http() {
 }
 
 #[test]
+fn over_tls_each_client_is_told_where_a_login_goes() {
+    for (kind, place) in [
+        (Kind::Docker, "/etc/docker/certs.d/mirror.lan:5000"),
+        (Kind::Docker, "docker login mirror.lan:5000"),
+        (
+            Kind::DockerContainerd,
+            "[host.\"https://mirror.lan:5000\".header]",
+        ),
+        (
+            Kind::Containerd,
+            "[host.\"https://mirror.lan:5000\".header]",
+        ),
+        (Kind::Nerdctl, "client = [["),
+        (Kind::Podman, "podman login mirror.lan:5000"),
+        (Kind::Podman, "/etc/containers/certs.d/mirror.lan:5000"),
+    ] {
+        let told = |scheme: &str| {
+            let mirror = format!("{scheme}://mirror.lan:5000");
+            let plan = planned(kind, &with(&["docker.io"], &mirror)).unwrap();
+            plan.notes.join("\n")
+        };
+        assert!(told("https").contains(place), "{}", told("https"));
+        assert!(!told("http").contains("wants a login"), "{}", told("http"));
+    }
+}
+
+#[test]
 fn each_client_is_told_of_the_mirrors_authority_in_its_own_way() {
     const PEM: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let authority = Authority::new("/etc/ca.pem".as_ref(), PEM).unwrap();

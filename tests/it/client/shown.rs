@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{Machine, fails, forebay, prints, text};
+use crate::harness::asking_files;
 
 /// The README's examples: a command after `$`, and what it prints.
 fn examples() -> Vec<(String, String)> {
@@ -90,6 +91,14 @@ fn the_address_and_the_registries_come_from_the_configuration() {
         printed.contains("--registry-map=registry.lan:5000=10.1.2.3:5005/_/lan"),
         "{printed}"
     );
+
+    let [certificate, key, _] = asking_files();
+    let tls = format!(
+        "[server]\nlisten = [\"10.1.2.3:5005\"]\n[server.tls]\ncert_file = {certificate:?}\nkey_file = {key:?}\n"
+    );
+    machine.put("/forebay.toml", &tls);
+    let printed = prints(&["docker", "--config", config.to_str().unwrap()]);
+    assert!(printed.contains("\"https://10.1.2.3:5005\""), "{printed}");
 
     machine.put("/forebay.toml", "[server]\nlisten = [\"0.0.0.0:5000\"]\n");
     let (code, message) = fails(&["podman", "--config", config.to_str().unwrap()]);
