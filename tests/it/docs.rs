@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use crate::harness::program;
+use crate::harness::{asking_files, program};
 
 fn pages() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
@@ -42,7 +42,16 @@ fn with_its_files(text: &str, root: &Path) -> String {
     {
         let file = root.join(path.trim_end_matches('"'));
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(file, PEM).unwrap();
+        let [certificate, key, clients] = asking_files();
+        let text = match file.file_name().unwrap().to_str().unwrap() {
+            "tls.crt" => std::fs::read_to_string(certificate).unwrap(),
+            "tls.key" => std::fs::read_to_string(key).unwrap(),
+            "clients-ca.crt" => std::fs::read_to_string(clients).unwrap(),
+            "htpasswd" => format!("alice:{}\n", bcrypt::hash("password", 4).unwrap()),
+            "ci.token" => "0123456789abcdef".repeat(4),
+            _ => PEM.to_owned(),
+        };
+        std::fs::write(file, text).unwrap();
     }
     text.replace("/etc/forebay/", &format!("{}/", root.display()))
 }

@@ -7,5 +7,5 @@
 mod logins;
 pub(crate) mod profile;
 mod pulls;
-mod real;
+pub(crate) mod real;
 mod secrets;

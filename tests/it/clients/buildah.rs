@@ -3,13 +3,17 @@
 use forebay_loadtest::origin::ImageManifest;
 use tokio::process::Command;
 
-use super::containers::Home;
+use super::containers::{Home, Keeper};
 use super::node::{Node, Site};
 
 /// A buildah that keeps its images apart.
 pub(super) struct Buildah(Home);
 
-impl Buildah {
+impl Keeper for Buildah {
+    fn home(&self) -> &Home {
+        &self.0
+    }
+
     fn command(&self) -> Command {
         self.0.keeper("buildah")
     }

@@ -6,9 +6,34 @@ use forebay_loadtest::origin::ImageManifest;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::node::Site;
+use super::node::{Node, Site};
 use super::tripwire::Tripwire;
 use super::{attempt, mounts};
+
+/// One of them, as far as they keep logins alike.
+pub(super) trait Keeper: Node {
+    fn home(&self) -> &Home;
+
+    /// The program with what keeps it apart.
+    fn command(&self) -> Command;
+
+    /// Logs in to a registry, with certificates that are in a directory of their own, and keeps that.
+    async fn log_in(
+        &self,
+        certificates: &Path,
+        user: &str,
+        password: &str,
+        host: &str,
+    ) -> Result<String, String> {
+        let mut command = self.command();
+        command
+            .args(["login", "--username", user, "--password", password])
+            .arg("--cert-dir")
+            .arg(certificates)
+            .arg(host);
+        attempt(&mut command).await
+    }
+}
 
 /// A home for one of them, in which nothing was pulled yet.
 pub(super) struct Home {

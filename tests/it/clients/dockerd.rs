@@ -90,6 +90,11 @@ impl Dockerd {
         }
     }
 
+    /// A command of its client's.
+    pub(super) fn docker(&self) -> Command {
+        docker(self.root.path())
+    }
+
     /// Waits until it has `bytes` of a layer that it is fetching, and returns how many it has.
     async fn until_it_has(&self, bytes: u64) -> u64 {
         let directory = self.root.path().join("data/tmp");

@@ -3,13 +3,17 @@
 use forebay_loadtest::origin::ImageManifest;
 use tokio::process::Command;
 
-use super::containers::Home;
+use super::containers::{Home, Keeper};
 use super::node::{Node, Site};
 
 /// A podman that keeps its images apart.
 pub(super) struct Podman(Home);
 
-impl Podman {
+impl Keeper for Podman {
+    fn home(&self) -> &Home {
+        &self.0
+    }
+
     fn command(&self) -> Command {
         let mut command = self.0.keeper("podman");
         command

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use forebay_loadtest::origin::ImageManifest;
 use tokio::process::Command;
 
-use super::containers::Home;
+use super::containers::{Home, Keeper};
 use super::node::{Node, Site};
 use super::upstream::{docker_hub, given};
 use super::{attempt, run, wanted};
@@ -18,11 +18,17 @@ pub(super) struct Skopeo {
     copies: AtomicUsize,
 }
 
-impl Skopeo {
+impl Keeper for Skopeo {
+    fn home(&self) -> &Home {
+        &self.home
+    }
+
     fn command(&self) -> Command {
         self.home.command("skopeo")
     }
+}
 
+impl Skopeo {
     fn copy(&self, number: usize) -> PathBuf {
         self.home.path().join(format!("copy-{number}"))
     }

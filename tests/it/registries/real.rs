@@ -2,7 +2,7 @@
 //! and once it is off.
 
 mod seaweed;
-mod token;
+pub(crate) mod token;
 
 use forebay_loadtest::origin::{Kind, Origin};
 

@@ -7,7 +7,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use forebay_loadtest::origin::{Auth, Mint, Origin, Repository, TokenAuth};
+use forebay_loadtest::origin::{Auth, Mint, Origin, TokenAuth};
 use serde_json::{Value, json};
 
 use crate::clients::docker_registry::{PASSWORD, USER};
@@ -20,20 +20,32 @@ const ISSUER: &str = "token.test";
 
 /// A token service for a registry that holds what the clients' tests pull.
 pub(super) async fn service() -> Origin {
+    service_of(&[], |_| &[]).await
+}
+
+/// As [`service`], with more users, each of whom may see the repositories of which this says so.
+pub(crate) async fn service_of(
+    users: &[(&str, &str)],
+    may_see: impl Fn(&str) -> &'static [&'static str],
+) -> Origin {
     let auth = Auth::Token(TokenAuth {
         service: SERVICE.to_owned(),
         mint: Some(Mint::new(token)),
         ..TokenAuth::default()
     });
     let mut builder = Origin::builder().auth(auth).user(USER, PASSWORD);
+    for (user, password) in users {
+        builder = builder.user(user, password);
+    }
     for name in [crate::clients::APP, crate::clients::TOOL] {
-        builder = builder.repository(name, Repository::private);
+        let readers = [&[USER], may_see(name)].concat();
+        builder = builder.repository(name, |repository| repository.only_for(&readers));
     }
     builder.start().await.expect("the origin starts")
 }
 
 /// The configuration of a registry that trusts the service's tokens.
-pub(super) fn trusting(service: &Origin, root: &Path) -> String {
+pub(crate) fn trusting(service: &Origin, root: &Path) -> String {
     let bundle = root.join("issuer.pem");
     std::fs::write(&bundle, CERTIFICATE).unwrap();
     format!(
