@@ -20,6 +20,7 @@
 mod ask;
 mod table;
 mod text;
+mod trust;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -93,7 +94,7 @@ impl Status {
         };
         let config = Config::load(sources(self.config.clone(), overrides));
         let config = config.map_err(|errors| report(&errors))?;
-        Admin::configured(config.admin.listen).map_err(failed)
+        Admin::configured(&config.admin).map_err(failed)
     }
 
     fn look(&self, asker: &Asker) -> Exit {

@@ -1,13 +1,16 @@
 //! TLS of the running mirror: pulls, certificates that are replaced, and those that can't be used.
 
+use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use forebay_loadtest::certificates::Authority;
+use tokio::process::Command;
 
 use crate::harness::{
-    Client, Forebay, Setup, listener_tls, manifest_path, plain_origin, small_images, trusting,
+    Client, Forebay, Setup, listener_tls, manifest_path, plain_origin, program, small_images,
+    trusting,
 };
 
 /// A mirror that speaks TLS to its clients.
@@ -62,6 +65,55 @@ async fn operators_ask_over_tls_with_a_certificate_of_their_own() {
     assert_eq!(operator.get("/readyz").await.status, 200);
     let nobody = Client::over_tls(trusting(&[&authority], None), mirror.admin);
     assert_eq!(nobody.tries("/readyz").await, None);
+}
+
+/// What `forebay status` says by a configuration that has the mirror's admin listener with `tls`.
+async fn status(mirror: &Forebay, tls: &str) -> Output {
+    let file = mirror.dir().join("asked.toml");
+    let config = format!("[admin]\nlisten = '{}'\n{tls}\n", mirror.admin);
+    std::fs::write(&file, config).unwrap();
+    let mut command = Command::from(program());
+    command.arg("status").arg("--config").arg(file);
+    command.kill_on_drop(true).output().await.unwrap()
+}
+
+/// The certificate is for another name, and of an authority that this machine does not know.
+#[tokio::test]
+async fn status_is_asked_over_tls_of_who_has_the_configured_certificate() {
+    let origin = plain_origin().start().await.unwrap();
+    let authority = Authority::new("servers");
+    let setup = Setup::new(&origin);
+    let tls = listener_tls("admin", &authority, setup.dir());
+    let elsewhere = authority.server(&["mirror.example.com"]);
+    elsewhere.write(setup.dir(), "admin").unwrap();
+    let mirror = setup.config(&tls).start().await;
+    let told = status(&mirror, &tls).await;
+    let [out, errors] = [&told.stdout, &told.stderr].map(|told| String::from_utf8_lossy(told));
+    let at = format!("at https://{}", mirror.admin);
+    assert!(out.contains(&at), "{out}{errors}");
+    let stranger = listener_tls("other", &Authority::new("strangers"), mirror.dir());
+    let told = status(&mirror, &stranger.replace("[other.tls]", "[admin.tls]")).await;
+    let errors = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert_eq!(told.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("shows another certificate"), "{errors}");
+}
+
+#[tokio::test]
+async fn status_says_that_a_certificate_is_wanted() {
+    let origin = plain_origin().start().await.unwrap();
+    let authority = Authority::new("servers");
+    let setup = Setup::new(&origin);
+    let tls = listener_tls("admin", &authority, setup.dir());
+    let ca = setup.dir().join("operators.crt");
+    std::fs::write(&ca, Authority::new("operators").pem()).unwrap();
+    let tls = format!("{tls}\nclient_ca_file = '{}'", ca.display());
+    let mirror = setup.config(&tls).start().await;
+    let told = status(&mirror, &tls).await;
+    let errors = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(
+        errors.contains("wants to be shown a certificate"),
+        "{errors}"
+    );
 }
 
 /// Every request before, while and after is answered, and new handshakes see the new one.

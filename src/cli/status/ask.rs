@@ -2,16 +2,19 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode, Url};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::AlertDescription;
 use serde::Deserialize;
 use tokio::runtime::{Builder, Runtime};
 
+use super::trust;
+use crate::config;
 use crate::status::{FORMAT, PATH, Status};
 
 /// A mirror that lives answers sooner, however its disk does.
@@ -21,7 +24,11 @@ const MAX_DOCUMENT: usize = 16 << 20;
 
 /// Where a mirror's admin listener is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Admin(Url);
+pub(super) struct Admin {
+    url: Url,
+    /// The file of the certificate that it shows, where the configuration says so.
+    certificate: Option<PathBuf>,
+}
 
 /// Why a mirror's status is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +47,14 @@ pub(super) enum AskError {
     NotRunning { at: String, why: String },
     #[error("{at} does not answer within {} s: the mirror is overloaded, or it is none", PATIENCE.as_secs())]
     Silent { at: String },
+    #[error(
+        "{at} shows another certificate than its configuration names, or none that can be trusted ({why}): give its configuration by --config; where that has just got a new certificate, try again in some seconds"
+    )]
+    Untrusted { at: String, why: String },
+    #[error(
+        "{at} wants to be shown a certificate, and this command has none: ask with `curl --cert FILE --key FILE {at}{PATH}`, or set client_certificates = \"optional\" in [admin.tls]"
+    )]
+    CertificateWanted { at: String },
     #[error("{at} can't be asked: {why}")]
     Unusable { at: String, why: String },
     #[error(
@@ -76,14 +91,17 @@ impl FromStr for Admin {
         if !matches!(url.path(), "/" | PATH) || url.query().is_some() || url.fragment().is_some() {
             return Err(refused("it has more than a host and a port"));
         }
-        Ok(Self(url))
+        Ok(Self {
+            url,
+            certificate: None,
+        })
     }
 }
 
 impl Admin {
     /// Where a configuration has it, as seen from the same machine.
-    pub(super) fn configured(listen: Option<SocketAddr>) -> Result<Self, AskError> {
-        let mut address = listen.ok_or(AskError::Off)?;
+    pub(super) fn configured(config: &config::Admin) -> Result<Self, AskError> {
+        let mut address = config.listen.ok_or(AskError::Off)?;
         if address.port() == 0 {
             return Err(AskError::NoPort);
         }
@@ -93,14 +111,22 @@ impl Admin {
                 IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
             });
         }
-        address.to_string().parse().map_err(AskError::Process)
+        let tls = config.tls.as_ref();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let admin: Self = format!("{scheme}://{address}")
+            .parse()
+            .map_err(AskError::Process)?;
+        Ok(Self {
+            certificate: tls.map(|tls| tls.certificate.clone()),
+            ..admin
+        })
     }
 }
 
 /// Without a login that may be in it.
 impl fmt::Display for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.origin().ascii_serialization())
+        write!(f, "{}", self.url.origin().ascii_serialization())
     }
 }
 
@@ -130,8 +156,13 @@ impl Asker {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(PATIENCE);
-        if admin.0.scheme() == "http" {
-            client = client.tls_backend_preconfigured(no_tls()?);
+        let tls = match &admin.certificate {
+            Some(file) => Some(trust::holder_of(file)),
+            None if admin.url.scheme() == "http" => Some(trust::nobody()),
+            None => None,
+        };
+        if let Some(tls) = tls {
+            client = client.tls_backend_preconfigured(tls.map_err(AskError::Process)?);
         }
         let client = client.build();
         let client = client.map_err(|error| AskError::Process(root(&error)))?;
@@ -152,7 +183,7 @@ impl Asker {
     }
 
     async fn asked(&self) -> Result<Status, AskError> {
-        let mut url = self.admin.0.clone();
+        let mut url = self.admin.url.clone();
         url.set_path(PATH);
         let failed = |error: reqwest::Error| self.failed(&error);
         let mut response = self.client.get(url).send().await.map_err(failed)?;
@@ -201,8 +232,16 @@ impl Asker {
     fn failed(&self, error: &reqwest::Error) -> AskError {
         let (at, why) = (self.to_string(), root(error));
         if error.is_timeout() {
-            AskError::Silent { at }
-        } else if error.is_connect() {
+            return AskError::Silent { at };
+        }
+        match cause::<rustls::Error>(error) {
+            Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+                return AskError::CertificateWanted { at };
+            }
+            Some(rustls::Error::InvalidCertificate(_)) => return AskError::Untrusted { at, why },
+            _ => {}
+        }
+        if error.is_connect() {
             AskError::NotRunning { at, why }
         } else {
             AskError::Unusable { at, why }
@@ -210,15 +249,23 @@ impl Asker {
     }
 }
 
-/// TLS that trusts nobody, for where there is none: the machine may have no certificates to trust.
-fn no_tls() -> Result<ClientConfig, AskError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| AskError::Process(error.to_string()))?;
-    Ok(config
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth())
+/// The cause of that kind, which may be inside of an I/O error.
+fn cause<E: StdError + 'static>(error: &reqwest::Error) -> Option<&E> {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // What an I/O error holds is not its source, whose source it is.
+        let inside = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        next = match inside {
+            Some(inside) => Some(inside),
+            None => error.source(),
+        };
+    }
+    None
 }
 
 /// What lies at the bottom of it.
@@ -264,7 +311,13 @@ mod tests {
 
     #[test]
     fn a_listener_on_all_addresses_is_asked_on_this_machine() {
-        let of = |listen: &str| Admin::configured(Some(listen.parse().unwrap()));
+        let of = |listen: &str| {
+            let admin = config::Admin {
+                listen: listen.parse().ok(),
+                tls: None,
+            };
+            Admin::configured(&admin)
+        };
         assert_eq!(
             of("0.0.0.0:5001").unwrap().to_string(),
             "http://127.0.0.1:5001"
@@ -275,6 +328,6 @@ mod tests {
             "http://192.0.2.1:5001"
         );
         assert!(matches!(of("127.0.0.1:0"), Err(AskError::NoPort)));
-        assert!(matches!(Admin::configured(None), Err(AskError::Off)));
+        assert!(matches!(of("off"), Err(AskError::Off)));
     }
 }
