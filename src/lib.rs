@@ -9,20 +9,21 @@
 //! | [`oci`] | digests, names, descriptors, manifests, wire errors; pure | |
 //! | [`metrics`] | every metric and label, as functions | |
 //! | [`sync`] | locks without the noise | |
+//! | [`files`] | files that others replace meanwhile: whether one has changed, and those of TLS in PEM form | |
 //! | [`config`] | files, environment and flags become one validated `Config` | `oci` |
 //! | [`login`] | the logins that clients bring for an upstream, and the tokens that stand for them | `oci`, `config` |
-//! | [`access`] | who may pull what: the gate, and the permits that the mirror's flows take | `oci`, `config`, `metrics`, `sync`, `login` |
+//! | [`access`] | who may pull what: the gate, and the permits that the mirror's flows take | `oci`, `config`, `files`, `metrics`, `sync`, `login` |
 //! | [`store`] | the disk: blobs, the index, links, tag records, the limit, recovery | `oci`, `metrics`, `sync` |
-//! | [`upstream`] | one upstream: its endpoints, requests, logins, redirects, retries and breakers, quotas, the address policy | `oci`, `metrics`, `sync`, `config`, `login` |
+//! | [`upstream`] | one upstream: its endpoints, requests, logins, redirects, retries and breakers, quotas, the address policy | `oci`, `metrics`, `sync`, `files`, `config`, `login` |
 //! | [`mirror`] | the product: manifest, blob and tag flows, the fill, rights, freshness | all above |
 //! | [`http`] | one request: its route, client, limits, range, response, body, errors | `sync`, `mirror` and what it speaks in |
 //! | [`status`] | how a running mirror stands, as a document; types only | |
 //! | [`admin`] | the operators' listener: health, metrics and status | `mirror`, `status` |
-//! | [`server`] | accept loops, PROXY headers, TLS and its certificates, timeouts, the connection caps and who makes room, the drain | `sync`, `http`, `admin` |
+//! | [`server`] | accept loops, PROXY headers, TLS and its certificates, timeouts, the connection caps and who makes room, the drain | `sync`, `files`, `http`, `admin` |
 //! | [`app`] | the one place that knows all concrete types: start, reload, end | all above |
 //! | `fuzzing` | what has to hold of all that strangers write: the fuzzers' targets, built for them and for tests alone | what it holds to it |
 //! | [`client`] | what clients are told so that they pull through the mirror: files, merging, undoing | `oci`, `config` |
-//! | [`cli`] | one file a command | `app`, `config`, `client`, `status`, and of `upstream` and `oci` what `check --online` tells |
+//! | [`cli`] | one file a command | `app`, `config`, `files`, `client`, `status`, and of `upstream` and `oci` what `check --online` tells |
 //!
 //! `tests/it/architecture.rs` fails on a `crate::` path that this table does not allow.
 //!
@@ -161,6 +162,7 @@ pub mod app;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod http;

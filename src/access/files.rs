@@ -1,37 +1,9 @@
 //! Files of passwords and tokens, which people and machines replace while the mirror runs.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use crate::files::Stamp;
 use crate::metrics::{self, Loaded};
-
-/// How often a file is asked whether it has changed.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(2);
-
-/// What tells one writing of a file from the next, as far as can be told without reading it. Links are followed: Kubernetes
-/// changes what a directory's link points at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {

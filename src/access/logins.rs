@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use super::files::{LOOK_AGAIN, Watched};
+use super::files::Watched;
 use super::floods::Floods;
 use super::passwords::Fingerprint;
 use super::passwords::{Bounds, Users};
 use super::{Account, Attempt, LoginError};
 use crate::config::{self, Htpasswd, Secret};
+use crate::files::LOOK_AGAIN;
 use crate::login::Keyed;
 use crate::sync::lock;
 

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 
 use crate::config::{ClientCertificate, Upstream};
+use crate::files::pem::{self, PairError};
 
 /// Why a file that an upstream's TLS takes can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,7 @@ impl Tls {
 /// A machine without any trusted certificate (a bare container) still serves upstreams that are
 /// configured as plain http; each https connection then fails with an error that says what to do.
 pub(crate) fn shared() -> Result<ClientConfig, rustls::Error> {
-    let provider = provider();
+    let provider = pem::provider();
     match Verifier::new(provider.clone()) {
         Ok(verifier) => config(provider, Arc::new(verifier)),
         Err(error) => {
@@ -75,8 +75,8 @@ fn with_ca_file(path: &Path) -> Result<ClientConfig, TlsError> {
         path: path.to_owned(),
         problem,
     };
-    let roots = certificates(path).map_err(problem)?;
-    let provider = provider();
+    let roots = pem::certificates(path).map_err(problem)?;
+    let provider = pem::provider();
     let verifier = Verifier::new_with_extra_roots(roots, provider.clone())
         .map_err(|error| problem(error.to_string()))?;
     config(provider, Arc::new(verifier)).map_err(|error| problem(error.to_string()))
@@ -89,43 +89,21 @@ fn showing(config: &ClientConfig, shown: &ClientCertificate) -> Result<ClientCon
         path: shown.certificate.clone(),
         problem,
     };
-    let of_key = |problem: &str| TlsError {
+    let of_key = |problem: String| TlsError {
         key: "client_key",
         path: shown.key.clone(),
-        problem: problem.to_owned(),
+        problem,
     };
-    let chain = certificates(&shown.certificate).map_err(of_certificate)?;
-    // What these errors say of a key is left out: nothing of it is to be printed.
-    let key = PrivateKeyDer::from_pem_file(&shown.key)
-        .map_err(|_| of_key("it holds no private key in PEM form that can be read"))?;
+    let chain = pem::certificates(&shown.certificate).map_err(of_certificate)?;
     let certified =
-        CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                of_key("this is not the key of the first certificate in client_cert")
-            }
-            rustls::Error::InvalidCertificate(error) => of_certificate(error.to_string()),
-            _ => of_key("this is no RSA, ECDSA or Ed25519 key that can be used"),
+        pem::certified(chain, &shown.key, "client_cert").map_err(|error| match error {
+            PairError::Certificate(problem) => of_certificate(problem),
+            PairError::Key(problem) => of_key(problem),
         })?;
     let mut config = config.clone();
     config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
     config.resumption = Resumption::default();
     Ok(config)
-}
-
-/// What a PEM file holds, at least one.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    const WANTED: &str = "it must hold certificates in PEM form";
-    let found = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| format!("{error}; {WANTED}"))?;
-    if found.is_empty() {
-        return Err(format!("no certificate found; {WANTED}"));
-    }
-    Ok(found)
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 fn config(

@@ -4,15 +4,22 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What each module may name by a `crate::` path.
-const EDGES: [(&str, &[&str]); 17] = [
+const EDGES: [(&str, &[&str]); 18] = [
     ("oci", &[]),
     ("sync", &[]),
+    ("files", &[]),
     ("metrics", &[]),
     ("config", &["oci"]),
     ("login", &["oci", "config"]),
-    ("access", &["oci", "sync", "metrics", "config", "login"]),
+    (
+        "access",
+        &["oci", "sync", "files", "metrics", "config", "login"],
+    ),
     ("store", &["oci", "sync", "metrics"]),
-    ("upstream", &["oci", "sync", "metrics", "config", "login"]),
+    (
+        "upstream",
+        &["oci", "sync", "files", "metrics", "config", "login"],
+    ),
     (
         "mirror",
         &[
@@ -30,7 +37,10 @@ const EDGES: [(&str, &[&str]); 17] = [
         "admin",
         &["oci", "sync", "metrics", "config", "mirror", "status"],
     ),
-    ("server", &["sync", "metrics", "config", "http", "admin"]),
+    (
+        "server",
+        &["sync", "files", "metrics", "config", "http", "admin"],
+    ),
     (
         "app",
         &[
@@ -46,7 +56,7 @@ const EDGES: [(&str, &[&str]); 17] = [
     (
         "cli",
         &[
-            "oci", "config", "upstream", "app", "server", "client", "status",
+            "oci", "files", "config", "upstream", "app", "server", "client", "status",
         ],
     ),
 ];

@@ -14,9 +14,11 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
+use crate::files::pem;
+
 /// TLS that trusts nobody, for where there is none: the machine may have no certificates to trust.
 pub(super) fn nobody() -> Result<ClientConfig, String> {
-    let config = ClientConfig::builder_with_provider(provider())
+    let config = ClientConfig::builder_with_provider(pem::provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
     Ok(config
@@ -33,13 +35,9 @@ pub(super) fn holder_of(file: &Path) -> Result<ClientConfig, String> {
         .dangerous()
         .set_certificate_verifier(Arc::new(Holder {
             certificate,
-            provider: provider(),
+            provider: pem::provider(),
         }));
     Ok(config)
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 /// Takes one certificate, and no other.

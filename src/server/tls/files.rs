@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::SingleCertAndKey;
 use rustls::{RootCertStore, ServerConfig};
 
 use super::{Present, names};
 use crate::config;
+use crate::files::pem::{self, PairError};
 use crate::metrics::Listener;
 
 /// Why a file that a listener takes can't be used.
@@ -43,20 +43,14 @@ pub(super) fn load(listener: Listener, files: &config::Tls) -> Result<Present, T
         problem,
     };
     let of_certificate = |problem| wrong("cert_file", &files.certificate, problem);
-    let of_key = |problem: &str| wrong("key_file", &files.key, problem.to_owned());
-    let chain = certificates(&files.certificate).map_err(of_certificate)?;
+    let chain = pem::certificates(&files.certificate).map_err(of_certificate)?;
     let expires = names::expires(&chain).map_err(of_certificate)?;
-    // What these errors say of a key is left out: nothing of it is to be printed.
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|_| of_key("it holds no private key in PEM form that can be read"))?;
-    let provider = provider();
-    let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => {
-            of_key("this is not the key of the first certificate in cert_file")
-        }
-        rustls::Error::InvalidCertificate(error) => of_certificate(error.to_string()),
-        _ => of_key("this is no RSA, ECDSA or Ed25519 key that can be used"),
-    })?;
+    let certified =
+        pem::certified(chain, &files.key, "cert_file").map_err(|error| match error {
+            PairError::Certificate(problem) => of_certificate(problem),
+            PairError::Key(problem) => wrong("key_file", &files.key, problem),
+        })?;
+    let provider = pem::provider();
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| of_certificate(error.to_string()))?;
@@ -106,7 +100,7 @@ impl Authority {
         clients: &config::ClientAuthority,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, String> {
-        let roots = certificates(&clients.file)?;
+        let roots = pem::certificates(&clients.file)?;
         let mut store = RootCertStore::empty();
         for root in &roots {
             store.add(root.clone()).map_err(|error| error.to_string())?;
@@ -124,20 +118,4 @@ impl Authority {
             verifier,
         })
     }
-}
-
-/// What a PEM file holds, at least one.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    const WANTED: &str = "it must hold certificates in PEM form";
-    let found = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| format!("{error}; {WANTED}"))?;
-    if found.is_empty() {
-        return Err(format!("no certificate found; {WANTED}"));
-    }
-    Ok(found)
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }

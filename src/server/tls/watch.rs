@@ -3,47 +3,35 @@
 //! Files are looked at, not read, every few seconds; links are followed, as Kubernetes swaps them. A change counts once it has
 //! stood for one more look, so that a certificate and its key may be written one after the other.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use super::{Prepared, Tls, TlsError, files};
 use crate::config;
+use crate::files::{LOOK_AGAIN, Stamp};
 use crate::metrics::{self, Loaded};
 use crate::sync::lock;
 
-/// Between two looks.
-const LOOK: Duration = Duration::from_secs(2);
 /// How long before a certificate ends that is said, and how often.
 const SOON: Duration = Duration::from_hours(14 * 24);
 const WARN_EVERY: Duration = Duration::from_hours(24);
 
 /// What files look like from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Looks(Vec<Option<[i64; 7]>>);
+pub(super) struct Looks(Vec<Option<Stamp>>);
 
 impl Looks {
     pub(super) fn of(files: &config::Tls) -> Self {
         let clients = files.clients.as_ref().map(|clients| &clients.file);
         let all = [Some(&files.certificate), Some(&files.key), clients];
-        Self(all.into_iter().flatten().map(|file| look(file)).collect())
+        Self(
+            all.into_iter()
+                .flatten()
+                .map(|file| Stamp::of(file))
+                .collect(),
+        )
     }
-}
-
-fn look(file: &Path) -> Option<[i64; 7]> {
-    let seen = fs::metadata(file).ok()?;
-    Some([
-        seen.dev().cast_signed(),
-        seen.ino().cast_signed(),
-        seen.size().cast_signed(),
-        seen.mtime(),
-        seen.mtime_nsec(),
-        seen.ctime(),
-        seen.ctime_nsec(),
-    ])
 }
 
 impl Tls {
@@ -58,7 +46,7 @@ impl Tls {
                 tracing::warn!("{ending}");
                 warned = Some(Instant::now());
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
             let (files, seen) = {
                 let named = lock(&self.0.named);
                 (named.files.clone(), named.seen.clone())
