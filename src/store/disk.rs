@@ -1,7 +1,8 @@
 //! Every file operation of the store outside the index, in one place: each names itself to the
 //! fault seam, and each error names its file.
 //!
-//! No symbolic link is followed from a name in the directory: only files that are in it are ever read, or written.
+//! No symbolic link is followed from a name in the directory: only files that are in it are ever read, or written. That its
+//! directories are its own is seen to when it is opened; the directory itself may be a link, as systemd makes one.
 //!
 //! All of it blocks; callers are on the blocking pool.
 
@@ -23,9 +24,9 @@ use crate::metrics::{self, StoreOp};
 /// Files may hold private images: nobody else reads them.
 const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
-/// What the mode of a directory gives to others than its owner, to all others' writing, and to all others but each one's own
-/// files in it.
-const OTHERS: u32 = 0o077;
+/// What the mode of a directory gives to others than its owner and its group, and to its group's writing; to all others'
+/// writing, and to all others but each one's own files in it. A group that may read sees names there, and no content.
+const OTHERS: u32 = 0o027;
 const WRITTEN_BY_ALL: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
@@ -79,22 +80,28 @@ impl Disk {
         }
     }
 
-    /// Makes a directory and those above it; `true` when it was not there.
-    pub(crate) fn create_dir(&self, path: &Path) -> Result<bool> {
-        if path.is_dir() {
-            return Ok(false);
+    /// Makes the cache's directory and those above it, where it is missing.
+    pub(crate) fn create_root(&self) -> Result<()> {
+        let root = self.layout.root();
+        if root.is_dir() {
+            return Ok(());
         }
-        self.run(Op::Create, path, || {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(DIR_MODE)
-                .create(path)
-        })?;
+        self.run(Op::Create, root, || make_dirs(root))
+    }
+
+    /// Makes a directory in it and those above; `true` when it was not there. A link to a directory is none.
+    pub(crate) fn create_dir(&self, path: &Path) -> Result<bool> {
+        match fs::symlink_metadata(path) {
+            Ok(found) if found.is_dir() => return Ok(false),
+            Ok(_) => return Err(failed(Op::Create, path, taken())),
+            Err(_) => {}
+        }
+        self.run(Op::Create, path, || make_dirs(path))?;
         Ok(true)
     }
 
-    /// Takes the directory from all other users, where it was made by somebody who left it open to them. One that
-    /// is shared on purpose, or not this user's to change, stays as it is: what is in it is made for this user alone.
+    /// Takes the directory from all other users, where it was made by somebody who left it open to them, and from its
+    /// group's writing. One that is shared on purpose, or not this user's to change, stays as it is: what is in it is made for this user alone.
     pub(crate) fn keep_others_out(&self) {
         let root = self.layout.root();
         let Ok(meta) = fs::metadata(root) else { return };
@@ -238,6 +245,18 @@ impl Disk {
             Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
         })
     }
+}
+
+fn make_dirs(path: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIR_MODE)
+        .create(path)
+}
+
+fn taken() -> io::Error {
+    let what = "a link or a file is where a directory of the cache's own should be: remove that";
+    io::Error::new(io::ErrorKind::NotADirectory, what)
 }
 
 /// No link is followed, and nothing that stands in a file's place, such as a pipe, is waited for.

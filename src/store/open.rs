@@ -41,7 +41,7 @@ pub(crate) fn open(settings: &Settings, handle: Handle) -> Result<Arc<Inner>, Op
     let layout = Layout::new(settings.dir.clone());
     let disk = Disk::new(layout, settings.faults.clone());
     let unusable = |error| OpenError::unusable(&settings.dir, error);
-    disk.create_dir(&settings.dir).map_err(unusable)?;
+    disk.create_root().map_err(unusable)?;
     let lock = Arc::new(lock::acquire(&disk, settings.lock_wait)?);
     check_version(&disk)?;
     disk.keep_others_out();
@@ -153,10 +153,15 @@ fn write_version(disk: &Disk) -> Result<(), StoreError> {
     disk.sync_dir(disk.layout.root())
 }
 
+/// From the top down: none is looked for beyond a link.
 fn create_dirs(disk: &Disk) -> Result<(), StoreError> {
     disk.create_dir(&disk.layout.partials())?;
+    disk.create_dir(&disk.layout.blobs())?;
     for algorithm in Algorithm::ALL {
         disk.create_dir(&disk.layout.algorithm_dir(algorithm))?;
+    }
+    for (algorithm, first) in disk.shards()? {
+        disk.create_dir(&disk.layout.shard(algorithm, first))?;
     }
     disk.sync_dir(&disk.layout.blobs())?;
     disk.sync_dir(disk.layout.root())

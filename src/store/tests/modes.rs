@@ -32,12 +32,13 @@ async fn a_directory_that_was_open_to_others_is_closed_to_them() {
     let dir = Dir::new();
     fs::set_permissions(dir.path(), Permissions::from_mode(0o2775)).unwrap();
     let store = dir.open(LIMIT).await;
-    assert_eq!(mode(dir.path()), 0o2700);
+    // Its group still reads its names, and nothing below it.
+    assert_eq!(mode(dir.path()), 0o2750);
     fill(&store, &body(1, MIB)).await.unwrap();
     let begun = store.begin(digest(b"x"), None).await.unwrap();
     let all = all(dir.path());
     assert!(all.len() > 10, "{all:?}");
-    for path in all {
+    for path in all.into_iter().filter(|path| path != dir.path()) {
         let own = if path.is_dir() { 0o700 } else { 0o600 };
         assert_eq!(mode(&path) & 0o777, own, "{}", path.display());
     }
@@ -99,6 +100,53 @@ async fn a_link_in_a_partial_files_place_is_not_written_through() {
     fill(&store, &blob).await.unwrap();
     assert!(has(&store, &blob).await);
     assert_eq!(fs::read(&target).unwrap(), b"precious");
+}
+
+/// A link in the middle of a file's path was followed, and with it the mirror served, wrote and removed files elsewhere.
+#[tokio::test]
+async fn a_link_in_a_directorys_place_is_refused() {
+    let blob = body(5, MIB);
+    let digest = digest(&blob);
+    let shard = format!("blobs/sha256/{}", &digest.hex()[..2]);
+    for place in ["partial", "blobs", "blobs/sha256", "blobs/sha512", &shard] {
+        let dir = Dir::new();
+        let store = dir.open(LIMIT).await;
+        fill(&store, &blob).await.unwrap();
+        store.close().await;
+        drop(store);
+        let (path, elsewhere) = (dir.path().join(place), tempfile::tempdir().unwrap());
+        let moved = elsewhere.path().join("moved");
+        fs::rename(&path, &moved).unwrap();
+        let before = all(&moved);
+        symlink(&moved, &path).unwrap();
+        let refused = Store::open(dir.settings(LIMIT)).await.unwrap_err();
+        let told = refused.to_string();
+        let name = path.display().to_string();
+        assert!(
+            told.contains(&name) && told.contains("remove that"),
+            "{told}"
+        );
+        assert_eq!(all(&moved), before);
+        fs::remove_file(&path).unwrap();
+        dir.open(LIMIT).await;
+    }
+}
+
+/// systemd keeps the directory of a user that exists while it is needed elsewhere, and makes a link to it.
+#[tokio::test]
+async fn the_cache_directory_itself_may_be_a_link() {
+    let (dir, elsewhere) = (Dir::new(), tempfile::tempdir().unwrap());
+    fs::remove_dir(dir.path()).unwrap();
+    symlink(elsewhere.path(), dir.path()).unwrap();
+    let store = dir.open(LIMIT).await;
+    let blob = body(6, MIB);
+    fill(&store, &blob).await.unwrap();
+    assert!(has(&store, &blob).await);
+    assert!(elsewhere.path().join("blobs").is_dir());
+    // What goes with the test is a directory.
+    drop(store);
+    fs::remove_file(dir.path()).unwrap();
+    fs::create_dir(dir.path()).unwrap();
 }
 
 /// Who opens a pipe to read waits for a writer.
