@@ -1,7 +1,8 @@
 //! Reads single values. Each error says what was found and what to write instead, and never repeats
 //! what could be a secret.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use super::units;
 use crate::oci::Registry;
 
 /// Largest file that a value is read from.
-const MAX_FILE: usize = 1 << 20;
+const MAX_FILE: u64 = 1 << 20;
 
 fn expected(what: &str, node: &Node) -> String {
     format!("expected {what}, found {}", node.kind())
@@ -158,14 +159,19 @@ pub(super) fn file(path: &Path) -> Result<String, String> {
 
 /// What a small text file holds; the error goes after its name.
 pub(super) fn read_text(path: &Path) -> Result<String, String> {
-    let bytes = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() > MAX_FILE {
-        return Err(format!(
-            "is larger than {}",
-            units::print_size(MAX_FILE as u64)
-        ));
+    let bytes = read_up_to(MAX_FILE + 1, path);
+    let bytes = bytes.map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(format!("is larger than {}", units::print_size(MAX_FILE)));
     }
     String::from_utf8(bytes).map_err(|_| "is not a text file in UTF-8".into())
+}
+
+/// The beginning of a file: it may have no end, as a device.
+fn read_up_to(most: u64, path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A registry.

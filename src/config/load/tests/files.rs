@@ -1,5 +1,9 @@
 //! Files that a configuration names, or is.
 
+use std::io::Write as _;
+use std::sync::mpsc;
+use std::thread;
+
 use super::*;
 
 /// The directory of the file that says it, and what is said of `client_cert` and `client_key` there.
@@ -106,4 +110,32 @@ fn a_file_that_cannot_be_read_or_parsed_is_one_error() {
         "/nonexistent/f.toml: cannot be read: No such file or directory (os error 2)"
     );
     assert_eq!(errors(load_text("[cache]\ndir = /x\n")).len(), 1);
+}
+
+/// It was read to its end before anyone looked at its length, and a device has none.
+#[test]
+fn no_more_is_read_of_a_file_than_it_may_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pipe");
+    let (user, fifo) = (rustix::fs::Mode::RWXU, rustix::fs::FileType::Fifo);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, user, 0).unwrap();
+    let (done, until_done) = mpsc::channel::<()>();
+    let writer = thread::spawn({
+        let path = path.clone();
+        move || {
+            let mut pipe = fs::OpenOptions::new().write(true).open(path).unwrap();
+            // The reader may go away before it has all of it.
+            let _ = pipe.write_all(&vec![b'#'; (1 << 20) + 1]);
+            // There is no end before the test's own.
+            let _ = until_done.recv();
+        }
+    });
+    let told = Config::load(Sources {
+        file: Some(path),
+        ..sources()
+    });
+    let told = told.unwrap_err().to_string();
+    assert!(told.ends_with("pipe: is larger than 1MiB"), "{told}");
+    drop(done);
+    writer.join().unwrap();
 }
