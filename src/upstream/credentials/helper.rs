@@ -20,6 +20,15 @@ const MAX_ANSWER: u64 = 64 << 10;
 const NOT_FOUND: &str = "credentials not found in native keychain";
 /// What stands for the user's name when the secret is an identity token.
 const TOKEN_USER: &str = "<token>";
+/// What a service manager has told this process alone (`sd_notify(3)`, `sd_listen_fds(3)`).
+const OF_SERVICE: [&str; 6] = [
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
 
 /// A helper, by the name that docker's configuration gives it.
 #[derive(Debug)]
@@ -150,6 +159,10 @@ async fn start(program: String) -> std::io::Result<Running> {
             if name.to_string_lossy().starts_with(ENVIRONMENT) {
                 command.env_remove(name);
             }
+        }
+        // A helper that tells a service manager of itself would speak for the mirror.
+        for name in OF_SERVICE {
+            command.env_remove(name);
         }
         command.spawn().map(Running)
     };

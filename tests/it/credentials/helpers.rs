@@ -171,7 +171,8 @@ async fn a_hanging_helper_goes_with_all_that_it_has_started() {
     assert_eq!(told, "up\n");
 }
 
-/// It was given the password of every upstream that has its own in the environment.
+/// It was given the password of every upstream that has its own in the environment, and the socket by which a service manager
+/// is told of the mirror.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_helper_sees_none_of_the_mirrors_own_variables() {
     let origin = two_users(Auth::token()).await;
@@ -181,10 +182,15 @@ async fn a_helper_sees_none_of_the_mirrors_own_variables() {
         r#"env > "$DOCKER_CONFIG/seen"; echo '{"Username":"ci","Secret":"canary-secret"}'"#,
     );
     home.log_in(&origin, r#"{"credsStore": "stub"}"#);
-    pulls(&home.mirror(&origin).await).await;
+    let of_manager = home.path().join("notify");
+    let setup = home.setup(&origin).env("NOTIFY_SOCKET", of_manager);
+    let setup = setup.env("WATCHDOG_USEC", "600000000");
+    pulls(&setup.start().await).await;
     let seen = std::fs::read_to_string(home.path().join("seen")).unwrap();
     assert!(seen.contains("DOCKER_CONFIG="), "{seen}");
-    assert!(!seen.contains("FOREBAY_"), "{seen}");
+    for other in ["FOREBAY_", "NOTIFY_SOCKET", "WATCHDOG_"] {
+        assert!(!seen.contains(other), "{seen}");
+    }
 }
 
 /// One repository that the user may not read had the login dropped for all of them; and while the helper failed, none could
