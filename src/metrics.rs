@@ -15,12 +15,14 @@ mod access;
 mod clients;
 mod label;
 mod logins;
+mod quota;
 mod recorder;
 mod running;
+mod store;
 mod tls;
 mod upstream;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 
@@ -32,8 +34,12 @@ pub use label::{
     Swept, TagOutcome, UpstreamKind, UpstreamOutcome, WaitOutcome,
 };
 pub use logins::{entitlement, login};
+pub use quota::{Quota, QuotaWait, quota, quota_refusal, quota_wait};
 pub use recorder::{InstallError, Recorder};
 pub use running::{Tally, Up};
+pub use store::{
+    StoreUsage, eviction, guarded_eviction, no_room, store_fault, store_read, store_usage, swept,
+};
 pub use tls::{certificate, certificate_loaded, config_reloaded, handshake};
 pub use upstream::{Counts, Given, UpstreamName};
 
@@ -188,70 +194,6 @@ pub fn upstream_mismatch(upstream: &UpstreamName) {
     counter!("forebay_upstream_mismatches_total", "upstream" => upstream.label()).increment(1);
 }
 
-// Quotas.
-
-/// How a quota stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Quota {
-    /// Pulls in a window; `None` where no limit is known.
-    pub limit: Option<u64>,
-    /// How many of them are left; `None` where that was of a window that is over.
-    pub left: Option<i64>,
-    /// When there is a pull again at the latest.
-    pub renews_within: Option<Duration>,
-}
-
-/// An upstream's quota as it stands now: of the members of a family, and the accounts and endpoints of an upstream, which
-/// share the series, the one with the smallest share left.
-pub fn quota(upstream: &UpstreamName, quota: &Quota) {
-    if let Some(limit) = quota.limit {
-        gauge!("forebay_quota_limit", "upstream" => upstream.label()).set(lossy(limit));
-        let left = quota.left.map(|left| u64::try_from(left).unwrap_or(0));
-        // Not a number: no alert compares true to it.
-        gauge!("forebay_quota_left", "upstream" => upstream.label())
-            .set(left.map_or(f64::NAN, lossy));
-        let renews = quota.renews_within.unwrap_or_default();
-        gauge!("forebay_quota_renews_seconds", "upstream" => upstream.label())
-            .set(renews.as_secs_f64());
-    }
-}
-
-/// A request that waits for a pull that a quota does not have now.
-#[derive(Debug)]
-pub struct QuotaWait {
-    upstream: UpstreamName,
-    since: Instant,
-    _waiting: Up,
-}
-
-/// A request begins to wait for a quota.
-pub fn quota_wait(upstream: &UpstreamName) -> QuotaWait {
-    QuotaWait {
-        upstream: upstream.clone(),
-        since: Instant::now(),
-        _waiting: Up::raise(gauge!("forebay_quota_waiting", "upstream" => upstream.label())),
-    }
-}
-
-impl QuotaWait {
-    /// It has waited.
-    pub fn end(self, outcome: WaitOutcome) {
-        let waited = self.since.elapsed();
-        self.upstream.counts().count_wait(waited);
-        histogram!("forebay_quota_wait_seconds",
-            "upstream" => self.upstream.label(), "outcome" => outcome.as_str())
-        .record(waited);
-    }
-}
-
-/// A pull was not made, since there was none left.
-pub fn quota_refusal(upstream: &UpstreamName, limit: QuotaLimit) {
-    upstream.counts().count_refused(limit);
-    counter!("forebay_quota_refusals_total",
-        "upstream" => upstream.label(), "limit" => limit.as_str())
-    .increment(1);
-}
-
 // The mirror.
 
 /// A fill that runs.
@@ -301,70 +243,6 @@ pub fn rights_check(upstream: &UpstreamName, outcome: RightsOutcome) {
     counter!("forebay_rights_checks_total",
         "upstream" => upstream.label(), "outcome" => outcome.as_str())
     .increment(1);
-}
-
-// The store.
-
-/// What the cache holds and may hold, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StoreUsage {
-    /// Committed blobs.
-    pub committed: u64,
-    /// Partial files and reservations.
-    pub partial: u64,
-    /// The index.
-    pub index: u64,
-    /// The configured limit.
-    pub limit: u64,
-    /// The part of the committed blobs that eviction spares: what manifests of the last hour need.
-    pub guarded: u64,
-    /// The number of committed blobs.
-    pub blobs: u64,
-}
-
-/// The store's present usage.
-pub fn store_usage(usage: StoreUsage) {
-    for (state, bytes) in [
-        ("committed", usage.committed),
-        ("partial", usage.partial),
-        ("index", usage.index),
-    ] {
-        gauge!("forebay_store_bytes", "state" => state).set(lossy(bytes));
-    }
-    gauge!("forebay_store_limit_bytes").set(lossy(usage.limit));
-    gauge!("forebay_store_guarded_bytes").set(lossy(usage.guarded));
-    gauge!("forebay_store_blobs").set(lossy(usage.blobs));
-}
-
-/// A blob was evicted.
-pub fn eviction(bytes: u64) {
-    counter!("forebay_evictions_total").increment(1);
-    counter!("forebay_evicted_bytes_total").increment(bytes);
-}
-
-/// A blob was evicted that a manifest of the last hour needs: nothing else made the room.
-pub fn guarded_eviction() {
-    counter!("forebay_guarded_evictions_total").increment(1);
-}
-
-/// A reservation found no room, even after eviction.
-pub fn no_room() {
-    counter!("forebay_store_no_room_total").increment(1);
-}
-
-/// The store met a fault of the disk or the index.
-pub fn store_fault(op: StoreOp) {
-    counter!("forebay_store_faults_total", "op" => op.as_str()).increment(1);
-}
-
-/// The sweep dealt with a file that the index did not know.
-pub fn swept(what: Swept) {
-    counter!("forebay_store_swept_total", "outcome" => what.as_str()).increment(1);
-}
-
-/// Bytes of stored bodies that were read.
-pub fn store_read(path: ReadPath) -> Tally {
-    Tally::new(counter!("forebay_store_read_bytes_total", "path" => path.as_str()))
 }
 
 /// Says which version runs, as a constant series.

@@ -1,7 +1,7 @@
 //! One question to one endpoint of a registry: the login that it takes, the redirects that it leads
 //! through, and an answer or an error. Trying again is [`super::retry`]'s business.
 
-use std::sync::Mutex;
+mod trace;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -14,14 +14,14 @@ use super::body::read_small;
 use super::challenge::Complaint;
 use super::credentials::Access;
 use super::error::{ErrorKind, UpstreamError};
-use super::quota::QuotaReport;
 use super::range::ByteRange;
 use super::redirect::{self, Astray, MAX_REDIRECTS};
 use super::refusal::{Refusal, Speaker};
 use super::transport::{Outgoing, Transport, host_of};
 use crate::metrics::UpstreamKind;
 use crate::oci::{ErrorCode, RepositoryName};
-use crate::sync::lock;
+
+pub(crate) use trace::{Trace, Traced};
 
 /// An address of a registry, and what it has taught about itself.
 #[derive(Debug)]
@@ -108,43 +108,6 @@ pub(crate) struct Exchange<'a> {
     pub(crate) endpoint: &'a Endpoint,
     /// What becomes of this attempt's pull.
     pub(crate) trace: &'a Trace,
-}
-
-/// What an attempt has cost at the upstream's quota, as far as its answers tell.
-#[derive(Debug, Default)]
-pub(crate) struct Trace(Mutex<Traced>);
-
-/// As [`Trace`], at some moment.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Traced {
-    /// What the last answer reports.
-    pub(crate) report: Option<QuotaReport>,
-    /// Whether the upstream may have counted something.
-    pub(crate) counted: bool,
-    /// Whether it has refused for load.
-    pub(crate) refused: bool,
-}
-
-impl Traced {
-    /// What is not there, or not for this login, is not counted.
-    fn hear(&mut self, response: &Response) {
-        let status = response.status();
-        self.counted = !status.is_client_error();
-        self.refused = status == StatusCode::TOO_MANY_REQUESTS;
-        if let Some(report) = QuotaReport::from_headers(response.headers()) {
-            self.report = Some(report);
-        }
-    }
-}
-
-impl Trace {
-    pub(crate) fn so_far(&self) -> Traced {
-        lock(&self.0).clone()
-    }
-
-    fn note(&self, change: impl FnOnce(&mut Traced)) {
-        change(&mut lock(&self.0));
-    }
 }
 
 /// A hop: where it went, and what came back.
