@@ -13,6 +13,7 @@ mod reload;
 mod routes;
 mod sampler;
 mod secrets;
+mod setup;
 mod tls;
 mod wire;
 
@@ -20,12 +21,13 @@ pub(crate) use apart::{Apart, is_apart};
 pub(crate) use client::{Answer, Client, blob_path, manifest_path, sha256};
 pub(crate) use disk::{bytes_below, bytes_free, committed};
 pub(crate) use heavy::heavy;
-pub(crate) use process::{Forebay, Setup};
+pub(crate) use process::Forebay;
 pub(crate) use program::{PROGRAM, hang_up, program, terminate, unset, wait_for_exit};
 pub(crate) use proxy::{ForwardProxy, Mood, WANTS_LOGIN, proxy_login};
 pub(crate) use routes::{Held, Listed, all_requests};
 pub(crate) use sampler::Sampler;
 pub(crate) use secrets::{assert_unseen, logins, secrets_of};
+pub(crate) use setup::Setup;
 pub(crate) use tls::{
     Asking, Callers, asking_files, authority, client_certificate, listener_tls, tls_before,
     tls_with, trusting,

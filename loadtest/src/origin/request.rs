@@ -35,6 +35,18 @@ pub enum Kind {
     Other,
 }
 
+impl Kind {
+    /// All that the registry itself is asked about a repository.
+    pub const OF_REPOSITORIES: [Self; 6] = [
+        Self::ManifestHead,
+        Self::ManifestGet,
+        Self::BlobHead,
+        Self::BlobGet,
+        Self::Tags,
+        Self::Referrers,
+    ];
+}
+
 /// The credentials a request carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authorization {

@@ -47,16 +47,6 @@ pub(super) const PASSWORD: &str = "canary-password";
 /// How long a client waits for a head at most.
 const HEADERS_IN: Duration = Duration::from_secs(25);
 
-/// What answers from the upstream a fault can replace.
-pub(super) const ANSWERS: [Kind; 6] = [
-    Kind::ManifestHead,
-    Kind::ManifestGet,
-    Kind::BlobHead,
-    Kind::BlobGet,
-    Kind::Tags,
-    Kind::Referrers,
-];
-
 /// Whether this is the machine apart; where it is not, the test of this module and name has been run there.
 pub(super) async fn apart(test: &str) -> bool {
     if !is_apart() {
@@ -126,7 +116,7 @@ pub(super) fn mirror(origin: &Origin) -> Setup {
 
 /// The answer to every question about a repository.
 pub(super) fn misled(origin: &Origin, name: &str, fault: &Fault) {
-    for kind in ANSWERS {
+    for kind in Kind::OF_REPOSITORIES {
         let fault = fault.clone();
         origin.on(kind).repository(name).before_auth().always(fault);
     }

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::canary::Canary;
 use super::stage::{
-    ANSWERS, ELSEWHERE, UPSTREAM, apart, ask, at, challenge, kept_home, mirror, misled, names,
-    open, questions, upstream,
+    ELSEWHERE, UPSTREAM, apart, ask, at, challenge, kept_home, mirror, misled, names, open,
+    questions, upstream,
 };
 use crate::harness::{Setup, plain_origin};
 
@@ -164,7 +164,7 @@ async fn headers_that_lead_elsewhere_are_not_passed_on() {
         ("proxy-authenticate", "Basic realm=x".to_owned()),
         ("x-forwarded-host", "a.io".to_owned()),
     ];
-    for kind in ANSWERS {
+    for kind in Kind::OF_REPOSITORIES {
         for (name, value) in &headers {
             let fault = Fault::Header(name, Some(value.clone()));
             origin.on(kind).repository("row/0").always(fault);

@@ -10,16 +10,6 @@ use serde_json::json;
 use super::unharmed;
 use crate::harness::{Forebay, Setup, Wire, plain_origin};
 
-/// What answers from the upstream a fault can replace.
-const ANSWERS: [Kind; 6] = [
-    Kind::ManifestHead,
-    Kind::ManifestGet,
-    Kind::BlobHead,
-    Kind::BlobGet,
-    Kind::Tags,
-    Kind::Referrers,
-];
-
 /// What follows a header's beginning, and whether there is a message at all then. Where there is none, the client is told
 /// that the upstream is in trouble.
 const INJECTED: &[(&[u8], bool)] = &[
@@ -225,7 +215,7 @@ async fn play(format: &'static str) -> String {
         .env("FOREBAY_LOG__LEVEL", "debug");
     for (number, row) in rows.iter().enumerate() {
         let name = format!("row/{number}");
-        for (kind, fault) in ANSWERS
+        for (kind, fault) in Kind::OF_REPOSITORIES
             .iter()
             .flat_map(|kind| row.faults.iter().map(|fault| (*kind, fault)))
         {

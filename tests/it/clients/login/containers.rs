@@ -2,6 +2,7 @@
 
 use super::super::buildah::Buildah;
 use super::super::containers::Keeper;
+use super::super::node::Site;
 use super::super::podman::Podman;
 use super::super::skopeo::Skopeo;
 use super::super::wanted;
@@ -11,15 +12,23 @@ use super::{
 
 const HUB: &str = "docker.io";
 
-/// It is refused, logs in, and pulls with what it kept of that.
-async fn logs_in<K: Keeper>() {
+/// A node of a client that is there and has been refused, with the mirror and the site.
+async fn refused<K: Keeper>() -> Option<(Guarded, Site, K)> {
     if !wanted(K::PROGRAMS) {
-        return;
+        return None;
     }
     let guarded = Guarded::start(HERE).await;
     let site = guarded.site(&["--no-fallback"]).await;
     let node = K::start(&site).await;
     guarded.refuses(&node, HUB, NEEDED).await;
+    Some((guarded, site, node))
+}
+
+/// It is refused, logs in, and pulls with what it kept of that.
+async fn logs_in<K: Keeper>() {
+    let Some((guarded, site, node)) = refused::<K>().await else {
+        return;
+    };
     let (certificates, host) = (certificates(guarded.home.path()), guarded.host());
     let log_in = async |password| node.log_in(&certificates, "alice", password, &host).await;
     let before = guarded.forebay.metric(REFUSALS, WRONG).await;
@@ -34,13 +43,9 @@ async fn logs_in<K: Keeper>() {
 
 /// It shows the certificate that is there for the mirror, and pulls with no login.
 async fn shows_its_certificate<K: Keeper>() {
-    if !wanted(K::PROGRAMS) {
+    let Some((guarded, site, node)) = refused::<K>().await else {
         return;
-    }
-    let guarded = Guarded::start(HERE).await;
-    let site = guarded.site(&["--no-fallback"]).await;
-    let node = K::start(&site).await;
-    guarded.refuses(&node, HUB, NEEDED).await;
+    };
     let places = node.home().path().join("etc/containers/certs.d");
     add_own(&places.join(guarded.host()));
     guarded.is_pulled_from(&node, &site, HUB, CERTIFICATE).await;
