@@ -103,15 +103,17 @@
 //!    `src/mirror/tests/freshness.rs`.
 //! 7. **Verbatim.** Manifest bytes are stored and served as they came. Kept by `src/mirror/manifests.rs`; tested by
 //!    `tests/it/tags.rs`.
-//! 8. **Bytes are shared, rights are not.** What was fetched without credentials, or from a repository declared public, is
-//!    readable in every repository of its upstream; all else only where the upstream has confirmed it. Nothing opens a body
-//!    without a [`mirror::rights::Granted`]. Kept by `src/mirror/rights.rs`; tested by `tests/it/rights.rs`.
+//! 8. **Bytes are shared, rights are not.** What was fetched without credentials, or from a repository while it is declared
+//!    public, is readable in every repository of its upstream; all else only where the upstream has confirmed it. Nothing
+//!    opens a body without a [`mirror::rights::Granted`]. Kept by `src/mirror/rights.rs`; tested by `tests/it/rights.rs`.
 //!    Where each client sees what is theirs (`access = "passthrough"`), a flow is entered only by a login whose right to the
 //!    repository its upstream has confirmed to that very login, for `grant_for` at most and no longer than the token that it
 //!    was asked with; a refusal ends that at once, an absence proves nothing, and neither is told to another login. While the
-//!    upstream is away only what has not ended counts. Neither the mirror's own login nor another client's is ever used. Kept
-//!    by `src/mirror/entry.rs`, `src/upstream/entitled.rs`, `src/upstream/brought.rs`, `src/mirror/fill/sources.rs`; tested by
-//!    `tests/it/passthrough.rs`, `src/mirror/tests/logins.rs`, `src/upstream/tests/brought.rs`.
+//!    upstream is away only what has not ended counts. Neither the mirror's own login nor another client's is ever used. What
+//!    such a login has seen is marked so, on disk too, and counts for nobody where the mirror's own login does. Kept by
+//!    `src/mirror/entry.rs`, `src/upstream/entitled.rs`, `src/upstream/brought.rs`, `src/mirror/fill/sources.rs`,
+//!    `src/store/audience.rs`; tested by `tests/it/passthrough.rs`, `tests/it/passthrough/reload.rs`,
+//!    `src/mirror/tests/logins.rs`, `src/upstream/tests/brought.rs`.
 //! 9. **Credentials stay home**: their upstream and its trusted realm; no redirect, log, label or error. A client's own
 //!    login goes to the registry that it is for; this mirror's tokens stand for it here (`src/http/passthrough.rs`,
 //!    `src/login.rs`; tested by `tests/it/passthrough/tokens.rs`). A client certificate is shown to the configured endpoints

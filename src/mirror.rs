@@ -47,7 +47,7 @@ use tokio::time::Instant;
 use crate::config::{Config, Routes};
 use crate::metrics::UpstreamName;
 use crate::oci::{Reference, Registry, Repository, Tag};
-use crate::store::{Store, StoreError};
+use crate::store::{Audience, Store, StoreError};
 use crate::upstream::{SetupError, Upstreams};
 
 pub use crate::upstream::{
@@ -111,8 +111,9 @@ struct Kept {
     held: Held,
     troubles: Troubles,
     keeping: Keeping,
-    manifests: SingleFlight<(Repository, Reference), Result<Arc<StoredManifest>, MirrorError>>,
-    confirmations: SingleFlight<(Repository, Tag), confirm::Answer>,
+    manifests:
+        SingleFlight<(Audience, Repository, Reference), Result<Arc<StoredManifest>, MirrorError>>,
+    confirmations: SingleFlight<(Audience, Repository, Tag), confirm::Answer>,
     refreshes: Refreshes,
     /// A place for each hot tag that waits for its time.
     hot: Arc<Semaphore>,

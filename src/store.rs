@@ -27,6 +27,7 @@
 //! Depends on `oci` and `metrics` only.
 
 mod adopt;
+mod audience;
 mod begin;
 mod bodies;
 mod clock;
@@ -76,6 +77,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
+pub use audience::Audience;
 pub use clock::Clock;
 pub use commit::Complete;
 pub use error::{OpenError, StoreError};
@@ -196,47 +198,53 @@ impl Store {
         }
     }
 
-    /// Records that a repository, or with `None` the whole registry, may read a digest. The link
+    /// Records that a repository, or with `None` the whole registry, may read a digest, and who may go by that. The link
     /// goes when the blob goes; one of a digest that is never stored goes with the next sweep.
     pub async fn record_link(
         &self,
         registry: &Registry,
         name: Option<&RepositoryName>,
         digest: &Digest,
+        audience: Audience,
     ) -> Result<(), StoreError> {
         self.change(Change::Link {
             digest: *digest,
             registry: registry.clone(),
             name: name.cloned(),
+            audience,
             at: self.0.stamps.now(),
         })
         .await
     }
 
-    /// Whether a repository may read a digest, and why.
+    /// Whether a repository may read a digest, and why, as far as that counts for `audience`.
     pub async fn has_link(
         &self,
         registry: &Registry,
         name: &RepositoryName,
         digest: &Digest,
+        audience: Audience,
     ) -> Result<Option<Visibility>, StoreError> {
         let (registry, name, digest) = (registry.clone(), name.clone(), *digest);
         self.0
-            .blocking(move |inner| Ok(inner.index.link(&registry, &name, &digest)?))
+            .blocking(move |inner| Ok(inner.index.link(&registry, &name, &digest, audience)?))
             .await
     }
 
-    /// Whether a repository that `is_public` may read a digest. Looks at each that may, up to a bound.
+    /// Whether a repository that `is_public` may read a digest, as far as that counts for `audience`. Looks at each that may, up
+    /// to a bound.
     pub async fn is_linked_where(
         &self,
         registry: &Registry,
         digest: &Digest,
+        audience: Audience,
         is_public: impl Fn(&RepositoryName) -> bool + Send + 'static,
     ) -> Result<bool, StoreError> {
         let (registry, digest) = (registry.clone(), *digest);
         self.0
             .blocking(move |inner| {
-                Ok(inner.index.is_linked_where(&registry, &digest, is_public)?)
+                let index = &inner.index;
+                Ok(index.is_linked_where(&registry, &digest, audience, is_public)?)
             })
             .await
     }
@@ -261,16 +269,20 @@ impl Store {
     }
 
     /// The names of a registry's repositories that have tag records, or a link to a manifest that is here,
-    /// in the order of their bytes, after `after`, at most `count`.
+    /// in the order of their bytes, after `after`, at most `count`, as far as that counts for `audience`.
     pub async fn repositories(
         &self,
         registry: &Registry,
         after: &str,
         count: usize,
+        audience: Audience,
     ) -> Result<Vec<RepositoryName>, StoreError> {
         let (registry, after) = (registry.clone(), after.to_owned());
         self.0
-            .blocking(move |inner| Ok(inner.index.repositories(&registry, &after, count)?))
+            .blocking(move |inner| {
+                let index = &inner.index;
+                Ok(index.repositories(&registry, &after, count, audience)?)
+            })
             .await
     }
 

@@ -2,6 +2,8 @@
 
 mod written;
 
+use std::hash::{Hash, Hasher};
+
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::pattern::RegistryPattern;
@@ -60,6 +62,14 @@ fn compile(pattern: &str) -> Result<globset::Glob, String> {
 impl PartialEq for Globs {
     fn eq(&self, other: &Self) -> bool {
         self.patterns == other.patterns
+    }
+}
+
+impl Eq for Globs {}
+
+impl Hash for Globs {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.patterns.hash(state);
     }
 }
 

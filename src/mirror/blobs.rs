@@ -222,7 +222,7 @@ impl Mirror {
             if self
                 .inner
                 .rights
-                .remembered(&ask.repository, &ask.digest)
+                .remembered(&ask.upstream, &ask.repository, &ask.digest)
                 .is_none()
             {
                 self.prove(ask).await?;
@@ -290,7 +290,8 @@ impl Mirror {
                 return own_failure(lease, source, failure).map(Err);
             }
         };
-        let remembered = self.inner.rights.remembered(&ask.repository, &ask.digest);
+        let rights = &self.inner.rights;
+        let remembered = rights.remembered(&ask.upstream, &ask.repository, &ask.digest);
         if let (Some(total), Some(granted)) = (total, &remembered) {
             return Ok(Ok((total, granted.clone())));
         }

@@ -2,7 +2,8 @@
 //!
 //! A record advances only when what it points at is here, and for an index also the children of the platforms that were
 //! pulled before; until then the old one stands. Confirmations of one tag never overlap (single flight) and each applies
-//! its result before it ends, so a late answer cannot overwrite a newer one. Only the tag's own 404 removes its record.
+//! its result before it ends, so a late answer cannot overwrite a newer one. Only those from before a reload that changes
+//! whose login counts go on beside the new ones: their answer is not everyone's. Only the tag's own 404 removes its record.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,6 +17,7 @@ use super::entry::is_anothers;
 use super::error::MirrorError;
 use super::freshness::{self, Budget};
 use super::memory::{KnownTag, StoredManifest};
+use super::rights::audience;
 use super::served::StaleReason;
 
 /// A record that the upstream has just confirmed.
@@ -64,7 +66,7 @@ impl Mirror {
         caller: &Caller,
     ) -> (Answer, bool) {
         let ask = || {
-            let key = (repository.clone(), tag.clone());
+            let key = (audience(upstream), repository.clone(), tag.clone());
             let work = |hold| {
                 let caller = caller.clone().held_by(hold);
                 self.confirmation(upstream, repository, tag, caller)
@@ -98,7 +100,7 @@ impl Mirror {
         let Some(place) = self.inner.refreshes.place(upstream.registry(), priority) else {
             return false;
         };
-        let key = (repository.clone(), tag.clone());
+        let key = (audience(upstream), repository.clone(), tag.clone());
         let caller = Caller::impatient(priority);
         let work = self.confirmation(upstream, repository, tag, caller);
         let work = async move {
@@ -132,7 +134,7 @@ impl Mirror {
         tag: &Tag,
         caller: &Caller,
     ) -> Answer {
-        let known = self.known_tag(repository, tag).await;
+        let known = self.known_tag(upstream, repository, tag).await;
         let old = known.and_then(|told| told.known.into_record());
         let current = self
             .current(upstream, repository, tag, old.as_ref(), caller)
@@ -140,7 +142,9 @@ impl Mirror {
         let troubles = &self.inner.troubles;
         troubles.heard(upstream.registry(), current.as_ref().err());
         match (current, old) {
-            (Ok(current), old) => Ok(self.advance(repository, tag, current, old.as_ref())),
+            (Ok(current), old) => {
+                Ok(self.advance(upstream, repository, tag, current, old.as_ref()))
+            }
             (Err(error), Some(old)) => {
                 self.hold_back(upstream, repository, tag, old, &error, caller.priority());
                 Err(error)
@@ -226,7 +230,7 @@ impl Mirror {
             return false;
         }
         match digest {
-            Some(digest) => self.readable(repository, digest).await.is_none(),
+            Some(digest) => self.readable(upstream, repository, digest).await.is_none(),
             None => true,
         }
     }
@@ -261,7 +265,9 @@ impl Mirror {
         let Some(new) = current.manifest.as_deref().and_then(children) else {
             return Ok(());
         };
-        let old = self.readable(repository, &old.descriptor.digest).await;
+        let old = self
+            .readable(upstream, repository, &old.descriptor.digest)
+            .await;
         for child in old.as_deref().and_then(children).unwrap_or_default() {
             if !self.has_manifest(&child.digest).await {
                 continue;
@@ -280,6 +286,7 @@ impl Mirror {
 
     fn advance(
         &self,
+        upstream: &Upstream,
         repository: &Repository,
         tag: &Tag,
         current: Current,
@@ -290,6 +297,7 @@ impl Mirror {
             descriptor: current.descriptor.clone(),
             confirmed_at: current.at,
             refused: false,
+            audience: audience(upstream),
         };
         let inner = &self.inner;
         inner.held.remove(repository, tag);

@@ -35,7 +35,7 @@ use super::manifests::fetched;
 use super::served::{CacheStatus, StaleReason};
 use super::{Kept, Mirror};
 pub(super) use known::Lists;
-use known::{Answer, Known, List, Subject};
+use known::{Answer, Known, List, Of, Subject};
 
 /// A part of a sorted list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -182,15 +182,16 @@ impl Mirror {
                 return Ok(known);
             }
             let _turn = mirror.inner.lists.turns.of(&subject).await?;
-            let list = match &subject {
-                Subject::Tags(repository) => {
+            let repository = &subject.repository;
+            let list = match &subject.of {
+                Of::Tags => {
                     let policy = upstream.tag_policy();
                     let seen = seen.as_deref();
                     let stands = seen.is_some_and(|seen| seen.stands(SystemTime::now(), policy));
                     let mark = seen.and_then(Known::mark);
                     tags::fetch(&upstream, repository, stands, mark).await
                 }
-                Subject::Referrers(repository, digest, artifact_type) => {
+                Of::Referrers(digest, artifact_type) => {
                     referrers::fetch(&upstream, repository, digest, artifact_type.as_deref()).await
                 }
             };
@@ -217,7 +218,7 @@ impl Mirror {
             }
             if let MirrorError::NotFound { code, .. } = error {
                 if *code == ErrorCode::NameUnknown {
-                    upstream.disentitle(&subject.repository().name);
+                    upstream.disentitle(&subject.repository.name);
                 }
                 let lifetime = upstream.tag_policy().negative_for;
                 let absent = (login, subject.clone());

@@ -13,7 +13,7 @@ use super::entry::{Asked, is_anothers, told};
 use super::error::MirrorError;
 use super::flight::Abandoned;
 use super::memory::StoredManifest;
-use super::rights::{Granted, Kind};
+use super::rights::{Granted, Kind, audience};
 use super::served::{Body, CacheStatus, Served};
 use super::tags;
 use super::{Mirror, Waiter};
@@ -121,12 +121,12 @@ impl Mirror {
     /// A cached manifest to which `repository` is known to have the right. Asks nobody.
     pub(super) async fn readable(
         &self,
+        upstream: &Upstream,
         repository: &Repository,
         digest: &Digest,
     ) -> Option<Arc<StoredManifest>> {
-        let upstream = self.inner.upstreams.get(&repository.registry)?;
         let rights = &self.inner.rights;
-        let granted = rights.known(&upstream, repository, digest).await?;
+        let granted = rights.known(upstream, repository, digest).await?;
         self.open(repository, &granted).await
     }
 
@@ -192,14 +192,15 @@ impl Mirror {
         digest: Digest,
         caller: Caller,
     ) -> Result<(Result<Arc<StoredManifest>, MirrorError>, bool), Abandoned> {
-        let key = (repository.clone(), Reference::Digest(digest));
+        let reference = Reference::Digest(digest);
+        let key = (audience(upstream), repository.clone(), reference.clone());
         let (mirror, upstream, repository) =
             (self.clone(), Arc::clone(upstream), repository.clone());
-        let reference = key.1.clone();
         let work = move |hold| async move {
             let caller = caller.held_by(hold);
             // Who looked before an earlier question ended, and came here after, finds its answer.
-            let granted = mirror.inner.rights.remembered(&repository, &digest);
+            let rights = &mirror.inner.rights;
+            let granted = rights.remembered(&upstream, &repository, &digest);
             if let Some(granted) = granted
                 && let Some(manifest) = mirror.open(&repository, &granted).await
             {

@@ -211,6 +211,7 @@ mod tests {
             ),
             confirmed_at: std::time::SystemTime::UNIX_EPOCH,
             refused: false,
+            audience: crate::store::Audience::Everyone,
         }
     }
 

@@ -4,14 +4,18 @@
 //! without credentials, or from a repository that the operator declares public, every repository of that upstream has
 //! it. [`Granted`] can only be made here, and nothing opens a stored blob, a fill or a manifest without one.
 //!
-//! What is public by the configuration is so while that says it: in memory, which lives no longer than the configuration,
-//! it is a fact of the registry; what is written down is the fact about the repository.
+//! What is public by the configuration is so while that says it: in memory it is a fact of the registry and of that
+//! configuration; what is written down is the fact about the repository.
+//!
+//! What was learned with a client's login is its audience's: it counts where each client sees what their own login may, and
+//! for nobody else, should the upstream be one some day of which all see what the mirror's own may.
 //!
 //! What a running fill learns is [`Provisional`]: the bytes that its source serves are not proven to be the digest's
 //! yet. It holds while the value lives, and is written down only after [`Rights::confirm`].
 //!
 //! Owns the memory tier of facts, the proofs under way, and what is to be written down when its digest is stored.
 
+mod facts;
 mod provisional;
 
 use std::sync::Arc;
@@ -24,10 +28,12 @@ use crate::metrics::{self, RightsOutcome};
 use crate::mirror::error::MirrorError;
 use crate::mirror::flight::SingleFlight;
 use crate::mirror::tasks::Tasks;
-use crate::oci::{Digest, Reference, Registry, Repository, RepositoryName};
-use crate::store::{Store, Visibility};
+use crate::oci::{Digest, Reference, Repository, RepositoryName};
+use crate::store::{Audience, Store, Visibility};
 use crate::upstream::{Access, Caller, Upstream};
 
+pub(super) use facts::audience;
+use facts::{Fact, Learned, Place, held, learned};
 pub use provisional::Provisional;
 use provisional::Table;
 
@@ -56,23 +62,6 @@ pub enum Kind {
     Blob,
     /// At `/manifests/`.
     Manifest,
-}
-
-/// A fact: `digest` may be read in this repository, or, without a name, in all of the registry's.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Fact {
-    registry: Registry,
-    name: Option<RepositoryName>,
-    digest: Digest,
-}
-
-/// What an upstream's answer says.
-#[derive(Debug, Clone)]
-struct Learned {
-    /// What holds now.
-    fact: Fact,
-    /// What is true whatever is configured.
-    lasting: Fact,
 }
 
 /// A proof's key: the login where it is a client's own, kind, repository, digest.
@@ -115,19 +104,25 @@ impl Rights {
         repository: &Repository,
         digest: &Digest,
     ) -> Option<Granted> {
-        if let Some(granted) = self.remembered(repository, digest) {
+        if let Some(granted) = self.remembered(upstream, repository, digest) {
             return Some(granted);
         }
         let (registry, name) = (&repository.registry, &repository.name);
+        let audience = audience(upstream);
         // A store that can't say costs a question upstream, never the pull.
-        let visibility = match self.store.has_link(registry, name, digest).await.ok()? {
-            Some(visibility) => visibility,
-            None if self.is_public_elsewhere(upstream, digest).await => Visibility::Public,
+        let link = self.store.has_link(registry, name, digest, audience).await;
+        let place = match link.ok()? {
+            Some(Visibility::Public) => Place::Anywhere,
+            Some(Visibility::Repository) => Place::Repository(name.clone()),
+            None if self.is_public_elsewhere(upstream, digest).await => {
+                Place::Declared(Arc::clone(upstream.public()))
+            }
             None => return None,
         };
         let fact = Fact {
-            registry: repository.registry.clone(),
-            name: (visibility == Visibility::Repository).then(|| repository.name.clone()),
+            registry: registry.clone(),
+            place,
+            audience,
             digest: *digest,
         };
         self.facts.insert(fact, ());
@@ -141,26 +136,35 @@ impl Rights {
             return false;
         }
         let is_public = move |name: &RepositoryName| public.matches(name);
-        let linked = self
-            .store
-            .is_linked_where(upstream.registry(), digest, is_public);
+        let linked =
+            self.store
+                .is_linked_where(upstream.registry(), digest, audience(upstream), is_public);
         linked.await.unwrap_or(false)
     }
 
     /// As [`Rights::known`], from memory alone. What a running fill has learned counts.
-    pub fn remembered(&self, repository: &Repository, digest: &Digest) -> Option<Granted> {
+    pub fn remembered(
+        &self,
+        upstream: &Upstream,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Option<Granted> {
         let mut fact = Fact {
             registry: repository.registry.clone(),
-            name: None,
+            place: Place::Anywhere,
+            audience: Audience::Everyone,
             digest: *digest,
         };
-        if !self.holds(&fact) {
-            fact.name = Some(repository.name.clone());
-            if !self.holds(&fact) {
-                return None;
+        for place in Place::of(upstream, &repository.name) {
+            fact.place = place;
+            for counting in audience(upstream).counting() {
+                fact.audience = *counting;
+                if self.holds(&fact) {
+                    return Some(Granted { digest: *digest });
+                }
             }
         }
-        Some(Granted { digest: *digest })
+        None
     }
 
     fn holds(&self, fact: &Fact) -> bool {
@@ -181,11 +185,7 @@ impl Rights {
         self.note(&learned(upstream, name, digest, access));
         if kind == Kind::Manifest {
             // Whether or not it may be read elsewhere too: it is how the catalog knows of the repository.
-            self.write_down(Fact {
-                registry: upstream.registry().clone(),
-                name: Some(name.clone()),
-                digest: *digest,
-            });
+            self.write_down(held(upstream, name, digest, access));
         }
         Granted { digest: *digest }
     }
@@ -229,11 +229,16 @@ impl Rights {
     /// Writes down what was learned of `digest`. Called once its row is in the index.
     pub async fn persist(&self, digest: &Digest) {
         for fact in self.unwritten.remove(digest).unwrap_or_default() {
+            let name = match &fact.place {
+                Place::Anywhere => None,
+                Place::Repository(name) => Some(name),
+                // The configuration's word, not the upstream's.
+                Place::Declared(_) => continue,
+            };
             let written = self
                 .store
-                .record_link(&fact.registry, fact.name.as_ref(), digest)
-                .await;
-            if let Err(error) = written {
+                .record_link(&fact.registry, name, digest, fact.audience);
+            if let Err(error) = written.await {
                 tracing::warn!(%digest, %error, "a link could not be written down; it will be asked for again");
             }
         }
@@ -302,20 +307,6 @@ impl Rights {
             self.persist(digest).await;
         }
         Ok(size)
-    }
-}
-
-/// What an upstream's answer in the repository `name` says about who may read `digest`.
-fn learned(upstream: &Upstream, name: &RepositoryName, digest: &Digest, access: Access) -> Learned {
-    let fact = |is_public: bool| Fact {
-        registry: upstream.registry().clone(),
-        name: (!is_public).then(|| name.clone()),
-        digest: *digest,
-    };
-    let open = access == Access::Anonymous;
-    Learned {
-        fact: fact(open || upstream.is_public(name)),
-        lasting: fact(open),
     }
 }
 

@@ -16,6 +16,7 @@ use super::error::MirrorError;
 use super::freshness::{self, Decision};
 use super::manifests::fetched;
 use super::memory::{KnownTag, StoredManifest, Told};
+use super::rights::audience;
 use super::served::{CacheStatus, Served, StaleReason};
 
 /// An answer to a request for a tag, and how it was decided on.
@@ -30,8 +31,22 @@ struct Stale {
 }
 
 impl Mirror {
-    /// What is known of a tag, from memory or disk.
-    pub(super) async fn known_tag(&self, repository: &Repository, tag: &Tag) -> Option<Told> {
+    /// What is known of a tag, from memory or disk, as far as that counts for those who see `upstream` as it is.
+    pub(super) async fn known_tag(
+        &self,
+        upstream: &Upstream,
+        repository: &Repository,
+        tag: &Tag,
+    ) -> Option<Told> {
+        let told = self.remembered_tag(repository, tag).await?;
+        let counts = match &told.known {
+            KnownTag::Record(record) => record.audience.includes(audience(upstream)),
+            KnownTag::Gone => true,
+        };
+        counts.then_some(told)
+    }
+
+    async fn remembered_tag(&self, repository: &Repository, tag: &Tag) -> Option<Told> {
         if let Some(known) = self.inner.memory.tag(repository, tag) {
             return Some(known);
         }
@@ -54,7 +69,7 @@ impl Mirror {
         let Some(Told {
             known: KnownTag::Record(record),
             asks,
-        }) = self.known_tag(repository, tag).await
+        }) = self.known_tag(upstream, repository, tag).await
         else {
             return self.serve_unknown(upstream, repository, tag, caller).await;
         };
@@ -128,7 +143,7 @@ impl Mirror {
     ) -> Option<Stale> {
         let digest = &record.descriptor.digest;
         Some(Stale {
-            manifest: self.readable(repository, digest).await?,
+            manifest: self.readable(upstream, repository, digest).await?,
             confirmed_at: record.confirmed_at,
             // To a login, what it may not see any more may look deleted.
             outlives_deletion: upstream.login().is_none()

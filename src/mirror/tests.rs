@@ -208,7 +208,10 @@ async fn a_cold_manifest_is_answered_before_it_is_on_disk_and_a_stop_waits_until
     assert!(bench.store.stat(&root).await.unwrap().is_some());
     assert_eq!(bench.tag_on_disk().await, Some(root));
     let app = app();
-    let link = bench.store.has_link(&app.registry, &app.name, &root);
+    let everyone = store::Audience::Everyone;
+    let link = bench
+        .store
+        .has_link(&app.registry, &app.name, &root, everyone);
     assert!(link.await.unwrap().is_some());
 }
 

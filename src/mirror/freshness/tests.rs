@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::oci::{Algorithm, Descriptor, Digest, media_type};
+use crate::store::Audience;
 
 pub(super) const MINUTE: Duration = Duration::from_mins(1);
 
@@ -102,6 +103,7 @@ fn a_deleted_tag_is_kept_where_that_is_wanted_while_it_could_be_stale_and_never_
             ),
             confirmed_at: now - age,
             refused,
+            audience: Audience::Everyone,
         };
         outlives_deletion(now, &record, &policy)
     };

@@ -14,6 +14,7 @@ use crate::upstream::Upstream;
 
 use super::super::Mirror;
 use super::super::error::MirrorError;
+use super::super::rights::audience;
 use super::super::served::CacheStatus;
 use super::{Listing, Page};
 
@@ -118,8 +119,9 @@ impl Mirror {
         let wanted = |name: &RepositoryName| {
             upstream.refusal(name).is_none() && upstream.is_entitled(name) && wanted(name)
         };
+        let (store, audience) = (&self.inner.store, audience(&upstream));
         let read = |after: String, count| async move {
-            self.inner.store.repositories(registry, &after, count).await
+            store.repositories(registry, &after, count, audience).await
         };
         let found = first(count, after, wanted, read).await?;
         Ok(found.iter().map(ToString::to_string).collect())

@@ -14,12 +14,13 @@ use tokio::sync::Semaphore;
 use crate::config::TagPolicy;
 use crate::login::LoginId;
 use crate::oci::{Digest, Repository};
-use crate::store::{ListRecord, Store};
-use crate::upstream::{Mark, Referrers};
+use crate::store::{Audience, ListRecord, Store};
+use crate::upstream::{Mark, Referrers, Upstream};
 
 use super::super::error::MirrorError;
 use super::super::flight::SingleFlight;
 use super::super::memory::Absent;
+use super::super::rights::audience;
 use super::super::tasks::Tasks;
 use super::tags::TagList;
 use super::turns::Turns;
@@ -31,13 +32,21 @@ const TOO_LONG: Duration = Duration::from_hours(1);
 /// For how long a list that has not changed is not written down again.
 const WRITTEN: Duration = Duration::from_mins(1);
 
-/// What a remembered list is a list of.
+/// What a remembered list is a list of, and who may go by it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::mirror) enum Subject {
-    /// A repository's tags.
-    Tags(Repository),
+pub(in crate::mirror) struct Subject {
+    pub(super) audience: Audience,
+    pub(super) repository: Repository,
+    pub(super) of: Of,
+}
+
+/// What of a repository.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::mirror) enum Of {
+    /// Its tags.
+    Tags,
     /// What refers to a digest, of one type or of all.
-    Referrers(Repository, Digest, Option<String>),
+    Referrers(Digest, Option<String>),
 }
 
 /// A list as its upstream gave it.
@@ -83,24 +92,31 @@ pub(in crate::mirror) struct Lists {
 }
 
 impl Subject {
-    pub(super) fn repository(&self) -> &Repository {
-        match self {
-            Self::Tags(repository) | Self::Referrers(repository, ..) => repository,
+    /// Of a repository of `upstream`, as that is seen.
+    pub(super) fn new(upstream: &Upstream, repository: &Repository, of: Of) -> Self {
+        Self {
+            audience: audience(upstream),
+            repository: repository.clone(),
+            of,
         }
     }
 
     /// Whether it is of one type alone: there is no end of them.
     pub(super) fn is_of_one_type(&self) -> bool {
-        matches!(self, Self::Referrers(_, _, Some(_)))
+        matches!(self.of, Of::Referrers(_, Some(_)))
     }
 
     /// As it stands in the index; `None` for what is not kept there: what clients may choose without end would fill it.
     fn question(&self) -> Option<String> {
-        match self {
-            Self::Tags(_) => Some("tags".to_owned()),
-            Self::Referrers(_, digest, None) => Some(format!("referrers {digest}")),
-            Self::Referrers(_, _, Some(_)) => None,
-        }
+        let question = match &self.of {
+            Of::Tags => "tags".to_owned(),
+            Of::Referrers(digest, None) => format!("referrers {digest}"),
+            Of::Referrers(_, Some(_)) => return None,
+        };
+        Some(match self.audience {
+            Audience::Everyone => question,
+            Audience::Logins => format!("{question} by login"),
+        })
     }
 }
 
@@ -148,9 +164,9 @@ impl List {
 
     /// What [`List::record`] made a record of.
     fn read(subject: &Subject, record: ListRecord) -> Option<Self> {
-        match subject {
-            Subject::Tags(_) => TagList::read(&record.bytes).map(Self::Tags),
-            Subject::Referrers(..) => {
+        match subject.of {
+            Of::Tags => TagList::read(&record.bytes).map(Self::Tags),
+            Of::Referrers(..) => {
                 Referrers::read(record.bytes, record.filters_applied).map(Self::Referrers)
             }
         }
@@ -196,9 +212,9 @@ impl Lists {
             return remembered.known();
         }
         let question = subject.question()?;
-        let stored = self.store.list(subject.repository(), &question).await;
+        let stored = self.store.list(&subject.repository, &question).await;
         let record = stored.unwrap_or_else(|error| {
-            tracing::warn!(repository = %subject.repository(), %error, "a list can't be read");
+            tracing::warn!(repository = %subject.repository, %error, "a list can't be read");
             None
         })?;
         let at = record.confirmed_at;
@@ -264,7 +280,7 @@ impl Lists {
         let Some(question) = subject.question() else {
             return;
         };
-        let repository = subject.repository();
+        let repository = &subject.repository;
         let kib = record.as_ref().map_or(0, |record| record.bytes.len()) / 1024;
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
         let handed_over = match Arc::clone(&self.writing).try_acquire_many_owned(kib) {

@@ -14,7 +14,7 @@ use super::super::Mirror;
 use super::super::entry::{Asked, told, without_pull};
 use super::super::error::MirrorError;
 use super::super::served::{Body, CacheStatus, Served};
-use super::{List, Subject};
+use super::{List, Of, Subject};
 
 /// Lists up to this size are filtered where their question is answered.
 const SMALL: usize = 64 << 10;
@@ -46,7 +46,7 @@ impl Mirror {
         digest: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Served, MirrorError> {
-        let of = |kind| Subject::Referrers(repository.clone(), *digest, kind);
+        let of = |kind| Subject::new(upstream, repository, Of::Referrers(*digest, kind));
         let mut found = self.listed(upstream, of(None)).await?;
         let mut kind = artifact_type.map(str::to_owned);
         if matches!(found.known.list, List::TooLong(_))

@@ -16,7 +16,7 @@ use super::super::Mirror;
 use super::super::entry::{Asked, told, without_pull};
 use super::super::error::MirrorError;
 use super::super::served::CacheStatus;
-use super::{Found, List, Listing, Page, Subject};
+use super::{Found, List, Listing, Of, Page, Subject};
 
 /// All tags of a repository, sorted, as the inside of a JSON array: a page is a slice of it.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl Mirror {
         repository: &Repository,
         page: &Page,
     ) -> Result<Listing, MirrorError> {
-        let subject = Subject::Tags(repository.clone());
+        let subject = Subject::new(upstream, repository, Of::Tags);
         let Found { known, status, age } = self.listed(upstream, subject.clone()).await?;
         let (cache_status, (names, next)) = if let List::Tags(tags) = &known.list {
             (status, tags.page(page))

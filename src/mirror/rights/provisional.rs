@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{Fact, Learned};
+use super::facts::{Fact, Learned};
 use crate::sync::lock;
 
 /// What an upstream's answer says about a right, before its bytes are known to be what they claim. Readers of the fill

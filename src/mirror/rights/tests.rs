@@ -9,10 +9,11 @@ use futures_util::poll;
 use tokio::time::{Instant, timeout};
 
 use super::*;
+use crate::config::Config;
 use crate::mirror::tests::{Bench, repository};
 use crate::oci::{Algorithm, Verified};
 use crate::store::Faults;
-use crate::upstream::Priority;
+use crate::upstream::{Priority, Upstreams};
 
 const BODY: &[u8] = b"a blob of a private repository";
 const LOGIN: &str = "username = \"ci\"\npassword = \"secret\"";
@@ -58,7 +59,11 @@ async fn store(bench: &Bench) {
 async fn is_written_down(bench: &Bench, name: &str) -> bool {
     let repository = repository(name);
     let (registry, name) = (&repository.registry, &repository.name);
-    let link = bench.store.has_link(registry, name, &digest()).await;
+    let everyone = Audience::Everyone;
+    let link = bench
+        .store
+        .has_link(registry, name, &digest(), everyone)
+        .await;
     link.unwrap().is_some()
 }
 
@@ -106,8 +111,16 @@ async fn what_a_fill_has_learned_holds_while_it_runs_and_stays_only_when_its_byt
     let (one, two) = (repository("team/one"), repository("team/two"));
     let learn = || rights.provisional(&bench.upstream, &two.name, &digest(), Access::Credentialed);
     let (first, second) = (learn(), learn());
-    assert!(rights.remembered(&two, &digest()).is_some());
-    assert!(rights.remembered(&one, &digest()).is_none());
+    assert!(
+        rights
+            .remembered(&bench.upstream, &two, &digest())
+            .is_some()
+    );
+    assert!(
+        rights
+            .remembered(&bench.upstream, &one, &digest())
+            .is_none()
+    );
 
     // Meanwhile somebody proves another repository's right, of a digest that is stored.
     store(&bench).await;
@@ -116,20 +129,91 @@ async fn what_a_fill_has_learned_holds_while_it_runs_and_stays_only_when_its_byt
 
     drop(first);
     assert!(
-        rights.remembered(&two, &digest()).is_some(),
+        rights
+            .remembered(&bench.upstream, &two, &digest())
+            .is_some(),
         "another holds it"
     );
     drop(second);
-    assert!(rights.remembered(&two, &digest()).is_none());
     assert!(
-        rights.remembered(&one, &digest()).is_some(),
+        rights
+            .remembered(&bench.upstream, &two, &digest())
+            .is_none()
+    );
+    assert!(
+        rights
+            .remembered(&bench.upstream, &one, &digest())
+            .is_some(),
         "a proof stays"
     );
 
     rights.confirm(vec![learn()]);
-    assert!(rights.remembered(&two, &digest()).is_some());
+    assert!(
+        rights
+            .remembered(&bench.upstream, &two, &digest())
+            .is_some()
+    );
     rights.persist(&digest()).await;
     assert!(is_written_down(&bench, "team/two").await);
+}
+
+/// What was public by a configuration was so for as long as the process ran, whatever it was told on a reload.
+#[tokio::test]
+async fn what_is_public_by_the_configuration_is_so_for_as_long_as_that_says_it() {
+    let (origin, bench, rights) = private_blob().await;
+    let (one, two) = (repository("team/one"), repository("team/two"));
+    let upstream = |lines: &str| {
+        let text = format!(
+            "[upstreams.\"docker.io\"]\nendpoints = [{:?}]\nallow_private = true\n{LOGIN}\n{lines}",
+            origin.registry_url(),
+        );
+        let upstreams = Upstreams::new(&Config::from_toml(&text).unwrap()).unwrap();
+        upstreams.get(&one.registry).unwrap()
+    };
+    let public = upstream("public = ['team/one']");
+    let known = async |upstream: &Upstream, repository| {
+        let digest = digest();
+        let known = rights.known(upstream, repository, &digest);
+        known.await.is_some()
+    };
+    store(&bench).await;
+    let digest = digest();
+    rights.remember(
+        &public,
+        &one.name,
+        Kind::Blob,
+        &digest,
+        Access::Credentialed,
+    );
+    rights.persist(&digest).await;
+    assert!(known(&public, &one).await && known(&public, &two).await);
+    assert!(known(&bench.upstream, &one).await && !known(&bench.upstream, &two).await);
+    let other = upstream("public = ['team/other']");
+    assert!(known(&other, &one).await && !known(&other, &two).await);
+    assert!(
+        known(&upstream("public = ['team/o*']"), &two).await,
+        "written down"
+    );
+}
+
+#[tokio::test]
+async fn what_a_clients_login_has_learned_counts_where_each_client_logs_in() {
+    let (origin, bench, rights) = private_blob().await;
+    let (one, digest) = (repository("team/one"), digest());
+    let text = format!(
+        "[upstreams.\"docker.io\"]\nendpoints = [{:?}]\nallow_private = true\naccess = 'passthrough'",
+        origin.registry_url(),
+    );
+    let upstreams = Upstreams::new(&Config::from_toml(&text).unwrap()).unwrap();
+    let logins = upstreams.get(&one.registry).unwrap();
+    let remembered = |upstream| rights.remembered(upstream, &one, &digest).is_some();
+    let provisional = rights.provisional(&logins, &one.name, &digest, Access::Credentialed);
+    assert!(remembered(&logins) && !remembered(&bench.upstream));
+    rights.confirm(vec![provisional]);
+    assert!(remembered(&logins) && !remembered(&bench.upstream));
+    // The other way round there is no harm: each login has to prove its right first.
+    prove(&bench, &rights, "team/one").await;
+    assert!(remembered(&logins) && remembered(&bench.upstream));
 }
 
 #[tokio::test]

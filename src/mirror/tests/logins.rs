@@ -102,7 +102,12 @@ async fn an_absence_is_one_logins_own_and_takes_nothing_from_others() {
             "{refused:?}"
         );
         assert_eq!(hidden.hits(), 1);
-        let known = two.bench.mirror.known_tag(&app(), &v1()).await.unwrap();
+        let known = two
+            .bench
+            .mirror
+            .known_tag(&two.bench.upstream, &app(), &v1())
+            .await
+            .unwrap();
         assert!(
             known.known.into_record().is_some(),
             "the record is others' too"

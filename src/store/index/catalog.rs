@@ -1,5 +1,6 @@
 //! Which repositories have something here: those with tag records, and those whose upstream said that they
-//! hold a manifest that is stored. Not those whose tags their upstream has all refused since.
+//! hold a manifest that is stored. Not those whose tags their upstream has all refused since, nor, for everyone, those of
+//! which all was learned with clients' logins.
 //!
 //! The second are looked up by digest as links; [`HOLDINGS`] is the same the other way round, for manifests
 //! alone: a repository of which only blobs are here has nothing that could be pulled. An index of before
@@ -7,9 +8,10 @@
 
 use redb::{ReadOnlyTable, ReadTransaction, Table, TableDefinition, TableError, WriteTransaction};
 
-use super::tables::{TAGS, TagRecord, digest_key, text_after};
+use super::tables::{LINKS, Link, TAGS, TagRecord, digest_key, text_after};
 use super::{Index, IndexError};
 use crate::oci::{Digest, Registry, RepositoryName};
+use crate::store::Audience;
 
 /// Registry, repository, digest of a manifest.
 const HOLDINGS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("holdings");
@@ -59,10 +61,11 @@ fn place_of(key: &[u8]) -> Result<(Registry, RepositoryName)> {
         .ok_or_else(|| IndexError::Damaged("a malformed place".into()))
 }
 
-/// Both tables whose keys begin with registry and repository.
+/// Both tables whose keys begin with registry and repository, and whose eyes the second one's were seen with.
 struct Places {
     tags: ReadOnlyTable<&'static [u8], &'static [u8]>,
     holdings: Option<ReadOnlyTable<&'static [u8], ()>>,
+    links: ReadOnlyTable<&'static [u8], u64>,
 }
 
 impl Places {
@@ -73,6 +76,7 @@ impl Places {
                 Err(TableError::TableDoesNotExist(_)) => None,
                 table => Some(table?),
             },
+            links: txn.open_table(LINKS)?,
         })
     }
 
@@ -90,16 +94,38 @@ impl Places {
         keys.iter().min().map(|key| place_of(key)).transpose()
     }
 
-    /// Whether there are tags in `from..to`, and all of them were refused since they were confirmed.
-    fn are_refused(&self, from: &[u8], to: &[u8]) -> Result<bool> {
-        let mut are_any = false;
+    /// Whether the repository that begins with `from`, up to `to`, is shown to `audience`: it has a tag that was not refused
+    /// since it was confirmed; or no tag at all, but a manifest.
+    fn is_shown(&self, from: &[u8], to: &[u8], audience: Audience) -> Result<bool> {
+        let mut are_refused = false;
         for entry in self.tags.range(from..to)? {
-            if !TagRecord::decode(entry?.1.value())?.refused {
-                return Ok(false);
+            let record = TagRecord::decode(entry?.1.value())?;
+            if !record.audience.includes(audience) {
+                continue;
             }
-            are_any = true;
+            if !record.refused {
+                return Ok(true);
+            }
+            are_refused = true;
         }
-        Ok(are_any)
+        Ok(!are_refused && self.is_held(from, to, audience)?)
+    }
+
+    fn is_held(&self, from: &[u8], to: &[u8], audience: Audience) -> Result<bool> {
+        let Some(holdings) = &self.holdings else {
+            return Ok(false);
+        };
+        // A place in the order of links is the digest, then the rest but its last NUL.
+        let place = &from[..from.len() - 1];
+        for entry in holdings.range(from..to)? {
+            let key = entry?.0;
+            let link = [&key.value()[from.len()..], place].concat();
+            let link = self.links.get(link.as_slice())?;
+            if link.is_some_and(|row| Link::decode(row.value()).audience.includes(audience)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -121,12 +147,14 @@ impl Index {
     }
 
     /// The names of a registry's repositories that have something here, in order, after `after`, at most
-    /// `count`. Three look-ups each, and one for each tag that was refused before one that was not.
+    /// `count`, as far as that counts for `audience`. Four look-ups each, and one for each tag that was refused, or does not
+    /// count, before one that does.
     pub(crate) fn repositories(
         &self,
         registry: &Registry,
         after: &str,
         count: usize,
+        audience: Audience,
     ) -> Result<Vec<RepositoryName>> {
         let (first, end) = text_after(&[registry.as_str().as_bytes(), b"\0"].concat());
         // What follows a name is a tag or a digest, and no digest's key begins with 0xff.
@@ -144,7 +172,7 @@ impl Index {
                 && let Some((_, name)) = places.first(&from, &end)?
             {
                 let (own, behind) = of(name.as_str());
-                if !places.are_refused(&own, &behind)? {
+                if places.is_shown(&own, &behind, audience)? {
                     found.push(name);
                 }
                 from = behind;

@@ -10,10 +10,11 @@ use super::catalog::Holdings;
 use super::lists::{ListRecord, Lists};
 use super::quotas::Quotas;
 use super::tables::{
-    BLOBS, BlobRow, LINKS, LRU, META, TAGGED, TAGS, TagRecord, Totals, digest_key, link_key,
+    BLOBS, BlobRow, LINKS, LRU, Link, META, TAGGED, TAGS, TagRecord, Totals, digest_key, link_key,
     lru_key, tag_key, tagged_key, text_after,
 };
 use crate::oci::{Digest, MediaType, Registry, Repository, RepositoryName, Tag};
+use crate::store::Audience;
 use crate::store::ledger::charged;
 
 /// One change.
@@ -34,6 +35,7 @@ pub(crate) enum Change {
         digest: Digest,
         registry: Registry,
         name: Option<RepositoryName>,
+        audience: Audience,
         at: u64,
     },
     /// Links of digests that are not stored and not on their way.
@@ -135,8 +137,15 @@ impl<'txn> Tables<'txn> {
                 digest,
                 registry,
                 name,
+                audience,
                 at,
-            } => self.link(digest, &link_key(digest, registry, name.as_ref()), *at),
+            } => {
+                let link = Link {
+                    at: *at,
+                    audience: *audience,
+                };
+                self.link(digest, &link_key(digest, registry, name.as_ref()), link)
+            }
             Change::DropLinks { digests } => digests
                 .iter()
                 .try_for_each(|digest| self.drop_links(digest)),
@@ -248,14 +257,15 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
-    fn link(&mut self, digest: &Digest, key: &[u8], at: u64) -> Result<()> {
-        let is_known = self.links.get(key)?.is_some();
-        if !is_known && self.totals.links >= self.caps.links {
+    fn link(&mut self, digest: &Digest, key: &[u8], link: Link) -> Result<()> {
+        let known = self.links.get(key)?.map(|row| Link::decode(row.value()));
+        if known.is_none() && self.totals.links >= self.caps.links {
             return Ok(());
         }
-        if !is_known {
-            self.links.insert(key, at)?;
-            self.totals.links += 1;
+        // What is everyone's stays so.
+        if known.is_none_or(|known| !known.audience.includes(link.audience)) {
+            self.links.insert(key, link.encode())?;
+            self.totals.links += u64::from(known.is_none());
             self.changed = true;
         }
         let is_manifest = |row: BlobRow| row.media_type.is_some();

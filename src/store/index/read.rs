@@ -6,11 +6,12 @@ use std::ops::Bound;
 use redb::{ReadOnlyTable, ReadableTable as _};
 
 use super::tables::{
-    BLOBS, BlobRow, LINKS, LRU, TAGS, TagRecord, digest_key, link_key, read_link_name,
+    BLOBS, BlobRow, LINKS, LRU, Link, TAGS, TagRecord, digest_key, link_key, read_link_name,
     read_lru_key, shard_start, split_digest, tag_key, text_after,
 };
 use super::{Index, IndexError};
 use crate::oci::{Algorithm, Digest, Registry, Repository, RepositoryName, Tag};
+use crate::store::Audience;
 
 /// The blobs of one algorithm whose digests begin with one byte.
 pub(crate) type Shard = (Algorithm, u8);
@@ -57,30 +58,35 @@ impl Index {
         self.read(|txn| look(&Blobs(txn.open_table(BLOBS)?)))
     }
 
-    /// Whether a repository may read a digest: everyone may, or it has the right itself.
+    /// Whether a repository may read a digest, as far as that counts for `audience`: everyone may, or it has the right itself.
     pub(crate) fn link(
         &self,
         registry: &Registry,
         name: &RepositoryName,
         digest: &Digest,
+        audience: Audience,
     ) -> Result<Option<Visibility>> {
         self.read(|txn| {
             let table = txn.open_table(LINKS)?;
-            let public = link_key(digest, registry, None);
-            if table.get(public.as_slice())?.is_some() {
+            let counts = |key: Vec<u8>| -> Result<bool> {
+                let row = table.get(key.as_slice())?;
+                Ok(row.is_some_and(|row| Link::decode(row.value()).audience.includes(audience)))
+            };
+            if counts(link_key(digest, registry, None))? {
                 return Ok(Some(Visibility::Public));
             }
-            let here = link_key(digest, registry, Some(name));
-            let found = table.get(here.as_slice())?;
-            Ok(found.map(|_| Visibility::Repository))
+            let here = counts(link_key(digest, registry, Some(name)))?;
+            Ok(here.then_some(Visibility::Repository))
         })
     }
 
-    /// Whether one of the first [`MOST_LINKS`] repositories that may read a digest `is_public`.
+    /// Whether one of the first [`MOST_LINKS`] repositories that may read a digest, as far as that counts for `audience`,
+    /// `is_public`.
     pub(crate) fn is_linked_where(
         &self,
         registry: &Registry,
         digest: &Digest,
+        audience: Audience,
         is_public: impl Fn(&RepositoryName) -> bool,
     ) -> Result<bool> {
         self.read(|txn| {
@@ -90,8 +96,9 @@ impl Index {
                 .range(from.as_slice()..to.as_slice())?
                 .take(MOST_LINKS)
             {
-                let (key, _) = entry?;
-                if is_public(&read_link_name(&key.value()[from.len()..])?) {
+                let (key, row) = entry?;
+                let counts = Link::decode(row.value()).audience.includes(audience);
+                if counts && is_public(&read_link_name(&key.value()[from.len()..])?) {
                     return Ok(true);
                 }
             }
@@ -202,11 +209,12 @@ impl Index {
             let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
             let mut digests: Vec<(Digest, u64)> = Vec::new();
             for entry in table.range::<&[u8]>((from, Bound::Unbounded))?.take(count) {
-                let (key, at) = entry?;
+                let (key, row) = entry?;
                 let (digest, _) = split_digest(key.value())?;
+                let at = Link::decode(row.value()).at;
                 match digests.last_mut() {
-                    Some((same, last)) if *same == digest => *last = at.value().max(*last),
-                    _ => digests.push((digest, at.value())),
+                    Some((same, last)) if *same == digest => *last = at.max(*last),
+                    _ => digests.push((digest, at)),
                 }
             }
             Ok(digests)

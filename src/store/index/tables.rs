@@ -11,12 +11,13 @@ use super::IndexError;
 use crate::oci::{
     Algorithm, Descriptor, Digest, MediaType, Registry, Repository, RepositoryName, Tag,
 };
+use crate::store::Audience;
 
 /// Digest to [`BlobRow`].
 pub(super) const BLOBS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("blobs");
 /// Last use and digest: the order of eviction.
 pub(super) const LRU: TableDefinition<'_, &[u8], ()> = TableDefinition::new("lru");
-/// Digest, registry, repository: who may read what; and since when, in milliseconds since 1970.
+/// Digest, registry, repository: who may read what; since when, in milliseconds since 1970, and by whose login ([`Link`]).
 pub(super) const LINKS: TableDefinition<'_, &[u8], u64> = TableDefinition::new("links");
 /// Registry, repository, tag to [`TagRecord`].
 pub(super) const TAGS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("tags");
@@ -48,10 +49,53 @@ pub struct TagRecord {
     pub confirmed_at: SystemTime,
     /// Whether the upstream has since refused to say so again (401, 403).
     pub refused: bool,
+    /// Who may go by it.
+    pub audience: Audience,
 }
 
 /// Of a tag's row: set in its time where the tag was refused since. No time in milliseconds comes near it.
 const REFUSED: u64 = 1 << 63;
+/// Of a tag's or a link's row: set in its time where it was learned with a client's login.
+const BY_LOGIN: u64 = 1 << 62;
+/// All that is set in a time.
+const MARKS: u64 = REFUSED | BY_LOGIN;
+
+/// What a link's row says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    /// When it was recorded, in milliseconds since 1970.
+    pub(super) at: u64,
+    /// Who may go by it.
+    pub(super) audience: Audience,
+}
+
+impl Link {
+    pub(super) fn encode(self) -> u64 {
+        (self.at & !MARKS) | mark(self.audience)
+    }
+
+    pub(super) fn decode(row: u64) -> Self {
+        Self {
+            at: row & !MARKS,
+            audience: audience(row),
+        }
+    }
+}
+
+fn mark(audience: Audience) -> u64 {
+    match audience {
+        Audience::Everyone => 0,
+        Audience::Logins => BY_LOGIN,
+    }
+}
+
+fn audience(row: u64) -> Audience {
+    if row & BY_LOGIN == 0 {
+        Audience::Everyone
+    } else {
+        Audience::Logins
+    }
+}
 
 /// The sums that make start-up independent of the number of blobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -220,9 +264,10 @@ impl TagRecord {
             .confirmed_at
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let millis = u64::try_from(confirmed.as_millis()).unwrap_or(u64::MAX) & !REFUSED;
-        let mark = if self.refused { REFUSED } else { 0 };
-        let mut row = (millis | mark).to_be_bytes().to_vec();
+        let millis = u64::try_from(confirmed.as_millis()).unwrap_or(u64::MAX) & !MARKS;
+        let refused = if self.refused { REFUSED } else { 0 };
+        let marked = millis | refused | mark(self.audience);
+        let mut row = marked.to_be_bytes().to_vec();
         row.extend_from_slice(&self.descriptor.size.to_be_bytes());
         row.extend_from_slice(&digest_key(&self.descriptor.digest));
         row.extend_from_slice(self.descriptor.media_type.as_str().as_bytes());
@@ -234,12 +279,13 @@ impl TagRecord {
         let (size, row) = split_u64(row)?;
         let (digest, row) = split_digest(row)?;
         let confirmed_at = UNIX_EPOCH
-            .checked_add(Duration::from_millis(millis & !REFUSED))
+            .checked_add(Duration::from_millis(millis & !MARKS))
             .ok_or_else(|| damaged("time"))?;
         Ok(Self {
             descriptor: Descriptor::new(read_media_type(row)?, digest, size),
             confirmed_at,
             refused: millis & REFUSED != 0,
+            audience: audience(millis),
         })
     }
 }
@@ -274,14 +320,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_and_keys_read_back(digest in any_digest(), size: u64, last_use: u64, millis in 0..1_u64 << 45, typed: bool, refused: bool) {
+        fn rows_and_keys_read_back(digest in any_digest(), size: u64, last_use: u64, millis in 0..1_u64 << 45, typed: bool, refused: bool, by_login: bool) {
             let row = BlobRow { size, last_use, media_type: typed.then_some(media_type::OCI_INDEX) };
             prop_assert_eq!(BlobRow::decode(&row.encode()).unwrap(), row);
+            let audience = if by_login { Audience::Logins } else { Audience::Everyone };
             let record = TagRecord {
                 descriptor: Descriptor::new(media_type::DOCKER_MANIFEST, digest, size),
                 confirmed_at: UNIX_EPOCH + Duration::from_millis(millis),
                 refused,
+                audience,
             };
+            let link = Link { at: millis, audience };
+            prop_assert_eq!(Link::decode(link.encode()), link);
+            // As it was written before there were logins.
+            prop_assert_eq!(Link::decode(millis), Link { at: millis, audience: Audience::Everyone });
             prop_assert_eq!(TagRecord::decode(&record.encode()).unwrap(), record);
             prop_assert_eq!(read_lru_key(&lru_key(last_use, &digest)).unwrap(), (last_use, digest));
             let tagged = tagged_key(&digest, b"a\0b\0c");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::support::*;
 use crate::oci::Descriptor;
-use crate::store::{StoreError, TagRecord, Visibility};
+use crate::store::{Audience, Store, StoreError, TagRecord, Visibility};
 
 #[tokio::test]
 async fn a_filled_blob_is_read_back_and_survives_a_restart() {
@@ -93,6 +93,7 @@ async fn manifests_keep_their_type_and_their_tags() {
         descriptor: Descriptor::new(media_type, digest, bytes.len() as u64),
         confirmed_at: std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000),
         refused: false,
+        audience: Audience::Everyone,
     };
     let (repository, tag) = (repository("a/b"), tag("latest"));
     store
@@ -110,18 +111,63 @@ async fn a_link_is_for_one_repository_or_for_the_registry() {
     let store = dir.open(64 * MIB).await;
     let digest = digest(b"x");
     let (here, there) = (name("a/b"), name("c/d"));
-    let link = async |name| store.has_link(&registry(), name, &digest).await.unwrap();
+    let link = async |name| {
+        store
+            .has_link(&registry(), name, &digest, Audience::Everyone)
+            .await
+            .unwrap()
+    };
     assert_eq!(link(&here).await, None);
     store
-        .record_link(&registry(), Some(&here), &digest)
+        .record_link(&registry(), Some(&here), &digest, Audience::Everyone)
         .await
         .unwrap();
     assert_eq!(link(&here).await, Some(Visibility::Repository));
     assert_eq!(link(&there).await, None);
-    store.record_link(&registry(), None, &digest).await.unwrap();
+    store
+        .record_link(&registry(), None, &digest, Audience::Everyone)
+        .await
+        .unwrap();
     assert_eq!(link(&there).await, Some(Visibility::Public));
     let other = "quay.io".parse().unwrap();
-    assert_eq!(store.has_link(&other, &here, &digest).await.unwrap(), None);
+    assert_eq!(
+        store
+            .has_link(&other, &here, &digest, Audience::Everyone)
+            .await
+            .unwrap(),
+        None
+    );
+}
+
+#[tokio::test]
+async fn what_was_learned_with_a_clients_login_counts_for_logins_until_it_is_everyones() {
+    let dir = Dir::new();
+    let store = dir.open(64 * MIB).await;
+    let digest = put_manifest(&store, 1).await;
+    let (registry, here) = (registry(), name("a/b"));
+    let link = async |store: &Store, by| store.has_link(&registry, &here, &digest, by).await;
+    let public = async |store: &Store, by| {
+        let linked = store.is_linked_where(&registry, &digest, by, |_| true);
+        linked.await.unwrap()
+    };
+    let record = async |store: &Store, by| {
+        let recorded = store.record_link(&registry, Some(&here), &digest, by);
+        recorded.await.unwrap();
+    };
+    record(&store, Audience::Logins).await;
+    store.close().await;
+    let store = dir.open(64 * MIB).await;
+    for (by, counts) in [(Audience::Logins, true), (Audience::Everyone, false)] {
+        assert_eq!(link(&store, by).await.unwrap().is_some(), counts, "{by:?}");
+        assert_eq!(public(&store, by).await, counts, "{by:?}");
+    }
+    for by in [Audience::Everyone, Audience::Logins] {
+        record(&store, by).await;
+        for by in [Audience::Everyone, Audience::Logins] {
+            assert!(link(&store, by).await.unwrap().is_some(), "{by:?}");
+            assert!(public(&store, by).await, "{by:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Which repositories have a manifest here, without reading every tag and link.
 
 use super::support::*;
-use crate::oci::{Descriptor, Digest, Registry, Repository};
-use crate::store::{Store, TagRecord};
+use crate::oci::{Descriptor, Digest, Registry, Repository, RepositoryName};
+use crate::store::{Audience, Store, TagRecord};
 
 async fn tagged(store: &Store, registry: &str, name: &str, tags: &[&str]) {
     let digest = put_manifest(store, 1).await;
@@ -11,6 +11,7 @@ async fn tagged(store: &Store, registry: &str, name: &str, tags: &[&str]) {
         descriptor: Descriptor::new(media_type, digest, bytes.len() as u64),
         confirmed_at: std::time::UNIX_EPOCH,
         refused: false,
+        audience: Audience::Everyone,
     };
     let repository = Repository::new(registry.parse().unwrap(), name.parse().unwrap());
     for text in tags {
@@ -22,7 +23,10 @@ async fn tagged(store: &Store, registry: &str, name: &str, tags: &[&str]) {
 
 async fn names(store: &Store, registry: &str, after: &str, count: usize) -> Vec<String> {
     let registry: Registry = registry.parse().unwrap();
-    let names = store.repositories(&registry, after, count).await.unwrap();
+    let names = store
+        .repositories(&registry, after, count, Audience::Everyone)
+        .await
+        .unwrap();
     names.iter().map(ToString::to_string).collect()
 }
 
@@ -77,7 +81,7 @@ async fn repositories_that_hold_a_manifest_are_listed_as_long_as_it_is_here() {
     let link = async |registry: &str, name: Option<&str>, digest: &Digest| {
         let name = name.map(|name| name.parse().unwrap());
         let registry = registry.parse().unwrap();
-        let linked = store.record_link(&registry, name.as_ref(), digest);
+        let linked = store.record_link(&registry, name.as_ref(), digest, Audience::Everyone);
         linked.await.unwrap();
     };
     link("a.io", Some("b"), &digest).await;
@@ -107,4 +111,60 @@ async fn repositories_that_hold_a_manifest_are_listed_as_long_as_it_is_here() {
     store.remove(&digest).await.unwrap();
     assert_eq!(store.registries(9).await.unwrap(), []);
     assert!(names(&store, "a.io", "", 9).await.is_empty());
+}
+
+/// A repository that only clients' logins have seen was listed for everyone.
+#[tokio::test]
+async fn repositories_that_were_seen_with_clients_logins_are_listed_for_logins_alone() {
+    let dir = Dir::new();
+    let store = dir.open(64 * MIB).await;
+    let digest = put_manifest(&store, 1).await;
+    let (bytes, media_type) = manifest(1);
+    let registry: Registry = "a.io".parse().unwrap();
+    let link = async |name: &str, by| {
+        let name = name.parse().unwrap();
+        let linked = store.record_link(&registry, Some(&name), &digest, by);
+        linked.await.unwrap();
+    };
+    let tagged = async |name: &str, text: &str, by, refused| {
+        let record = TagRecord {
+            descriptor: Descriptor::new(media_type.clone(), digest, bytes.len() as u64),
+            confirmed_at: std::time::UNIX_EPOCH,
+            refused,
+            audience: by,
+        };
+        let repository = Repository::new(registry.clone(), name.parse().unwrap());
+        store
+            .put_tag(&repository, &tag(text), record)
+            .await
+            .unwrap();
+    };
+    let (everyone, logins) = (Audience::Everyone, Audience::Logins);
+    link("linked", logins).await;
+    tagged("tagged", "v1", logins, false).await;
+    link("tagged", logins).await;
+    link("tagged-and-linked", everyone).await;
+    tagged("tagged-and-linked", "v1", logins, false).await;
+    tagged("tagged-twice", "v1", logins, false).await;
+    tagged("tagged-twice", "v2", everyone, false).await;
+    tagged("refused", "v1", logins, false).await;
+    tagged("refused", "v2", everyone, false).await;
+    tagged("refused", "v2", everyone, true).await;
+    for (by, expected) in [
+        (everyone, &["tagged-and-linked", "tagged-twice"][..]),
+        (
+            logins,
+            &[
+                "linked",
+                "refused",
+                "tagged",
+                "tagged-and-linked",
+                "tagged-twice",
+            ],
+        ),
+    ] {
+        let names = store.repositories(&registry, "", 9, by).await.unwrap();
+        let names: Vec<_> = names.iter().map(RepositoryName::as_str).collect();
+        assert_eq!(names, expected, "{by:?}");
+    }
 }

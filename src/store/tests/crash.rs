@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::support::*;
 use crate::oci::Descriptor;
-use crate::store::{Fault, Faults, Op, Store, StoreError, TagRecord};
+use crate::store::{Audience, Fault, Faults, Op, Store, StoreError, TagRecord};
 
 const LIMIT: u64 = 9 * MIB;
 const ENOSPC: i32 = 28;
@@ -72,11 +72,14 @@ async fn facts(store: &Store) -> Result<(), StoreError> {
     let verified = digest.verify(&bytes).unwrap();
     let descriptor = Descriptor::new(media_type.clone(), digest, bytes.len() as u64);
     store.put(verified, bytes, Some(media_type)).await?;
-    store.record_link(&registry(), None, &digest).await?;
+    store
+        .record_link(&registry(), None, &digest, Audience::Everyone)
+        .await?;
     let record = TagRecord {
         descriptor,
         confirmed_at: SystemTime::now(),
         refused: false,
+        audience: Audience::Everyone,
     };
     store
         .put_tag(&repository("a/b"), &tag("latest"), record)

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::support::*;
 use crate::oci::Descriptor;
 use crate::store::upkeep;
-use crate::store::{Clock, Fault, Faults, Op, Store, StoreError, TagRecord};
+use crate::store::{Audience, Clock, Fault, Faults, Op, Store, StoreError, TagRecord};
 
 const LIMIT: u64 = 12 * MIB;
 const HOUR: u64 = 3_600_000;
@@ -199,7 +199,7 @@ async fn links_and_tags_go_with_their_blob() {
     for digest in [&manifest, &kept] {
         for name in ["a/b", "c/d", "e/f"].map(name) {
             store
-                .record_link(&registry(), Some(&name), digest)
+                .record_link(&registry(), Some(&name), digest, Audience::Everyone)
                 .await
                 .unwrap();
         }
@@ -208,6 +208,7 @@ async fn links_and_tags_go_with_their_blob() {
         descriptor: Descriptor::new(crate::oci::media_type::OCI_MANIFEST, digest, 10),
         confirmed_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
         refused: false,
+        audience: Audience::Everyone,
     };
     let (here, old, new) = (repository("a/b"), tag("old"), tag("new"));
     store.put_tag(&here, &old, record(manifest)).await.unwrap();
@@ -230,7 +231,9 @@ async fn links_and_tags_go_with_their_blob() {
     assert_eq!(store.stat(&manifest).await.unwrap(), None);
     assert_eq!(store.tag(&here, &old).await.unwrap(), None);
     assert_eq!(store.tag(&here, &new).await.unwrap(), Some(record(kept)));
-    let link = store.has_link(&registry(), &name("a/b"), &manifest).await;
+    let link = store
+        .has_link(&registry(), &name("a/b"), &manifest, Audience::Everyone)
+        .await;
     assert_eq!(link.unwrap(), None);
     assert_eq!((store.usage().links, store.usage().tags), (3, 1));
     audit(&dir, &store).await;
@@ -244,16 +247,19 @@ async fn links_of_what_never_came_go_with_the_sweep() {
     let coming = body(1, MIB);
     let writer = store.begin(digest(&coming), Some(MIB)).await.unwrap();
     store
-        .record_link(&registry(), None, &manifest)
+        .record_link(&registry(), None, &manifest, Audience::Everyone)
         .await
         .unwrap();
     store
-        .record_link(&registry(), None, &digest(&coming))
+        .record_link(&registry(), None, &digest(&coming), Audience::Everyone)
         .await
         .unwrap();
     for number in 0..30_u32 {
         let never = digest(&number.to_le_bytes());
-        store.record_link(&registry(), None, &never).await.unwrap();
+        store
+            .record_link(&registry(), None, &never, Audience::Everyone)
+            .await
+            .unwrap();
     }
     let sweep = async || {
         let mut all = upkeep::Upkeep::new();
@@ -363,7 +369,9 @@ async fn the_index_grows_at_the_expense_of_the_blobs() {
         let record = async |number: u64| {
             let digest = &stored[usize::try_from(number).unwrap() % stored.len()];
             let name = name(&format!("some/long/name/of/a/repository/{round}/{number}"));
-            store.record_link(&registry(), Some(&name), digest).await
+            store
+                .record_link(&registry(), Some(&name), digest, Audience::Everyone)
+                .await
         };
         let all = futures_util::future::join_all((0..200).map(record)).await;
         failed += all.iter().filter(|result| result.is_err()).count();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::support::*;
-use crate::store::{Fault, Faults, Op, Visibility};
+use crate::store::{Audience, Fault, Faults, Op, Visibility};
 
 const LIMIT: u64 = 64 * MIB;
 
@@ -17,7 +17,7 @@ async fn populate(dir: &Dir) -> (Vec<bytes::Bytes>, crate::oci::Digest) {
     }
     let manifest = put_manifest(&store, 9).await;
     store
-        .record_link(&registry(), None, &manifest)
+        .record_link(&registry(), None, &manifest, Audience::Everyone)
         .await
         .unwrap();
     store.close().await;
@@ -38,7 +38,9 @@ async fn is_rebuilt(dir: &Dir, set_aside: usize) {
     let found = store.manifest(&manifest).await.unwrap();
     assert_eq!(found, Some((media_type, bytes)));
     // Rights do not come back with the bytes.
-    let link = store.has_link(&registry(), &name("a/b"), &manifest).await;
+    let link = store
+        .has_link(&registry(), &name("a/b"), &manifest, Audience::Everyone)
+        .await;
     assert_eq!(link.unwrap(), None);
     assert_eq!(store.usage().adopted, 3);
     let aside = std::fs::read_dir(dir.path())
@@ -232,7 +234,9 @@ async fn a_manifest_that_rotted_is_not_served() {
     assert_eq!(store.stat(&manifest).await.unwrap(), None);
     assert_eq!(put_manifest(&store, 9).await, manifest);
     assert!(store.manifest(&manifest).await.unwrap().is_some());
-    let link = store.has_link(&registry(), &name("a/b"), &manifest).await;
+    let link = store
+        .has_link(&registry(), &name("a/b"), &manifest, Audience::Everyone)
+        .await;
     assert_eq!(link.unwrap(), None::<Visibility>);
     audit(&dir, &store).await;
 }

@@ -89,6 +89,15 @@ impl People {
         self
     }
 
+    /// The same at another mirror, in the place of this one.
+    pub(super) async fn moved_to(self, setup: Setup) -> Self {
+        self.forebay.stop().await;
+        Self {
+            forebay: setup.start().await,
+            ..self
+        }
+    }
+
     /// No login and no token stands in the log, in a file, or in what operators are shown.
     pub(super) async fn keeps_secrets(&self) {
         let pair = STANDARD.encode("alice:alices-canary");

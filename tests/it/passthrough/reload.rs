@@ -1,9 +1,11 @@
 //! Logins, tokens and rights where the configuration is read again.
 
+use forebay::metrics::RequestKind;
 use http::{Method, StatusCode};
 
-use super::people::{APP, People, bearer, origin};
-use crate::harness::{Answer, manifest_path};
+use super::people::{APP, OPEN, People, ask_for_token, bearer, origin, token_of};
+use super::{alice_sees_it, ask as ask_way, ways};
+use crate::harness::{Answer, Setup, blob_path, manifest_path};
 
 async fn ask(people: &People, token: &str) -> Answer {
     let path = manifest_path(APP, &people.manifest);
@@ -82,4 +84,84 @@ async fn a_reload_lets_nobody_but_the_registry_say_who_may_see_what() {
     let logged = |log: &String| log.contains(told);
     people.forebay.until_logged(told, logged).await;
     assert_eq!(ask(&people, &people.alice).await.status, StatusCode::OK);
+}
+
+/// Whoever asks a mirror of which all see what its own login may, which has none.
+async fn everyone_is_told_nothing(people: &People, state: &str) {
+    let client = people.forebay.client();
+    for way in ways(people) {
+        let told = ask_way(&client, &way, None).await;
+        let asked = format!("{state}: {} {} {:?}", way.method, way.path, way.range);
+        if way.kind == RequestKind::Catalog {
+            assert!(!told.text().contains(APP), "{asked}: {}", told.text());
+            continue;
+        }
+        assert!(!told.status.is_success(), "{asked}: {}", told.status);
+        for name in ["docker-content-digest", "etag", "age"] {
+            assert!(!told.headers.contains_key(name), "{asked}: {name}");
+        }
+    }
+}
+
+/// Links, tag records, lists and the catalog did not know with whose login they had been learned: where an upstream was one
+/// of which all see what the mirror's own login may from then on, everyone was served what a client had seen before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_clients_login_has_seen_is_nobody_elses_when_the_mirrors_own_login_counts() {
+    let people = People::start(origin(84).await, "[tags]\nnegative_for = \"0s\"").await;
+    alice_sees_it(&people, "cold").await;
+    let open = manifest_path(OPEN, "latest");
+    let anyone = bearer(&people.anyone);
+    let headers = [("authorization", &*anyone)];
+    let client = people.forebay.client();
+    let told = client.ask(Method::GET, &open, &headers).await;
+    assert_eq!(told.status, StatusCode::OK);
+    let in_its_cache = Setup::new(people.origin())
+        .config("[tags]\nnegative_for = \"0s\"")
+        .in_cache_of(&people.forebay);
+
+    people.forebay.rewrite("\"passthrough\"", "\"mirror\"");
+    people.forebay.reloaded().await;
+    everyone_is_told_nothing(&people, "after a reload").await;
+    assert_eq!(client.get(&open).await.status, StatusCode::OK);
+    let catalog = client.get("/v2/_catalog").await.text();
+    assert!(catalog.contains(OPEN), "{catalog}");
+
+    // What is cached is hers again, with her right.
+    people.forebay.rewrite("\"mirror\"", "\"passthrough\"");
+    people.forebay.reloaded().await;
+    let login = Some(("alice", "alices-canary"));
+    let token = ask_for_token(&client, "ns=docker.io", login).await;
+    let alice = token_of(&token);
+    let told = ask(&people, &alice).await;
+    assert_eq!(told.status, StatusCode::OK);
+
+    let people = people.moved_to(in_its_cache).await;
+    everyone_is_told_nothing(&people, "after a restart").await;
+    let told = people.forebay.client().get(&open).await;
+    assert_eq!(told.status, StatusCode::OK);
+    let people = people.without_upstream().await;
+    everyone_is_told_nothing(&people, "its upstream away").await;
+}
+
+/// A fill that ran with a client's login was anybody's who came along after the reload.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fill_of_a_clients_login_is_nobody_elses_when_the_mirrors_own_login_counts() {
+    let people = People::start(origin(85).await, "[tags]\nnegative_for = \"0s\"").await;
+    let gate = people.origin().on_body(&people.layer).hold_at(100_000);
+    let client = people.forebay.client();
+    let path = blob_path(APP, &people.layer);
+    let asking = tokio::spawn({
+        let (client, path, token) = (client.clone(), path.clone(), bearer(&people.alice));
+        async move {
+            let headers = [("authorization", &*token)];
+            client.ask(Method::GET, &path, &headers).await
+        }
+    });
+    gate.reached(1).await;
+    people.forebay.rewrite("\"passthrough\"", "\"mirror\"");
+    people.forebay.reloaded().await;
+    everyone_is_told_nothing(&people, "a fill runs").await;
+    gate.release();
+    assert!(asking.await.unwrap().is_exactly(&people.layer));
+    everyone_is_told_nothing(&people, "it has ended").await;
 }
