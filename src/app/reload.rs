@@ -114,12 +114,18 @@ impl Reload {
                 prepared(certificates.admin, &config.admin.tls)?,
             ];
             let mirror = mirror.reconfigured(&config).map_err(RunError::from)?;
+            // One that stays has read its files since, and they may let in fewer than they did.
+            let gate = if staying.contains(&Config::ACCESS) {
+                present.gate().clone()
+            } else {
+                present.gate().reconfigured(&config)
+            };
             Ok(Made {
-                mirror,
-                gate: present.gate().reconfigured(&config),
-                certificates,
-                staying,
                 config,
+                staying,
+                mirror,
+                gate,
+                certificates,
             })
         });
         made.await

@@ -1,10 +1,14 @@
 //! Which changes of a configuration a running mirror takes up, and which wait for a restart.
 
+use super::access::Access;
 use super::types::{Admin, Cache, Config, Fetch, Limits, Server};
 
 impl Config {
+    /// The table without which everybody may pull everything.
+    pub const ACCESS: &str = "access";
+
     /// What of this configuration a mirror can go by that runs by `running`: all but what it has bound, opened or divided at
-    /// its start, which stays as it runs. With it, the keys that differ and stay.
+    /// its start, which stays as it runs, and what would open it. With it, the keys that differ and stay.
     #[must_use]
     pub fn taking_effect(mut self, running: &Self) -> (Self, Vec<&'static str>) {
         let mut staying = Staying(Vec::new());
@@ -20,7 +24,7 @@ impl Config {
             limits,
             log,
             upstreams: _,
-            access: _,
+            access,
             exposed: _,
         } = &mut self;
         staying.server(server, &running.server);
@@ -29,6 +33,7 @@ impl Config {
         staying.fetch(fetch, &running.fetch);
         staying.limits(limits, &running.limits);
         staying.keep("log.format", &mut log.format, &running.log.format);
+        staying.access(access, running.access.as_ref());
         (self, staying.0)
     }
 }
@@ -49,6 +54,21 @@ impl Staying {
         if new.is_some() != running.is_some() {
             *new = running.cloned();
             self.0.push(key);
+        }
+    }
+
+    /// All is taken up but that there is nobody to keep out any more: a file of which half is written says that, too.
+    fn access(&mut self, new: &mut Option<Access>, running: Option<&Access>) {
+        match (new, running) {
+            (new @ None, Some(running)) => {
+                *new = Some(running.clone());
+                self.0.push(Config::ACCESS);
+            }
+            (Some(new), Some(running)) if new.rules.is_empty() && !running.rules.is_empty() => {
+                new.rules.clone_from(&running.rules);
+                self.0.push("access.rules");
+            }
+            _ => {}
         }
     }
 
@@ -147,6 +167,29 @@ mod tests {
         assert!(!taken.server.catalog && taken.cache.strict_ranges);
         assert_eq!(taken.limits.per_client_in_flight, Some(3));
         assert_eq!(taken.upstreams.len(), running.upstreams.len() + 1);
+    }
+
+    /// A file of which half was written when it was read has let everybody in, and one without its rules everybody with a login.
+    #[test]
+    fn a_mirror_that_is_closed_is_not_opened_while_it_runs() {
+        let trusted = "[access]\ntrusted = ['10.0.0.0/8']\n";
+        let more = "[access]\ntrusted = ['10.0.0.0/8', '192.0.2.1']\n";
+        let rules = "[[access.rules]]\nclients = ['*']\nrepositories = ['quay.io/**']\nallow = true\n";
+        let both = [more, rules].concat();
+        for (running, new, counts, staying) in [
+            (trusted, "", trusted, &["access"][..]),
+            (trusted, "[access]\n", trusted, &["access"]),
+            (&both, "", &both, &["access"]),
+            (&both, more, &both, &["access.rules"]),
+            (trusted, more, more, &[]),
+            (trusted, &both, &both, &[]),
+            (&both, rules, rules, &[]),
+            ("", trusted, trusted, &[]),
+        ] {
+            let (taken, kept) = config(new).taking_effect(&config(running));
+            assert_eq!(kept, staying, "{running}\n{new}");
+            assert_eq!(taken, config(counts), "{running}\n{new}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ impl Config {
     /// What whoever wrote it should know; each says which keys it is about.
     pub fn warnings(&self) -> Vec<String> {
         let Some(access) = &self.access else {
-            return self.exposed.clone();
+            return self.exposed.iter().cloned().chain(self.open()).collect();
         };
         let clear = self.clear_text(access);
         let rules = access.rules.iter().enumerate().flat_map(|(number, rule)| {
@@ -30,15 +30,28 @@ impl Config {
         exposed.chain(clear).chain(rules).collect()
     }
 
+    /// Whether nobody but who is on this machine speaks to it.
+    fn is_alone(&self) -> bool {
+        let mut listen = self.server.listen.iter();
+        listen.all(|address| address.ip().is_loopback())
+    }
+
+    /// A table that is there and says nothing is none.
+    fn open(&self) -> Option<String> {
+        // A proxy on this machine may be reached from others.
+        let alone = self.is_alone() && self.server.proxies.trusted.is_empty();
+        (!alone).then(|| {
+            "access: whoever reaches `server.listen` may pull all that this mirror can read: say in [access] who may, or that \
+             this is meant, with rules = [{ clients = [\"*\"], repositories = [\"**\"], allow = true }]"
+                .to_owned()
+        })
+    }
+
     fn clear_text(&self, access: &Access) -> Option<String> {
         let server = &self.server;
-        let alone = server
-            .listen
-            .iter()
-            .all(|address| address.ip().is_loopback());
         // A proxy before it may speak TLS to the clients.
         let is_clear = server.tls.is_none() && server.proxies.trusted.is_empty();
-        (access.has_logins() && is_clear && !alone).then(|| {
+        (access.has_logins() && is_clear && !self.is_alone()).then(|| {
             "access: clients send their logins in clear text to `server.listen`: set [server.tls], or listen on this machine \
              alone"
                 .to_owned()

@@ -2,6 +2,7 @@
 
 mod logins;
 mod matrix;
+mod reload;
 
 use std::path::Path;
 

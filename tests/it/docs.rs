@@ -67,6 +67,11 @@ fn with_its_choices(text: &str) -> String {
 
 /// What `check` prints of a configuration, all of whose files are there.
 async fn checked(text: &str, variables: &[(&str, &str)]) -> String {
+    checked_and_warned(text, variables).await.0
+}
+
+/// The same, and what it warns of.
+async fn checked_and_warned(text: &str, variables: &[(&str, &str)]) -> (String, String) {
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("forebay.toml");
     std::fs::write(&file, with_its_files(text, root.path())).unwrap();
@@ -78,7 +83,8 @@ async fn checked(text: &str, variables: &[(&str, &str)]) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}\n{errors}");
     let printed = String::from_utf8(output.stdout).unwrap();
-    printed.replace(root.path().to_str().unwrap(), "/etc/forebay")
+    let printed = printed.replace(root.path().to_str().unwrap(), "/etc/forebay");
+    (printed, errors.into_owned())
 }
 
 #[tokio::test]
@@ -102,6 +108,17 @@ async fn every_example_is_accepted_and_changes_something() {
         );
     }
     assert!(choices > 0, "no example leaves anything to its reader");
+}
+
+#[tokio::test]
+async fn no_example_leaves_open_by_accident_who_may_pull() {
+    let cluster = std::fs::read_to_string(pages().join("../packaging/kubernetes/cluster/forebay.toml"));
+    let mut texts: Vec<_> = examples().iter().map(|name| page(name)).collect();
+    texts.push(cluster.unwrap());
+    for text in texts {
+        let warned = checked_and_warned(&text, &[]).await.1;
+        assert!(!warned.contains("access:"), "{text}\n{warned}");
+    }
 }
 
 /// What is beside a service's unit, an image or a manifest is what that starts with.

@@ -72,7 +72,17 @@ fn what_is_hardly_meant_is_told_as_a_warning() {
     assert!(warnings("").is_empty());
     let listen = "[server]\nlisten = ['127.0.0.1:5000', '0.0.0.0:5000']\n";
     let logins = "[access]\nhtpasswd_file = 'users'\ntokens = [{ name = 'ci', file = 'one' }]\n";
-    assert!(warnings(listen).is_empty(), "nobody logs in");
+    for (open, wanted) in [
+        (listen.to_owned(), 1),
+        (format!("{listen}[access]\n"), 1),
+        ("[server]\ntrusted_proxies = ['127.0.0.1']\n".into(), 1),
+        (format!("{listen}[access]\nrules = [{{ clients = ['*'], repositories = ['**'], allow = true }}]\n"), 0),
+    ] {
+        let told = warnings(&open);
+        assert_eq!(told.len(), wanted, "{open}: {told:?}");
+        let meant = |told: &String| told.starts_with("access: whoever reaches `server.listen` may pull all");
+        assert!(told.iter().all(meant), "{told:?}");
+    }
     assert!(warnings(logins).is_empty(), "nobody is on the way");
     let clear = warnings(&format!("{listen}{logins}"));
     assert!(
