@@ -25,6 +25,7 @@ mod respond;
 mod route;
 mod vet;
 
+pub use address::Naming;
 pub use api::Api;
 pub use body::{Aborted, ResponseBody};
 pub use client::{ClientAddr, ClientKey, Peer, PeerCertificate, Scheme};

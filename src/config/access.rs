@@ -1,6 +1,7 @@
 //! Reads `[access]`: who is known to the mirror, and who may pull what. A table without a key says nothing.
 
 mod htpasswd;
+mod repositories;
 mod rules;
 
 use std::path::PathBuf;
@@ -9,13 +10,15 @@ use ipnet::IpNet;
 
 use super::credentials::read_password;
 use super::limits::addresses;
+use super::pattern::RegistryPattern;
 use super::secret::Secret;
 use super::section::{Reported, Section};
 use super::tree::Node;
 use super::values::{path, text};
 
 pub use htpasswd::{Htpasswd, PasswordHash};
-pub use rules::{AccessRule, ClientPattern, RepositoryPattern};
+pub use repositories::RepositoryPattern;
+pub use rules::{AccessRule, ClientPattern};
 
 /// `[access]`: without it, everybody may pull everything.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,13 +60,16 @@ impl Access {
     }
 }
 
-/// `[access]`, where it is written.
-pub(super) fn read(root: &Section<'_>) -> Result<Option<Access>, Reported> {
+/// `[access]`, where it is written; `known` are the tables of `[upstreams]`.
+pub(super) fn read(
+    root: &Section<'_>,
+    known: &[RegistryPattern],
+) -> Result<Option<Access>, Reported> {
     let section = root.table("access");
     let passwords = section.optional("htpasswd_file", password_file);
     let tokens = tokens(&section);
     let trusted = section.list("trusted", addresses);
-    let rules = rules::read(&section);
+    let rules = rules::read(&section, known);
     section.finish();
     let access = Access {
         passwords: passwords?,

@@ -174,7 +174,8 @@ mod tests {
     fn a_mirror_that_is_closed_is_not_opened_while_it_runs() {
         let trusted = "[access]\ntrusted = ['10.0.0.0/8']\n";
         let more = "[access]\ntrusted = ['10.0.0.0/8', '192.0.2.1']\n";
-        let rules = "[[access.rules]]\nclients = ['*']\nrepositories = ['quay.io/**']\nallow = true\n";
+        let rules =
+            "[[access.rules]]\nclients = ['*']\nrepositories = ['quay.io/**']\nallow = true\n";
         let both = [more, rules].concat();
         for (running, new, counts, staying) in [
             (trusted, "", trusted, &["access"][..]),

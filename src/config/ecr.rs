@@ -4,17 +4,22 @@ use url::Url;
 
 use crate::oci::Registry;
 
-/// The domains of AWS's partitions, and of the hosts that have IPv6 too.
-const DOMAINS: [&str; 9] = [
-    "amazonaws.com",
-    "amazonaws.com.cn",
-    "amazonaws.eu",
-    "on.aws",
-    "on.amazonwebservices.com.cn",
-    "sc2s.sgov.gov",
-    "c2s.ic.gov",
-    "cloud.adc-e.uk",
-    "csp.hci.ic.gov",
+/// The domains of AWS's partitions: the one of all hosts, and that of those that have IPv6 too.
+const PARTITIONS: [&[&str]; 7] = [
+    &["amazonaws.com", "on.aws"],
+    &["amazonaws.com.cn", "on.amazonwebservices.com.cn"],
+    &["amazonaws.eu"],
+    &["sc2s.sgov.gov"],
+    &["c2s.ic.gov"],
+    &["cloud.adc-e.uk"],
+    &["csp.hci.ic.gov"],
+];
+/// What stands between account and region.
+const SERVICES: [(&str, bool); 4] = [
+    ("dkr.ecr", false),
+    ("dkr-ecr", false),
+    ("dkr.ecr-fips", true),
+    ("dkr-ecr-fips", true),
 ];
 
 /// `<account>.dkr.ecr[-fips].<region>.<domain>`, with `dkr-ecr` for `dkr.ecr` too.
@@ -26,6 +31,7 @@ pub struct EcrHost {
     pub region: String,
     fips: bool,
     domain: &'static str,
+    partition: &'static [&'static str],
 }
 
 impl EcrHost {
@@ -38,20 +44,39 @@ impl EcrHost {
         if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
-        let rest = rest
-            .strip_prefix("dkr.ecr")
-            .or_else(|| rest.strip_prefix("dkr-ecr"))?;
-        let (fips, rest) = match rest.strip_prefix("-fips") {
-            Some(rest) => (true, rest),
-            None => (false, rest),
+        let of = |(service, fips): (&str, bool)| {
+            let rest = rest.strip_prefix(service)?.strip_prefix('.')?;
+            Some((fips, rest.split_once('.')?))
         };
-        let (region, domain) = rest.strip_prefix('.')?.split_once('.')?;
-        let domain = DOMAINS.into_iter().find(|known| *known == domain)?;
+        let (fips, (region, domain)) = SERVICES.into_iter().find_map(of)?;
+        let of = |partition: &'static [&'static str]| {
+            let mut domains = partition.iter();
+            Some((partition, *domains.find(|known| **known == domain)?))
+        };
+        let (partition, domain) = PARTITIONS.into_iter().find_map(of)?;
         (!region.is_empty()).then(|| EcrHost {
             account: account.to_owned(),
             region: region.to_owned(),
             fips,
             domain,
+            partition,
+        })
+    }
+
+    /// Every name of the registry whose name this is, this one among them.
+    pub fn names(&self) -> impl Iterator<Item = Registry> {
+        let Self {
+            account, region, ..
+        } = self;
+        let name = move |domain: &str, service: &str| {
+            format!("{account}.{service}.{region}.{domain}")
+                .parse()
+                .ok()
+        };
+        let domains = self.partition.iter();
+        domains.flat_map(move |domain| {
+            let services = SERVICES.into_iter();
+            services.filter_map(move |(service, _)| name(domain, service))
         })
     }
 
@@ -123,5 +148,42 @@ mod tests {
         }
         let odd = of("123456789012.dkr.ecr.xn--a.amazonaws.com").unwrap();
         assert_eq!(odd.api(), None);
+    }
+
+    #[test]
+    fn a_registry_has_one_set_of_names_whichever_is_asked_for_them() {
+        let names = |host: &str| {
+            let mut names: Vec<_> = of(host).unwrap().names().collect();
+            names.sort();
+            names
+        };
+        let all = names("123456789012.dkr.ecr.eu-west-1.amazonaws.com");
+        let written: Vec<_> = all.iter().map(Registry::as_str).collect();
+        assert_eq!(
+            written,
+            [
+                "123456789012.dkr-ecr-fips.eu-west-1.amazonaws.com",
+                "123456789012.dkr-ecr-fips.eu-west-1.on.aws",
+                "123456789012.dkr-ecr.eu-west-1.amazonaws.com",
+                "123456789012.dkr-ecr.eu-west-1.on.aws",
+                "123456789012.dkr.ecr-fips.eu-west-1.amazonaws.com",
+                "123456789012.dkr.ecr-fips.eu-west-1.on.aws",
+                "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+                "123456789012.dkr.ecr.eu-west-1.on.aws",
+            ]
+        );
+        for name in &written {
+            assert_eq!(names(name), all, "{name}");
+        }
+        for other in [
+            "210987654321.dkr.ecr.eu-west-1.amazonaws.com",
+            "123456789012.dkr.ecr.eu-west-2.amazonaws.com",
+            "123456789012.dkr.ecr.eu-west-1.amazonaws.com.cn",
+        ] {
+            assert!(
+                names(other).iter().all(|name| !all.contains(name)),
+                "{other}"
+            );
+        }
     }
 }

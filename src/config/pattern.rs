@@ -26,13 +26,16 @@ impl RegistryPattern {
     /// The keyword of [`RegistryPattern::Ecr`].
     pub const ECR: &'static str = "ecr";
 
-    /// Whether `registry` is meant.
+    /// Whether `registry` is meant, by this name or another of its own: one of Amazon ECR's has several.
     pub fn matches(&self, registry: &Registry) -> bool {
-        match self {
-            Self::Exact(exact) => exact == registry,
-            Self::Wildcard(wildcard) => wildcard.matches(registry),
-            Self::Ecr => EcrHost::of(registry).is_some(),
-        }
+        let has = |name: &Registry| match self {
+            Self::Exact(exact) => exact == name,
+            Self::Wildcard(wildcard) => wildcard.matches(name),
+            Self::Ecr => false,
+        };
+        has(registry)
+            || EcrHost::of(registry)
+                .is_some_and(|host| *self == Self::Ecr || host.names().any(|name| has(&name)))
     }
 
     /// The one registry that is meant, if it is one.
@@ -200,6 +203,36 @@ mod tests {
         ] {
             assert!(!matches("ecr", registry), "{registry}");
         }
+    }
+
+    /// A rule for one of its names said nothing of the others, and let them through.
+    #[test]
+    fn a_registry_of_amazons_is_meant_by_each_of_its_names() {
+        for pattern in [
+            "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+            "123456789012.dkr-ecr-fips.eu-west-1.on.aws",
+            "123456789012.dkr.ecr.*.amazonaws.com",
+            "*.dkr-ecr.eu-west-1.on.aws",
+        ] {
+            for name in [
+                "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+                "123456789012.dkr.ecr-fips.eu-west-1.amazonaws.com",
+                "123456789012.dkr-ecr.eu-west-1.on.aws",
+                "123456789012.dkr-ecr-fips.eu-west-1.on.aws",
+            ] {
+                assert!(matches(pattern, name), "{pattern} {name}");
+            }
+            for name in [
+                "123456789012.dkr.ecr.eu-west-1.amazonaws.com.cn",
+                "123456789012.dkr.ecr.eu-west-1.amazonaws.com:443",
+                "123456789012.dkr.ecr.eu-west-1.on.aws.evil.example",
+            ] {
+                assert!(!matches(pattern, name), "{pattern} {name}");
+            }
+        }
+        let one = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+        assert!(!matches(one, "210987654321.dkr-ecr.eu-west-1.on.aws"));
+        assert!(!matches(one, "123456789012.dkr-ecr.eu-west-2.on.aws"));
     }
 
     #[test]

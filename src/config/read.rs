@@ -34,7 +34,6 @@ pub(super) fn config(
     let fetch = fetch(&root.table("fetch"));
     let timeouts = timeouts(&root.table("timeouts"), None);
     let limits = limits::limits(&root.table("limits"));
-    let access = access::read(root);
     let log = log(&root.table("log"));
     let inherited = upstreams::Inherited {
         registries: &[],
@@ -44,6 +43,7 @@ pub(super) fn config(
         max_connections: fetch.map(|f| f.connections_per_upstream),
     };
     let upstreams = upstreams::read(&root.table("upstreams"), inherited);
+    let access = access::read(root, &upstreams.keys);
     if let Ok(registry) = &default_registry
         && !upstreams
             .registries

@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
+use super::ecr::EcrHost;
 use super::pattern::RegistryPattern;
 use super::types::{Config, Credentials, Upstream};
 use crate::oci::Registry;
@@ -64,12 +65,26 @@ impl Routes {
     /// The upstream of a registry, as its index in [`Config::upstreams`]; `None` where it is not
     /// configured. An exact one wins over a pattern, and of two patterns the one that fixes more.
     pub fn upstream_for(&self, registry: &Registry) -> Option<usize> {
-        self.exact.get(registry).copied().or_else(|| {
-            let mut patterns = self.patterns.iter();
-            patterns
-                .find(|(pattern, _)| pattern.matches(registry))
-                .map(|(_, index)| *index)
-        })
+        self.table_of(registry).map(|(_, index)| index)
+    }
+
+    /// A registry by the name that its upstream's table is called by, where that is another of its names; `None` where it
+    /// is not configured.
+    pub fn registry(&self, registry: Registry) -> Option<Registry> {
+        let (named, _) = self.table_of(&registry)?;
+        Some(named.cloned().unwrap_or(registry))
+    }
+
+    /// Its table, by its name where it is one registry's.
+    fn table_of(&self, registry: &Registry) -> Option<(Option<&Registry>, usize)> {
+        let exact = |name: &Registry| self.exact.get_key_value(name);
+        let other_name = || EcrHost::of(registry)?.names().find_map(|name| exact(&name));
+        if let Some((named, index)) = exact(registry).or_else(other_name) {
+            return Some((Some(named), *index));
+        }
+        let mut patterns = self.patterns.iter();
+        let found = patterns.find(|(pattern, _)| pattern.matches(registry));
+        found.map(|(_, index)| (None, *index))
     }
 
     /// The registry that clients mean by the `Host` under which they reach us; its port is ignored.
@@ -246,6 +261,41 @@ mod tests {
                 "{registry}"
             );
         }
+    }
+
+    /// What a table denies was to be had by another of the registry's names, which fell under the family's.
+    #[test]
+    fn a_registry_has_its_table_by_each_of_its_names() {
+        let text = "[upstreams.'123456789012.dkr.ecr.eu-west-1.amazonaws.com']\n\
+            [upstreams.'210987654321.dkr.ecr.*.amazonaws.com']\n";
+        let routes = Routes::new(&config(text));
+        for (registry, table, name) in [
+            (
+                "123456789012.dkr-ecr.eu-west-1.on.aws",
+                "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+                "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+            ),
+            (
+                "123456789012.dkr.ecr-fips.eu-west-1.amazonaws.com",
+                "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+                "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+            ),
+            (
+                "210987654321.dkr-ecr.eu-west-1.on.aws",
+                "210987654321.dkr.ecr.*.amazonaws.com",
+                "210987654321.dkr-ecr.eu-west-1.on.aws",
+            ),
+            (
+                "123456789012.dkr-ecr.eu-west-2.on.aws",
+                "ecr",
+                "123456789012.dkr-ecr.eu-west-2.on.aws",
+            ),
+        ] {
+            assert_eq!(found(text, registry).as_deref(), Some(table), "{registry}");
+            let named = routes.registry(registry.parse().unwrap()).unwrap();
+            assert_eq!(named.as_str(), name, "{registry}");
+        }
+        assert_eq!(routes.registry("evil.example".parse().unwrap()), None);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::tag_rules;
 use super::tags::{TagPolicy, tag_policy};
 use super::types::{Timeouts, Upstream};
 use super::values::{alias, boolean, count, endpoint, host, host_and_port, quota, text};
+use crate::oci::Registry;
 
 /// What an upstream takes from the tables for all, where it says nothing.
 #[derive(Clone, Copy)]
@@ -37,19 +38,22 @@ pub(super) struct Upstreams {
     pub(super) all: Result<Vec<Upstream>, Reported>,
     /// Their keys, whatever else is wrong with them.
     pub(super) registries: Vec<RegistryPattern>,
+    /// The keys of those that are left out, too.
+    pub(super) keys: Vec<RegistryPattern>,
 }
 
 /// Reads every table.
 pub(super) fn read(section: &Section<'_>, inherited: Inherited<'_>) -> Upstreams {
     let tables = section.named_tables();
+    let keys: Vec<_> = tables.iter().flat_map(|(key, _)| key.parse()).collect();
     let mut read = Upstreams {
         all: Ok(Vec::new()),
         registries: Vec::new(),
+        keys: keys.clone(),
     };
     let mut claims = Vec::new();
-    let registries: Vec<_> = tables.iter().flat_map(|(key, _)| key.parse()).collect();
     let inherited = Inherited {
-        registries: &registries,
+        registries: &keys,
         ..inherited
     };
     for (key, table) in &tables {
@@ -64,6 +68,10 @@ pub(super) fn read(section: &Section<'_>, inherited: Inherited<'_>) -> Upstreams
             (Err(reported), _) | (_, Err(reported)) => read.all = Err(reported),
         }
         if let (Ok(registry), Ok(None | Some(true))) = (registry, enabled) {
+            if let Some(other) = read.same_as(&registry) {
+                let message = format!("this is the same registry as `{other}`: write one table");
+                read.all = Err(table.complain_of_all(message));
+            }
             read.registries.push(registry);
         }
         table.finish();
@@ -76,6 +84,16 @@ pub(super) fn read(section: &Section<'_>, inherited: Inherited<'_>) -> Upstreams
 }
 
 impl Upstreams {
+    /// The one that is the same registry by another of its names. What the table of one denies, that of the other would give.
+    fn same_as(&self, registry: &RegistryPattern) -> Option<&Registry> {
+        let of_one = self
+            .registries
+            .iter()
+            .filter(|_| registry.exact().is_some());
+        let mut others = of_one.filter_map(RegistryPattern::exact);
+        others.find(|other| registry.matches(other))
+    }
+
     fn push(&mut self, upstream: Upstream) {
         if let Ok(all) = &mut self.all {
             all.push(upstream);

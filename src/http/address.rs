@@ -1,13 +1,6 @@
 //! Which registry a request means.
 //!
-//! Clients say so in many ways, tried in this order:
-//! 1. `ns`, containerd's parameter, or the `OCI-Namespace` header;
-//! 2. `_` as the path's first component after `v2`: the next one is a registry, by host or by alias;
-//! 3. a host name that the configuration gives to an upstream;
-//! 4. a component before `v2`, a host or an alias;
-//! 5. a host as the first component after `v2`;
-//! 6. an alias in that place, if Docker Hub is the default and at least two components follow;
-//! 7. nothing: the default registry.
+//! Clients say so in many ways, each a [`Naming`]; who says nothing means the default registry.
 //!
 //! What is found only selects a configured upstream; it is never dialled.
 //!
@@ -30,6 +23,35 @@ const MARK: &str = "_";
 /// Longest alias that is repeated to whoever asked for it.
 const SHOWN: usize = 80;
 
+/// The ways to say which registry a repository is of, in the order in which they count. The path is read in no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// `_` as the path's first component after `v2`: the next one is a registry, by host or by alias. `ns` may only repeat it.
+    Marked,
+    /// `ns`, containerd's parameter, or the `OCI-Namespace` header.
+    Namespace,
+    /// A host name of the mirror's that the configuration gives to an upstream.
+    Host,
+    /// A component before `v2`, a host or an alias.
+    Prefix,
+    /// A host as the first component after `v2`.
+    Component,
+    /// An alias in that place, if Docker Hub is the default and at least two components follow.
+    Alias,
+}
+
+impl Naming {
+    /// All of them, in their order.
+    pub const ALL: [Self; 6] = [
+        Self::Marked,
+        Self::Namespace,
+        Self::Host,
+        Self::Prefix,
+        Self::Component,
+        Self::Alias,
+    ];
+}
+
 /// The registry that one component stands for: a host, or an alias.
 pub(super) fn named(routes: &Routes, component: &str) -> Result<Registry, RouteError> {
     if Registry::looks_like_host(component) {
@@ -41,11 +63,15 @@ pub(super) fn named(routes: &Routes, component: &str) -> Result<Registry, RouteE
         .ok_or_else(|| RouteError::NoAlias(component.chars().take(SHOWN).collect()))
 }
 
+/// A registry by the one name that all of the house knows it by.
 fn configured(routes: &Routes, registry: Registry) -> Result<Registry, RouteError> {
-    match routes.upstream_for(&registry) {
-        Some(_) => Ok(registry),
-        None => Err(RouteError::NotConfigured(registry)),
-    }
+    let known = routes.registry(registry.clone());
+    known.ok_or(RouteError::NotConfigured(registry))
+}
+
+/// The same where there is no such registry: that is told once it is known what is asked for.
+pub(super) fn by_known_name(routes: &Routes, registry: Registry) -> Registry {
+    routes.registry(registry.clone()).unwrap_or(registry)
 }
 
 /// The registry that containerd says it wants.
@@ -100,23 +126,49 @@ impl Addressed {
     }
 
     fn split<'a>(
-        self,
+        &self,
         routes: &Routes,
         name: &'a [String],
     ) -> Result<(Registry, &'a [String]), RouteError> {
-        if let [mark, registry, rest @ ..] = name
-            && mark == MARK
-        {
-            return Ok((self.agree(named(routes, registry)?)?, rest));
+        for way in Naming::ALL {
+            if let Some(found) = self.named(way, routes, name)? {
+                return Ok(found);
+            }
         }
-        if let Some(registry) = self.namespace.or(self.host) {
-            let name = without(routes, &registry, name);
-            return Ok((registry, name));
-        }
-        match self.prefix {
-            Some(registry) => Ok((registry, name)),
-            None => by_first_component(routes, name),
-        }
+        Ok((routes.default_registry().clone(), name))
+    }
+
+    /// The registry, and the name in it, where it is named in this way.
+    fn named<'a>(
+        &self,
+        way: Naming,
+        routes: &Routes,
+        name: &'a [String],
+    ) -> Result<Option<(Registry, &'a [String])>, RouteError> {
+        let whole = |registry: &Registry| (registry.clone(), without(routes, registry, name));
+        Ok(match way {
+            Naming::Marked => match name {
+                [mark, registry, rest @ ..] if mark == MARK => {
+                    Some((self.agree(named(routes, registry)?)?, rest))
+                }
+                _ => None,
+            },
+            Naming::Namespace => self.namespace.as_ref().map(whole),
+            Naming::Host => self.host.as_ref().map(whole),
+            Naming::Prefix => self.prefix.clone().map(|registry| (registry, name)),
+            Naming::Component => match name {
+                [first, rest @ ..] if !rest.is_empty() && Registry::looks_like_host(first) => {
+                    Some((first.parse().map_err(RouteError::Name)?, rest))
+                }
+                _ => None,
+            },
+            Naming::Alias => match name {
+                [first, rest @ ..] if may_begin_with_alias(routes.default_registry(), rest) => {
+                    routes.by_alias(first).map(|registry| (registry, rest))
+                }
+                _ => None,
+            },
+        })
     }
 
     /// The one registry whose repositories are to be listed; all are where none is named. `before` is the
@@ -142,10 +194,10 @@ impl Addressed {
     }
 
     /// A registry that the path names for certain, which `ns` may only repeat.
-    fn agree(self, registry: Registry) -> Result<Registry, RouteError> {
-        match self.namespace {
-            Some(namespace) if namespace != registry => Err(RouteError::Contradiction {
-                namespace,
+    fn agree(&self, registry: Registry) -> Result<Registry, RouteError> {
+        match &self.namespace {
+            Some(namespace) if *namespace != registry => Err(RouteError::Contradiction {
+                namespace: namespace.clone(),
                 path: registry,
             }),
             _ => Ok(registry),
@@ -158,14 +210,15 @@ impl Addressed {
 fn without<'a>(routes: &Routes, registry: &Registry, name: &'a [String]) -> &'a [String] {
     match name {
         [first, rest @ ..] if !rest.is_empty() && Registry::looks_like_host(first) => {
-            match first.parse::<Registry>() {
-                Ok(host) if host == *registry => rest,
-                _ => name,
+            let host = first.parse().map(|host| by_known_name(routes, host));
+            if host.as_ref() == Ok(registry) {
+                rest
+            } else {
+                name
             }
         }
         [first, rest @ ..]
-            if registry.is_docker_hub()
-                && rest.len() >= 2
+            if may_begin_with_alias(registry, rest)
                 && routes.by_alias(first).as_ref() == Some(registry) =>
         {
             rest
@@ -174,22 +227,7 @@ fn without<'a>(routes: &Routes, registry: &Registry, name: &'a [String]) -> &'a 
     }
 }
 
-fn by_first_component<'a>(
-    routes: &Routes,
-    name: &'a [String],
-) -> Result<(Registry, &'a [String]), RouteError> {
-    let default = routes.default_registry();
-    let [first, rest @ ..] = name else {
-        return Ok((default.clone(), name));
-    };
-    if !rest.is_empty() && Registry::looks_like_host(first) {
-        return Ok((first.parse().map_err(RouteError::Name)?, rest));
-    }
-    if default.is_docker_hub()
-        && rest.len() >= 2
-        && let Some(registry) = routes.by_alias(first)
-    {
-        return Ok((registry, rest));
-    }
-    Ok((default.clone(), name))
+/// No name of Docker Hub has more than two components.
+fn may_begin_with_alias(registry: &Registry, rest: &[String]) -> bool {
+    registry.is_docker_hub() && rest.len() >= 2
 }

@@ -183,7 +183,7 @@ fn registry_of(form: &Form, head: &Parts, routes: &Routes) -> Result<Option<Regi
     let takes = |registry: &Registry| routes.is_passthrough(registry);
     if let Some(namespace) = &form.namespace {
         let registry: Registry = namespace.parse().map_err(RouteError::Name)?;
-        return Ok(Some(registry).filter(takes));
+        return Ok(routes.registry(registry).filter(takes));
     }
     if let Some(name) = &form.name {
         let meant = address::of_name(routes, &head.headers, name);

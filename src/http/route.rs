@@ -210,7 +210,9 @@ pub(super) fn route(
     let endpoint = path::endpoint(&components, &query)?;
     let namespace = address::namespace(&query, headers)?;
     let addressed = Addressed {
-        namespace: namespace.clone(),
+        namespace: namespace
+            .clone()
+            .map(|namespace| address::by_known_name(routes, namespace)),
         host: vet::host(headers).and_then(|host| routes.by_host(host)),
         prefix: prefix?,
     };

@@ -26,6 +26,11 @@ impl Registry {
     /// The API hosts of Docker Hub, which clients also use as its name.
     const DOCKER_HUB_ALIASES: [&'static str; 2] = ["registry-1.docker.io", "index.docker.io"];
 
+    /// Docker Hub.
+    pub fn docker_hub() -> Self {
+        Self(Self::DOCKER_HUB.into())
+    }
+
     /// `host[:port]`.
     pub fn as_str(&self) -> &str {
         &self.0

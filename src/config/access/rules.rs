@@ -1,11 +1,12 @@
-//! Reads `[[access.rules]]`, and says what their patterns match.
+//! Reads `[[access.rules]]`, and says which clients their patterns match; `super::repositories` does so for what they are
+//! about.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::config::globs::Globs;
+use super::repositories::{self, RepositoryPattern};
 use crate::config::limits::addresses_of;
 use crate::config::pattern::RegistryPattern;
 use crate::config::section::{Reported, Section};
@@ -43,23 +44,11 @@ pub enum ClientPattern {
     Anyone,
 }
 
-/// Some of the repositories, of one registry or of many.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RepositoryPattern {
-    /// As it was written.
-    written: String,
-    /// Of which registries; `None` for any.
-    registry: Option<RegistryPattern>,
-    names: Globs,
-}
-
 const ANONYMOUS: &str = "anonymous";
 const AUTHENTICATED: &str = "authenticated";
 const ANYONE: &str = "*";
 /// What stands before those of a certificate's names that are no names of hosts.
 const CERTIFICATE_KINDS: [&str; 2] = ["email", "uri"];
-/// All names.
-const ALL: &str = "**";
 
 impl AccessRule {
     /// Whether it says something of this repository.
@@ -121,36 +110,17 @@ impl fmt::Display for ClientPattern {
     }
 }
 
-impl RepositoryPattern {
-    /// Whether a repository is meant.
-    pub fn matches(&self, registry: &Registry, name: &RepositoryName) -> bool {
-        let of_registry = self.registry.as_ref().is_none_or(|it| it.matches(registry));
-        of_registry && self.names.matches(name)
-    }
-
-    /// The registries that are meant; `None` for all of them.
-    pub fn registry(&self) -> Option<&RegistryPattern> {
-        self.registry.as_ref()
-    }
-
-    fn is_all(&self) -> bool {
-        self.registry.is_none() && self.names.patterns() == [ALL]
-    }
-}
-
-impl fmt::Display for RepositoryPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.written)
-    }
-}
-
-pub(super) fn read(section: &Section<'_>) -> Result<Vec<AccessRule>, Reported> {
+/// `known` are the tables of `[upstreams]`.
+pub(super) fn read(
+    section: &Section<'_>,
+    known: &[RegistryPattern],
+) -> Result<Vec<AccessRule>, Reported> {
     // So that the keys are known where there is no rule.
-    let _ = raw(&section.absent("rules"));
+    let _ = raw(&section.absent("rules"), known);
     let mut rules = Vec::new();
     let mut reported = Ok(());
     for table in section.tables("rules")? {
-        let raw = raw(&table);
+        let raw = raw(&table, known);
         table.finish();
         match raw.and_then(|raw| rule(&table, raw)) {
             Ok(rule) => rules.push(rule),
@@ -162,9 +132,9 @@ pub(super) fn read(section: &Section<'_>) -> Result<Vec<AccessRule>, Reported> {
 
 type Raw = (Vec<ClientPattern>, Vec<RepositoryPattern>, Option<bool>);
 
-fn raw(table: &Section<'_>) -> Result<Raw, Reported> {
+fn raw(table: &Section<'_>, known: &[RegistryPattern]) -> Result<Raw, Reported> {
     let clients = table.list("clients", client);
-    let repositories = table.list("repositories", repository);
+    let repositories = table.list("repositories", |node| repositories::read(node, known));
     let allow = table.optional("allow", boolean);
     Ok((clients?, repositories?, allow?))
 }
@@ -234,31 +204,6 @@ fn certificate(name: &str) -> Result<ClientPattern, String> {
         ));
     }
     Ok(ClientPattern::Certificate(name.to_ascii_lowercase()))
-}
-
-/// The registry, as a request would name it or as a table of `[upstreams]` is called, and a glob over names in it.
-fn repository(node: &Node) -> Result<RepositoryPattern, String> {
-    let written = text(node)?;
-    let advice = "begin with the registry, such as \"docker.io/library/**\", or with `*/` for any; \"**\" is all";
-    let (registry, names) = match written.split_once('/') {
-        None if written == ALL => (None, ALL),
-        Some(("*" | ALL, names)) => (None, names),
-        Some((first, names)) if is_registry(first) => {
-            let registry: RegistryPattern = first.parse()?;
-            (Some(registry), names)
-        }
-        _ => return Err(format!("`{}`: {advice}", written.escape_debug())),
-    };
-    let names = Globs::of_registry(&[names.to_owned()], registry.as_ref(), &[])?;
-    Ok(RepositoryPattern {
-        written: written.to_owned(),
-        registry,
-        names,
-    })
-}
-
-fn is_registry(first: &str) -> bool {
-    Registry::looks_like_host(first) || first.contains('*') || first == "ecr"
 }
 
 /// What may be a user's or a token's name: it stands in headers and logs.

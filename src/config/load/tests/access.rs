@@ -76,11 +76,18 @@ fn what_is_hardly_meant_is_told_as_a_warning() {
         (listen.to_owned(), 1),
         (format!("{listen}[access]\n"), 1),
         ("[server]\ntrusted_proxies = ['127.0.0.1']\n".into(), 1),
-        (format!("{listen}[access]\nrules = [{{ clients = ['*'], repositories = ['**'], allow = true }}]\n"), 0),
+        (
+            format!(
+                "{listen}[access]\nrules = [{{ clients = ['*'], repositories = ['**'], allow = true }}]\n"
+            ),
+            0,
+        ),
     ] {
         let told = warnings(&open);
         assert_eq!(told.len(), wanted, "{open}: {told:?}");
-        let meant = |told: &String| told.starts_with("access: whoever reaches `server.listen` may pull all");
+        let meant = |told: &String| {
+            told.starts_with("access: whoever reaches `server.listen` may pull all")
+        };
         assert!(told.iter().all(meant), "{told:?}");
     }
     assert!(warnings(logins).is_empty(), "nobody is on the way");

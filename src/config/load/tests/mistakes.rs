@@ -266,6 +266,11 @@ const MISTAKES: &[(&str, &str)] = &[
         "f.toml:2: upstreams.\"a.io\".endpoints: write scheme, host and port only: \"https://a.io\"",
     ),
     (
+        "[upstreams.'123456789012.dkr-ecr.eu-west-1.on.aws']\n[upstreams.'123456789012.dkr.ecr.eu-west-1.amazonaws.com']",
+        "f.toml:2: upstreams.\"123456789012.dkr.ecr.eu-west-1.amazonaws.com\": this is the same registry as \
+         `123456789012.dkr-ecr.eu-west-1.on.aws`: write one table",
+    ),
+    (
         "[upstreams.'*.a.io']\nendpoints = ['https://a.io']",
         "f.toml:2: upstreams.\"*.a.io\".endpoints: a family of registries has no endpoints: each is fetched from its own host",
     ),

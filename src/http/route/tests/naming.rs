@@ -125,6 +125,45 @@ fn the_namespace_wins_over_all_else() {
     }
 }
 
+/// What the table of one of its names denies was to be had by another, of which the table for all of Amazon's knew nothing.
+#[test]
+fn a_registry_of_amazons_is_known_by_one_of_its_names() {
+    const HOST: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+    const OTHER: &str = "123456789012.dkr-ecr.eu-west-1.on.aws";
+    let config = format!("[upstreams.'{HOST}']\n");
+    let routes = Routes::new(&Config::from_toml(&config).unwrap());
+    let digest = digest();
+    for target in [
+        format!("/v2/{OTHER}/app/blobs/{digest}"),
+        format!("/{OTHER}/v2/app/blobs/{digest}"),
+        format!("/v2/_/{OTHER}/app/blobs/{digest}"),
+        format!("/v2/app/blobs/{digest}?ns={OTHER}"),
+        // As BuildKit does, whichever names it has for them.
+        format!("/v2/{OTHER}/app/blobs/{digest}?ns={OTHER}"),
+        format!("/v2/{HOST}/app/blobs/{digest}?ns={OTHER}"),
+        format!("/v2/_/{OTHER}/app/blobs/{digest}?ns={OTHER}"),
+        format!("/v2/_/{HOST}/app/blobs/{digest}?ns={OTHER}"),
+    ] {
+        let request = Request::get(&target).body(()).unwrap();
+        let found = route(&routes, request.method(), request.uri(), request.headers());
+        let Ok(Route::Of(found)) = found else {
+            panic!("{target}: {found:?}");
+        };
+        assert_eq!(
+            found.repository.to_string(),
+            format!("{HOST}/app"),
+            "{target}"
+        );
+    }
+    let listed = format!("/v2/_/{OTHER}/_catalog");
+    let request = Request::get(&listed).body(()).unwrap();
+    let found = route(&routes, request.method(), request.uri(), request.headers());
+    let Ok(Route::Catalog(catalog)) = found else {
+        panic!("{found:?}");
+    };
+    assert_eq!(catalog.registry.unwrap().as_str(), HOST);
+}
+
 #[test]
 fn names_may_hold_the_endpoints_words() {
     let digest = digest();
