@@ -3,6 +3,7 @@
 mod logins;
 mod matrix;
 mod reload;
+mod spellings;
 
 use std::path::Path;
 

@@ -125,3 +125,30 @@ async fn a_name_without_a_slash_denies_docker_hubs_own_image() {
     let other = client.get("/v2/team/app/manifests/v1").await;
     assert_eq!(other.status, StatusCode::OK);
 }
+
+/// Another name of the same registry fell under the table for all of Amazon's, which denies nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_table_denies_is_denied_by_each_name_of_its_registry() {
+    const HOST: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+    const OTHER: &str = "123456789012.dkr-ecr.eu-west-1.on.aws";
+    let origin = origin().await;
+    let forebay = Setup::new(&origin)
+        .also(HOST, &origin, "deny = [\"team/secret-*\"]")
+        .start()
+        .await;
+    let client = forebay.client();
+    for host in [HOST, OTHER] {
+        for (name, wanted) in [
+            ("team/secret-app", StatusCode::FORBIDDEN),
+            ("team/app", StatusCode::OK),
+        ] {
+            for path in [
+                format!("/v2/{host}/{name}/manifests/v1"),
+                format!("/v2/{name}/manifests/v1?ns={host}"),
+            ] {
+                let answer = client.get(&path).await;
+                assert_eq!(answer.status, wanted, "{path}: {}", answer.text());
+            }
+        }
+    }
+}

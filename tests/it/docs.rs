@@ -112,7 +112,8 @@ async fn every_example_is_accepted_and_changes_something() {
 
 #[tokio::test]
 async fn no_example_leaves_open_by_accident_who_may_pull() {
-    let cluster = std::fs::read_to_string(pages().join("../packaging/kubernetes/cluster/forebay.toml"));
+    let cluster =
+        std::fs::read_to_string(pages().join("../packaging/kubernetes/cluster/forebay.toml"));
     let mut texts: Vec<_> = examples().iter().map(|name| page(name)).collect();
     texts.push(cluster.unwrap());
     for text in texts {

@@ -211,7 +211,7 @@ fn expected(kind: RequestKind, client: &Refused) -> StatusCode {
 }
 
 /// A refusal that has nothing of content or cache in it, and asks for a login where one might help.
-fn says_nothing(answer: &Answer) -> bool {
+pub(super) fn says_nothing(answer: &Answer) -> bool {
     let asks = answer.headers.contains_key("www-authenticate");
     let code = answer.code();
     let content = [

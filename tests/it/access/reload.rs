@@ -57,10 +57,7 @@ async fn a_configuration_without_access_opens_nothing() {
         let login = login.map(String::as_str);
         assert_eq!(status(&forebay, login).await, wanted, "{login:?}");
     }
-    assert_eq!(
-        needs_restart(&forebay).await,
-        serde_json::json!(["access"])
-    );
+    assert_eq!(needs_restart(&forebay).await, serde_json::json!(["access"]));
     let told = "these keys have changed, and count after a restart only";
     forebay.until_logged(told, |log| log.contains(told)).await;
 }
