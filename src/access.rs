@@ -221,7 +221,8 @@ impl Access {
 }
 
 fn is_for(rule: &AccessRule, client: &Client) -> bool {
-    rule.clients.iter().any(|pattern| client.is(pattern))
+    let mut patterns = rule.clients.iter();
+    patterns.any(|pattern| client.is(pattern, rule.allow))
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ pub struct Facts {
     pub address: Option<IpAddr>,
     /// What its wrong logins are counted by: the same, or that of its proxy.
     pub counted_at: Option<IpAddr>,
+    /// Whether the request tells that somebody else asks from there. Then the address lets nobody in, and still keeps out.
+    pub passed_on: bool,
     /// The names of the certificate that it has shown, verified, as rules write them.
     pub certificate: Vec<String>,
 }
@@ -27,6 +29,8 @@ pub struct Client {
     pub(super) account: Option<Account>,
     /// Whether its address is enough.
     pub(super) trusted: bool,
+    /// Whether its address may be that of somebody who asks for it.
+    pub(super) passed_on: bool,
 }
 
 /// Whom a login is for.
@@ -42,7 +46,8 @@ impl Client {
     pub(super) fn new(facts: Facts, account: Option<Account>, trusted: &[IpNet]) -> Self {
         let is_in = |address: IpAddr| trusted.iter().any(|range| range.contains(&address));
         Self {
-            trusted: facts.address.is_some_and(is_in),
+            trusted: facts.address.is_some_and(is_in) && !facts.passed_on,
+            passed_on: facts.passed_on,
             address: facts.address,
             certificate: facts.certificate.into(),
             account,
@@ -68,13 +73,17 @@ impl Client {
         }
     }
 
-    /// Whether a rule's pattern means it. One that has proven several things is meant by each.
-    pub(super) fn is(&self, pattern: &ClientPattern) -> bool {
+    /// Whether a rule's pattern means it. One that has proven several things is meant by each, and by an address that may not
+    /// be its own where that does not `allow` it anything.
+    pub(super) fn is(&self, pattern: &ClientPattern, allow: bool) -> bool {
         match pattern {
             ClientPattern::Anyone => true,
             ClientPattern::Anonymous => !self.is_known(),
             ClientPattern::Authenticated => self.is_known(),
-            ClientPattern::Address(_) => self.address.is_some_and(|at| pattern.has_address(at)),
+            ClientPattern::Address(_) => {
+                let counts = !(allow && self.passed_on);
+                counts && self.address.is_some_and(|at| pattern.has_address(at))
+            }
             ClientPattern::User(wanted) => {
                 matches!(&self.account, Some(Account::User(name)) if ClientPattern::names(wanted, name))
             }

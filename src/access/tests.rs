@@ -62,6 +62,7 @@ pub(super) fn at(address: &str) -> Facts {
     Facts {
         address: Some(address),
         counted_at: Some(address),
+        passed_on: false,
         certificate: Vec::new(),
     }
 }
@@ -205,6 +206,48 @@ async fn the_first_rule_that_has_the_client_and_the_repository_decides() {
         "it may pull some without a login"
     );
     assert_eq!(gate.admits_ping(&barred), login, "it may pull nothing");
+}
+
+/// All clients of a proxy came in by its address.
+#[tokio::test]
+async fn an_address_that_asks_for_others_lets_nobody_in_and_still_keeps_out() {
+    let bench = Bench::new(&format!(
+        "{LOGINS}trusted = ['10.0.0.0/8']\nrules = [
+            {{ clients = ['address:192.0.2.0/24'], repositories = ['a.io/barred'], allow = false }},
+            {{ clients = ['address:192.0.2.0/24', 'user:alice'], repositories = ['a.io/**'], allow = true }},
+            {{ clients = ['authenticated'], repositories = ['b.io/**'], allow = true }},
+        ]\n"
+    ));
+    let login = Err(Refusal::LoginNeeded);
+    for (address, repository, itself, passed_on) in [
+        ("192.0.2.1", "a.io/x", Ok(()), login),
+        ("192.0.2.1", "a.io/barred", login, login),
+        ("10.0.0.1", "b.io/x", Ok(()), login),
+    ] {
+        for (is_passed_on, decided) in [(false, itself), (true, passed_on)] {
+            let facts = Facts {
+                passed_on: is_passed_on,
+                ..at(address)
+            };
+            let client = bench.gate.identify(facts, Ok(None)).await.unwrap();
+            assert_eq!(
+                bench.may(&client, repository),
+                decided,
+                "{address} {repository}"
+            );
+        }
+    }
+    let attempt = Attempt::Basic {
+        user: "alice".to_owned(),
+        password: Secret::new("secret"),
+    };
+    let facts = Facts {
+        passed_on: true,
+        ..at("192.0.2.1")
+    };
+    let alice = bench.gate.identify(facts, Ok(Some(attempt))).await.unwrap();
+    assert_eq!(bench.may(&alice, "a.io/x"), Ok(()));
+    assert_eq!(bench.may(&alice, "a.io/barred"), Err(Refusal::Denied));
 }
 
 #[tokio::test]

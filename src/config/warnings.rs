@@ -1,5 +1,7 @@
 //! What a configuration says that is no mistake in itself, and hardly what is meant.
 
+use ipnet::IpNet;
+
 use super::access::{Access, ClientPattern};
 use super::pattern::RegistryPattern;
 use super::types::Config;
@@ -11,6 +13,9 @@ impl Config {
             return self.exposed.iter().cloned().chain(self.open()).collect();
         };
         let clear = self.clear_text(access);
+        let trusted = access.trusted.iter();
+        let trusted = trusted.filter_map(|range| self.shared(range));
+        let trusted = trusted.map(|what| format!("access.trusted: {what}"));
         let rules = access.rules.iter().enumerate().flat_map(|(number, rule)| {
             let nobody = rule
                 .clients
@@ -22,12 +27,17 @@ impl Config {
             });
             let nothing =
                 nothing.map(|pattern| format!("no upstream is configured for `{pattern}`"));
-            let all: Vec<_> = nobody.chain(nothing).collect();
+            let letting_in = rule.clients.iter().filter(|_| rule.allow);
+            let shared = letting_in.filter_map(|client| match client {
+                ClientPattern::Address(range) => self.shared(range),
+                _ => None,
+            });
+            let all: Vec<_> = nobody.chain(nothing).chain(shared).collect();
             all.into_iter()
                 .map(move |what| format!("access.rules[{number}]: {what}"))
         });
         let exposed = self.exposed.iter().cloned();
-        exposed.chain(clear).chain(rules).collect()
+        exposed.chain(clear).chain(trusted).chain(rules).collect()
     }
 
     /// Whether nobody but who is on this machine speaks to it.
@@ -55,6 +65,16 @@ impl Config {
             "access: clients send their logins in clear text to `server.listen`: set [server.tls], or listen on this machine \
              alone"
                 .to_owned()
+        })
+    }
+
+    /// Why an address is not one client's.
+    fn shared(&self, range: &IpNet) -> Option<String> {
+        (range.addr().is_loopback() && !self.is_alone()).then(|| {
+            format!(
+                "`{range}` is whoever reaches a proxy or the published port of a container on this machine, while \
+                 `server.listen` is open to others: let clients log in, or list the proxy in `server.trusted_proxies`"
+            )
         })
     }
 

@@ -76,6 +76,9 @@ pub(super) struct Caller {
     pub key: Option<ClientKey>,
     /// How it speaks to the mirror, or to the first of the proxies that it came through.
     pub scheme: Scheme,
+    /// Whether the request tells that it came through that address from somewhere else: by a proxy that is not trusted. Whoever
+    /// sends it can say so, and can't keep such a proxy from it.
+    pub passed_on: bool,
 }
 
 impl Caller {
@@ -98,12 +101,13 @@ impl Caller {
             mut scheme,
             ..
         } = peer;
-        if peer.forwards && address.is_in(&proxies.trusted) {
+        let passed_on = if peer.forwards && address.is_in(&proxies.trusted) {
             let named = match proxies.header {
                 ForwardedHeader::XForwardedFor => forwarded::x_forwarded_for,
                 ForwardedHeader::Forwarded => forwarded::forwarded,
             };
-            for hop in named(headers) {
+            let mut hops = named(headers);
+            for hop in hops.by_ref() {
                 scheme = hop.scheme.unwrap_or(scheme);
                 let Some(named) = hop.address else { break };
                 address = named;
@@ -111,12 +115,16 @@ impl Caller {
                     break;
                 }
             }
-        }
+            hops.any(|hop| hop.tells_of_another(address))
+        } else {
+            forwarded::tell_of_another(headers, address)
+        };
         let key = (!address.is_in(&proxies.trusted)).then(|| address.into());
         Self {
             address,
             key,
             scheme,
+            passed_on,
         }
     }
 }

@@ -21,6 +21,7 @@ pub(super) fn facts(head: &Parts, caller: Option<&Caller>, clients: &Clients) ->
         // The address of a proxy that names nobody stands for all of its clients, and says nothing of any.
         address: address.filter(|_| caller.is_some_and(|caller| caller.key.is_some())),
         counted_at: address,
+        passed_on: caller.is_some_and(|caller| caller.passed_on),
         certificate: names.unwrap_or_default().to_vec(),
     }
 }

@@ -1,5 +1,5 @@
 //! Reads `X-Forwarded-For` with `X-Forwarded-Proto`, and `Forwarded` (RFC 7239), from the end: what each proxy saw, the
-//! nearest one's first.
+//! nearest one's first. Of `X-Real-IP`, in which some proxies name a client, only whether it tells of one.
 //!
 //! A list is split at every comma from its end, quoted or not: what a client has put before it, an open quote say, can't
 //! reach into what a proxy has added. No address has a comma in it.
@@ -13,13 +13,37 @@ use super::{ClientAddr, Scheme};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// What one proxy says of who speaks to it; `None` is what it does not say, or not so that it can be read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Hop {
+    /// Whether it tells of anyone, in whatever way.
+    pub(super) tells: bool,
     pub(super) address: Option<ClientAddr>,
     pub(super) scheme: Option<Scheme>,
+}
+
+impl Hop {
+    /// Whether it tells of somebody who is not at `known`.
+    pub(super) fn tells_of_another(&self, known: ClientAddr) -> bool {
+        self.tells && self.address.is_none_or(|it| it.ip() != known.ip())
+    }
+}
+
+/// Whether any header tells of somebody who is not at `known`: a proxy has written it, or it is made up.
+pub(super) fn tell_of_another(headers: &HeaderMap, known: ClientAddr) -> bool {
+    let real = entries(headers, X_REAL_IP).map(|entry| Hop {
+        tells: true,
+        address: entry.and_then(node),
+        scheme: None,
+    });
+    let mut hops = x_forwarded_for(headers)
+        .chain(forwarded(headers))
+        .chain(real);
+    hops.any(|hop| hop.tells_of_another(known))
 }
 
 /// Most proxies write the scheme over, few add to it. So where there are fewer schemes than addresses, the last one that is
@@ -33,6 +57,7 @@ pub(super) fn x_forwarded_for(headers: &HeaderMap) -> Box<dyn Iterator<Item = Ho
             return None;
         }
         Some(Hop {
+            tells: address.is_some(),
             address: address.flatten().and_then(node),
             scheme: scheme.flatten().and_then(Scheme::named),
         })
@@ -41,7 +66,10 @@ pub(super) fn x_forwarded_for(headers: &HeaderMap) -> Box<dyn Iterator<Item = Ho
 
 pub(super) fn forwarded(headers: &HeaderMap) -> Box<dyn Iterator<Item = Hop> + '_> {
     let elements = entries(headers, FORWARDED);
-    Box::new(elements.map(|element| element.and_then(hop).unwrap_or_default()))
+    Box::new(elements.map(|element| Hop {
+        tells: true,
+        ..element.and_then(hop).unwrap_or_default()
+    }))
 }
 
 /// The entries of all lines of a header, the last one first. A line that is no text is one bad entry.
@@ -78,6 +106,7 @@ fn hop(element: &str) -> Option<Hop> {
         }
     }
     Some(Hop {
+        tells: true,
         address: named.and_then(unquoted).and_then(node),
         scheme: scheme.and_then(unquoted).and_then(Scheme::named),
     })

@@ -193,6 +193,60 @@ fn who_is_no_trusted_proxy_does_not_say_how_it_came() {
     }
 }
 
+/// `trusted` has let in all the clients of a proxy that nobody had named in `trusted_proxies`.
+#[test]
+fn what_came_through_a_proxy_that_is_not_trusted_is_told_from_what_began_there() {
+    const REAL: &str = "x-real-ip";
+    let (xff, f) = (ForwardedHeader::XForwardedFor, ForwardedHeader::Forwarded);
+    for (peer, header, told, passed_on) in [
+        ("192.0.2.1:7", xff, &[][..], false),
+        (
+            "192.0.2.1:7",
+            xff,
+            &[("via", "1.1 x"), ("x-forwarded-proto", "https")],
+            false,
+        ),
+        ("192.0.2.1:7", xff, &[(XFF, "198.51.100.1")], true),
+        ("192.0.2.1:7", xff, &[(F, "for=198.51.100.1")], true),
+        ("192.0.2.1:7", xff, &[(F, "proto=https")], true),
+        ("192.0.2.1:7", xff, &[(REAL, "198.51.100.1")], true),
+        ("192.0.2.1:7", xff, &[(XFF, "unknown")], true),
+        ("192.0.2.1:7", xff, &[(XFF, "")], true),
+        // A proxy that has said the same in a PROXY header.
+        (
+            "192.0.2.1:7",
+            xff,
+            &[(XFF, "192.0.2.1"), (REAL, "::ffff:192.0.2.1")],
+            false,
+        ),
+        (
+            "192.0.2.1:7",
+            xff,
+            &[(XFF, "198.51.100.1, 192.0.2.1")],
+            true,
+        ),
+        ("10.0.0.1:7", xff, &[(XFF, "192.0.2.1")], false),
+        (
+            "10.0.0.1:7",
+            xff,
+            &[(XFF, "192.0.2.1, 10.0.0.2"), (REAL, "10.0.0.2")],
+            false,
+        ),
+        ("10.0.0.1:7", xff, &[(XFF, "198.51.100.1, 192.0.2.1")], true),
+        (
+            "10.0.0.1:7",
+            xff,
+            &[(XFF, "192.0.2.1"), ("x-forwarded-proto", "http, https")],
+            false,
+        ),
+        ("10.0.0.1:7", f, &[(F, "for=192.0.2.1")], false),
+        ("10.0.0.1:7", f, &[(F, "for=_hidden, for=192.0.2.1")], true),
+    ] {
+        let caller = Caller::find(Peer::from(addr(peer)), &lines(told), &proxies(header));
+        assert_eq!(caller.passed_on, passed_on, "{peer} {told:?}");
+    }
+}
+
 #[test]
 fn an_address_of_the_fourth_kind_is_one_key_and_half_of_one_of_the_sixth() {
     let key = |text: &str| ClientKey::from(addr(text));

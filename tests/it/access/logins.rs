@@ -196,6 +196,31 @@ async fn secrets_of_clients_are_nowhere() {
     }
 }
 
+/// The trusted address of a proxy that nobody had listed let in all of its clients.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_address_lets_in_nobody_whom_it_asks_for() {
+    let origin = small_images(1).start().await.unwrap();
+    let dir = tempdir().unwrap();
+    let forebay = guarded(&origin, dir.path(), "").start().await;
+    let (trusted, path) = (forebay.client_at(77, 1), manifest_path(NAME, "v0"));
+    let alice = basic("alice", PASSWORD);
+    let other = "198.51.100.1";
+    for (headers, wanted) in [
+        (&[][..], StatusCode::OK),
+        (&[("x-forwarded-for", "127.0.77.1")], StatusCode::OK),
+        (&[("x-forwarded-for", other)], UNAUTHORIZED),
+        (&[("x-real-ip", other)], UNAUTHORIZED),
+        (&[("forwarded", "for=198.51.100.1")], UNAUTHORIZED),
+        (
+            &[("x-forwarded-for", other), ("authorization", &alice)],
+            StatusCode::OK,
+        ),
+    ] {
+        let answer = trusted.ask(Method::GET, &path, headers).await;
+        assert_eq!(answer.status, wanted, "{headers:?}: {}", answer.text());
+    }
+}
+
 /// A limit goes by the name that a client has proven, wherever it comes from, and not by what others there do.
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_go_by_a_proven_name() {

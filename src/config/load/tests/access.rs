@@ -99,6 +99,22 @@ fn what_is_hardly_meant_is_told_as_a_warning() {
     assert_eq!(clear.len(), 1);
     let proxied = format!("{listen}trusted_proxies = ['10.0.0.1']\n{logins}");
     assert!(warnings(&proxied).is_empty(), "its proxy may speak TLS");
+    let local = "[access]\ntrusted = ['127.0.0.1', '10.0.0.0/8', '::1']\nrules = [{ clients = ['address:127.0.0.0/8'], \
+                 repositories = ['**'], allow = true }, { clients = ['address:127.0.0.1'], repositories = ['**'], allow = \
+                 false }]\n";
+    assert!(
+        warnings(local).is_empty(),
+        "it speaks to this machine alone"
+    );
+    let told = warnings(&format!("{listen}{local}"));
+    for (told, of) in told.iter().zip([
+        "access.trusted: `127.0.0.1/32` is whoever reaches a proxy",
+        "access.trusted: `::1/128` is whoever reaches a proxy",
+        "access.rules[0]: `127.0.0.0/8` is whoever reaches a proxy",
+    ]) {
+        assert!(told.starts_with(of), "{told}");
+    }
+    assert_eq!(told.len(), 3, "{told:?}");
     let rules = format!(
         "{logins}[[access.rules]]\nclients = ['user:alice', 'user:al*', 'token:c*', 'address:::1', '*']\nrepositories = \
          ['docker.io/**', '*.nowhere.example/**', '**']\nallow = true\n[[access.rules]]\nclients = ['user:carol', \
