@@ -14,6 +14,8 @@ mod sessions;
 
 use std::fmt;
 
+use url::Url;
+
 use crate::config::Secret;
 use crate::oci::Registry;
 
@@ -53,25 +55,35 @@ pub enum Who {
     Holder(Secret),
 }
 
-/// A client's own login at one registry. It is good nowhere else.
+/// A client's own login at one registry. It is good nowhere else, and is shown to no other endpoint than the registry has
+/// when it is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     id: LoginId,
     registry: Registry,
+    /// None for nobody's, which shows nothing.
+    endpoint: Option<Url>,
     who: Who,
 }
 
 impl Login {
-    /// The login of `who` at `registry`.
-    pub fn new(keyed: &Keyed, registry: Registry, who: Who) -> Self {
+    /// The login of `who` at `registry`, which has this endpoint.
+    pub fn new(keyed: &Keyed, registry: Registry, endpoint: Option<Url>, who: Who) -> Self {
         let parts: [&str; 3] = match &who {
             Who::Anyone => ["anyone", "", ""],
             Who::User { name, password } => ["user", name, password.expose()],
             Who::Holder(token) => ["holder", "", token.expose()],
         };
         let [kind, name, secret] = parts;
-        let id = LoginId(keyed.hash(&["login", registry.as_str(), kind, name, secret]));
-        Self { id, registry, who }
+        let endpoint = endpoint.filter(|_| who != Who::Anyone);
+        let at = endpoint.as_ref().map_or("", Url::as_str);
+        let id = keyed.hash(&["login", registry.as_str(), at, kind, name, secret]);
+        Self {
+            id: LoginId(id),
+            registry,
+            endpoint,
+            who,
+        }
     }
 
     /// What stands for it.
@@ -82,6 +94,11 @@ impl Login {
     /// Where it is a login.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Whether it may be shown to an endpoint of its registry.
+    pub fn is_for(&self, endpoint: &Url) -> bool {
+        self.is_anyone() || self.endpoint.as_ref() == Some(endpoint)
     }
 
     /// Whose it is.
@@ -112,17 +129,19 @@ mod tests {
         let (here, there): (Registry, Registry) =
             ("a.io".parse().unwrap(), "b.io".parse().unwrap());
         let all = [
-            (&here, user("alice", "secret")),
-            (&there, user("alice", "secret")),
-            (&here, user("alices", "ecret")),
-            (&here, user("alice", "other")),
-            (&here, user("alice", "")),
-            (&here, Who::Holder(Secret::new("secret"))),
-            (&here, Who::Anyone),
-            (&there, Who::Anyone),
+            (&here, "https://a.io", user("alice", "secret")),
+            (&here, "https://a.example", user("alice", "secret")),
+            (&there, "https://a.io", user("alice", "secret")),
+            (&here, "https://a.io", user("alices", "ecret")),
+            (&here, "https://a.io", user("alice", "other")),
+            (&here, "https://a.io", user("alice", "")),
+            (&here, "https://a.io", Who::Holder(Secret::new("secret"))),
+            (&here, "https://a.io", Who::Anyone),
+            (&there, "https://a.io", Who::Anyone),
         ];
-        let id = |keyed: &Keyed, (registry, who): &(&Registry, Who)| {
-            Login::new(keyed, (*registry).clone(), who.clone()).id()
+        let id = |keyed: &Keyed, (registry, at, who): &(&Registry, &str, Who)| {
+            let endpoint = Some(at.parse().unwrap());
+            Login::new(keyed, (*registry).clone(), endpoint, who.clone()).id()
         };
         for (index, one) in all.iter().enumerate() {
             for (other_index, other) in all.iter().enumerate() {
@@ -133,10 +152,27 @@ mod tests {
     }
 
     #[test]
+    fn a_login_is_for_one_endpoint_and_nobodys_for_all() {
+        let keyed = Keyed::new();
+        let [one, other]: [Url; 2] =
+            ["https://a.io", "https://b.io"].map(|url| url.parse().unwrap());
+        let of = |endpoint: Option<&Url>, who| {
+            Login::new(&keyed, "a.io".parse().unwrap(), endpoint.cloned(), who)
+        };
+        let alice = of(Some(&one), user("alice", "secret"));
+        assert!(alice.is_for(&one) && !alice.is_for(&other));
+        assert!(!of(None, user("alice", "secret")).is_for(&one));
+        let anyone = of(Some(&one), Who::Anyone);
+        assert!(anyone.is_for(&one) && anyone.is_for(&other));
+        assert_eq!(anyone.id(), of(None, Who::Anyone).id());
+    }
+
+    #[test]
     fn a_login_prints_no_secret() {
         let login = Login::new(
             &Keyed::new(),
             "a.io".parse().unwrap(),
+            None,
             user("alice", "canary-9"),
         );
         assert!(!format!("{login:?}").contains("canary"));

@@ -57,10 +57,10 @@ impl Api {
     }
 
     /// The API of another configuration. The tokens that were given out go on counting, but for those of registries that take
-    /// no clients' logins any more.
+    /// no clients' logins any more, or have another endpoint.
     #[must_use]
     pub fn reconfigured(&self, mirror: Mirror, gate: Gate) -> Self {
-        self.passthrough.go_by(mirror.routes());
+        self.passthrough.go_by(&mirror);
         Self {
             mirror,
             clients: self.clients.clone(),

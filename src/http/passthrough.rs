@@ -81,10 +81,12 @@ pub(super) struct Guesser<'a> {
 }
 
 impl Passthrough {
-    /// Tokens count on only for registries that take clients' logins by these routes.
-    pub(super) fn go_by(&self, routes: &Routes) {
-        self.sessions
-            .retain(|registry| routes.is_passthrough(registry));
+    /// Tokens count on only for registries that this mirror shows clients' logins to where it did before.
+    pub(super) fn go_by(&self, mirror: &Mirror) {
+        self.sessions.retain(|login| {
+            let endpoint = mirror.login_endpoint(login.registry());
+            endpoint.is_some_and(|endpoint| login.is_for(&endpoint))
+        });
     }
 
     /// What a request's `Authorization` says, as far as it is a token.
@@ -125,7 +127,8 @@ impl Passthrough {
         let Some(registry) = registry else {
             return granted(&Sessions::unbound(), Duration::from_mins(1));
         };
-        let login = self.sessions.login(registry, form.who);
+        let endpoint = mirror.login_endpoint(&registry);
+        let login = self.sessions.login(registry, endpoint, form.who);
         match log_in(mirror, &login, guesser).await {
             Ok(until) => {
                 let now = Instant::now();

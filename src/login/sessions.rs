@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
+use url::Url;
 
 use super::{Keyed, Login, LoginId, Who};
 use crate::config::Secret;
@@ -96,9 +97,9 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    /// The login of `who` at `registry`.
-    pub fn login(&self, registry: Registry, who: Who) -> Arc<Login> {
-        Arc::new(Login::new(&self.keyed, registry, who))
+    /// The login of `who` at `registry`, which has this endpoint.
+    pub fn login(&self, registry: Registry, endpoint: Option<Url>, who: Who) -> Arc<Login> {
+        Arc::new(Login::new(&self.keyed, registry, endpoint, who))
     }
 
     /// A token for a login that its upstream has let in until then, and the end of it: that, or an earlier one where the
@@ -128,10 +129,10 @@ impl Sessions {
         (token, until)
     }
 
-    /// Only those of registries that take clients' logins go on counting.
-    pub fn retain(&self, takes: impl Fn(&Registry) -> bool) {
+    /// Only those of logins that are taken as they were go on counting.
+    pub fn retain(&self, takes: impl Fn(&Login) -> bool) {
         for (key, open) in &self.tokens {
-            if !takes(open.login.registry()) {
+            if !takes(&open.login) {
                 self.tokens.invalidate(&*key);
             }
         }
@@ -160,7 +161,7 @@ impl Sessions {
         let login = match rest.strip_prefix('.') {
             None if rest.is_empty() => None,
             None => return None,
-            Some(registry) => Some(self.login(registry.parse().ok()?, Who::Anyone)),
+            Some(registry) => Some(self.login(registry.parse().ok()?, None, Who::Anyone)),
         };
         Some(Session { login })
     }
@@ -181,7 +182,8 @@ mod tests {
             name: "alice".to_owned(),
             password: Secret::new("canary-1"),
         };
-        sessions.login("a.io".parse().unwrap(), who)
+        let endpoint = Some("https://a.io".parse().unwrap());
+        sessions.login("a.io".parse().unwrap(), endpoint, who)
     }
 
     #[test]
@@ -229,9 +231,9 @@ mod tests {
         let until = now + Duration::from_mins(5);
         let (token, _) = sessions.open(Arc::clone(&login), now, until);
         let find = || sessions.find(token.expose(), now);
-        sessions.retain(|registry| registry.as_str() == "a.io");
+        sessions.retain(|login| login.registry().as_str() == "a.io");
         assert!(find().is_some());
-        sessions.retain(|registry| registry.as_str() == "b.io");
+        sessions.retain(|login| login.registry().as_str() == "b.io");
         assert_eq!(find(), None);
         let (new, _) = sessions.open(login, now, until);
         assert!(sessions.find(new.expose(), now).is_some());
@@ -242,7 +244,7 @@ mod tests {
     fn tokens_of_nobody_open_what_is_open_and_fill_no_memory() {
         let sessions = Sessions::default();
         let now = Instant::now();
-        let login = sessions.login("a.io:5000".parse().unwrap(), Who::Anyone);
+        let login = sessions.login("a.io:5000".parse().unwrap(), None, Who::Anyone);
         let (token, _) = sessions.open(Arc::clone(&login), now, now);
         assert_eq!(
             sessions.find(token.expose(), now).unwrap().login,

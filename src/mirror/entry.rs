@@ -8,10 +8,12 @@
 
 use std::sync::Arc;
 
+use url::Url;
+
 use crate::access::Permit;
 use crate::login::{Login, LoginId};
 use crate::metrics::{self, LoginOutcome};
-use crate::oci::{Digest, Reference, Repository, RepositoryName};
+use crate::oci::{Digest, Reference, Registry, Repository, RepositoryName};
 use crate::upstream::{Caller, Priority, Proof, Upstream};
 
 use super::Mirror;
@@ -118,6 +120,11 @@ impl Mirror {
             self.inner.absent.insert(key, error.clone(), lifetime);
         }
         proven.0.map_err(|error| told(upstream, repository, error))
+    }
+
+    /// Where clients' logins of a registry are shown; `None` where it takes none.
+    pub fn login_endpoint(&self, registry: &Registry) -> Option<Url> {
+        self.inner.upstreams.login_endpoint(registry)
     }
 
     /// Whether a client's login was good a while ago.

@@ -123,9 +123,13 @@ impl Upstream {
         }
     }
 
-    /// The same registry, asked with a client's login; `None` unless it lets each of them see what is theirs.
+    /// The same registry, asked with a client's login; `None` unless it lets each of them see what is theirs, and is where
+    /// that login was given.
     pub(super) fn with_login(&self, login: &Arc<Login>) -> Option<Upstream> {
         let grant_for = self.passthrough?;
+        if !login.is_for(&self.endpoints.first()?.base) {
+            return None;
+        }
         let endpoints = self.endpoints.iter().map(|known| known.base.clone());
         let held = Credentials::Fixed(Arc::new(brought::held(login)));
         Some(Upstream {
@@ -320,7 +324,7 @@ impl Upstream {
 }
 
 /// The configured ones; a member of a family is its own host.
-fn endpoints_of(settings: &config::Upstream, registry: &Registry) -> Vec<Url> {
+pub(super) fn endpoints_of(settings: &config::Upstream, registry: &Registry) -> Vec<Url> {
     if settings.endpoints.is_empty() {
         Url::parse(&format!("https://{registry}"))
             .into_iter()

@@ -156,7 +156,7 @@ mod tests {
                 name: name.to_owned(),
                 password: Secret::new("p"),
             };
-            Login::new(&keyed, "a.io".parse().unwrap(), who).id()
+            Login::new(&keyed, "a.io".parse().unwrap(), None, who).id()
         };
         (id("alice"), id("bob"))
     }

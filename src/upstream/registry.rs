@@ -8,8 +8,9 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
+use url::Url;
 
-use super::client::Upstream;
+use super::client::{Upstream, endpoints_of};
 use super::credentials::{BROUGHT, Cloud, LoginFiles};
 use super::entitled::Entitlements;
 use super::proxy::{Proxies, Via};
@@ -282,6 +283,14 @@ impl Upstreams {
                 Some(self.members.get_with_by_ref(registry, member))
             }
         }
+    }
+
+    /// Where clients' logins of a registry are shown; `None` unless one is configured there that lets each client see what is
+    /// theirs.
+    pub fn login_endpoint(&self, registry: &Registry) -> Option<Url> {
+        let settings = &self.origins[self.routes.upstream_for(registry)?].settings;
+        settings.passthrough?;
+        endpoints_of(settings, registry).into_iter().next()
     }
 
     /// The upstream of a login's registry, asked with that login; `None` unless one is configured there that lets each client

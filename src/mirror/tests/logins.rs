@@ -34,7 +34,9 @@ impl Two {
                 name: name.to_owned(),
                 password: Secret::new("secret"),
             };
-            let login: Arc<Login> = sessions.login(app().registry, who);
+            let registry = app().registry;
+            let endpoint = bench.mirror.login_endpoint(&registry);
+            let login: Arc<Login> = sessions.login(registry, endpoint, who);
             Permit::for_tests(&app()).with_login(Some(login))
         };
         Self {
@@ -74,7 +76,7 @@ async fn nobody_gets_in_without_a_login_or_with_one_of_another_registry() {
     let origin = origin().await;
     let two = Two::start(&origin, "5m", "").await;
     two.pull(&two.alice, "v1").await.unwrap();
-    let elsewhere = Sessions::default().login("quay.io".parse().unwrap(), Who::Anyone);
+    let elsewhere = Sessions::default().login("quay.io".parse().unwrap(), None, Who::Anyone);
     let none = Permit::for_tests(&app());
     for permit in [none.clone().with_login(Some(elsewhere)), none] {
         let refused = two.pull(&permit, "v1").await.unwrap_err();

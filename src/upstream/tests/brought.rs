@@ -52,7 +52,9 @@ impl Mirror {
     }
 
     fn login(&self, who: Who) -> Arc<Login> {
-        self.sessions.login("registry.test".parse().unwrap(), who)
+        let registry = "registry.test".parse().unwrap();
+        let endpoint = self.upstreams.login_endpoint(&registry);
+        self.sessions.login(registry, endpoint, who)
     }
 
     fn of(&self, name: &str, password: &str) -> Arc<Upstream> {
@@ -318,6 +320,27 @@ async fn logins_share_no_token_and_each_asks_for_its_own_once() {
     assert_eq!(count(&origin, Kind::Token), 0);
 }
 
+/// A question for a token that was under way while the configuration was read again opened the new endpoint.
+#[tokio::test]
+async fn a_login_is_shown_to_no_other_endpoint_than_it_was_given_for() {
+    let (old, new) = (
+        origin(two_users(Auth::token())).await,
+        origin(two_users(Auth::token())).await,
+    );
+    let (before, after) = (Mirror::new(&old), Mirror::new(&new));
+    let who = || Who::User {
+        name: "alice".to_owned(),
+        password: Secret::new("alices-canary"),
+    };
+    let login = before.login(who());
+    assert!(before.upstreams.with_login(&login).is_some());
+    assert!(after.upstreams.with_login(&login).is_none());
+    assert!(after.upstreams.to_prove(&login).is_none());
+    let anyone = before.login(Who::Anyone);
+    assert!(after.upstreams.with_login(&anyone).is_some());
+    assert_eq!(new.counts().total(), 0);
+}
+
 #[tokio::test]
 async fn no_login_reaches_an_upstream_that_takes_none() {
     let origin = origin(two_users(Auth::token())).await;
@@ -325,7 +348,7 @@ async fn no_login_reaches_an_upstream_that_takes_none() {
     let upstreams = Upstreams::new(&configured(vec![settings])).unwrap();
     let sessions = Sessions::default();
     for registry in ["registry.test", "elsewhere.test"] {
-        let login = sessions.login(registry.parse().unwrap(), Who::Anyone);
+        let login = sessions.login(registry.parse().unwrap(), None, Who::Anyone);
         assert!(upstreams.with_login(&login).is_none(), "{registry}");
     }
     let plain = upstreams.get(&"registry.test".parse().unwrap()).unwrap();

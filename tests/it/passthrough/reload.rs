@@ -53,6 +53,32 @@ async fn tokens_of_a_registry_that_takes_none_any_more_are_dropped() {
     assert!(challenge.contains("invalid_token"), "{challenge}");
 }
 
+/// A token stood for the login at whatever endpoint its registry had then, which was shown to the new one unasked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_is_not_shown_to_an_endpoint_that_a_reload_brings() {
+    let people = People::start(origin(86).await, "").await;
+    assert_eq!(ask(&people, &people.alice).await.status, StatusCode::OK);
+    let other = origin(86).await;
+    let (old, new) = (people.origin().registry_url(), other.registry_url());
+    people.forebay.rewrite(&old, &new);
+    people.forebay.reloaded().await;
+    let told = ask(&people, &people.alice).await;
+    assert_eq!(told.status, StatusCode::UNAUTHORIZED, "{}", told.text());
+    let challenge = told.header("www-authenticate");
+    assert!(challenge.contains("invalid_token"), "{challenge}");
+    assert_eq!(other.counts().total(), 0);
+    // Nobody's shows nothing.
+    let anyone = bearer(&people.anyone);
+    let client = people.forebay.client();
+    let path = manifest_path(OPEN, "latest");
+    let headers = [("authorization", &*anyone)];
+    let told = client.ask(Method::GET, &path, &headers).await;
+    assert_eq!(told.status, StatusCode::OK, "{}", told.text());
+    let login = Some(("alice", "alices-canary"));
+    let alice = token_of(&ask_for_token(&client, "ns=docker.io", login).await);
+    assert_eq!(ask(&people, &alice).await.status, StatusCode::OK);
+}
+
 /// What would let another than the registry say who may see what is no more taken while running than at the start.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_lets_nobody_but_the_registry_say_who_may_see_what() {
