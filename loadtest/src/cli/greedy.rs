@@ -14,7 +14,7 @@ use http::Method;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::modest::{Modest, Times};
+use super::modest::{Modest, Times, connect};
 
 /// Measure what one greedy client costs modest ones
 #[derive(Debug, clap::Args)]
@@ -64,7 +64,7 @@ impl Args {
         let mut greedy = JoinSet::new();
         for _ in 0..self.greedy {
             let client = Client {
-                connection: self.modest.connect(GREEDY).await?,
+                connection: connect(&self.modest.way()?, GREEDY).await?,
                 path: self.modest.path.clone(),
             };
             greedy.spawn(client.ask_on(stopped.clone()));

@@ -3,9 +3,10 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use forebay_loadtest::fleet::Connection;
+use forebay_loadtest::fleet::{Connection, Way};
 use http::Method;
 use tokio::task::JoinSet;
 
@@ -16,7 +17,10 @@ use super::units;
 pub(super) struct Modest {
     /// Where the mirror listens, on this machine
     #[arg(long)]
-    pub(super) mirror: SocketAddr,
+    mirror: SocketAddr,
+    /// The authority of its certificate, as PEM: it is asked over TLS then
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// What is asked for, such as /v2/library/app/manifests/v1
     #[arg(long)]
     pub(super) path: String,
@@ -32,37 +36,41 @@ pub(super) struct Modest {
 }
 
 impl Modest {
-    /// A connection from an address of this machine.
-    pub(super) async fn connect(&self, from: Ipv4Addr) -> io::Result<Connection> {
-        Connection::open(Some(from.into()), self.mirror).await
+    /// The way to the mirror.
+    pub(super) fn way(&self) -> io::Result<Way> {
+        match &self.ca {
+            None => Ok(Way::plain(self.mirror)),
+            Some(authority) => Way::secure(self.mirror, authority),
+        }
     }
 
     /// The first to ask may have to wait for an upstream.
     pub(super) async fn warm(&self) -> io::Result<()> {
-        let mut first = self.connect(Ipv4Addr::LOCALHOST).await?;
+        let mut first = connect(&self.way()?, Ipv4Addr::LOCALHOST).await?;
         first.ask(&Method::GET, &self.path).await?;
         Ok(())
     }
 
     /// A request, on a new connection where the server has ended the present one, as every client does.
-    async fn status(&self, client: &mut Connection, from: Ipv4Addr) -> io::Result<u16> {
+    async fn status(&self, way: &Way, client: &mut Connection, from: Ipv4Addr) -> io::Result<u16> {
         if client.is_open() {
             match client.ask(&Method::GET, &self.path).await {
                 Err(_) if client.was_over() => {}
                 answer => return Ok(answer?.status),
             }
         }
-        *client = self.connect(from).await?;
+        *client = connect(way, from).await?;
         Ok(client.ask(&Method::GET, &self.path).await?.status)
     }
 
     /// All of them at once, each at its own pace.
     pub(super) async fn ask(&self) -> io::Result<Times> {
+        let way = self.way()?;
         let mut clients = JoinSet::new();
         for last in 1..=self.clients {
             let from = Ipv4Addr::new(127, 0, 1, last);
-            let mut client = self.connect(from).await?;
-            let modest = self.clone();
+            let mut client = connect(&way, from).await?;
+            let (modest, way) = (self.clone(), way.clone());
             let (requests, pause) = (self.requests, self.pause);
             clients.spawn(async move {
                 let mut times = Vec::with_capacity(requests);
@@ -70,7 +78,7 @@ impl Modest {
                 tokio::time::sleep(pause / 50 * u32::from(last % 50)).await;
                 for _ in 0..requests {
                     let start = Instant::now();
-                    match modest.status(&mut client, from).await? {
+                    match modest.status(&way, &mut client, from).await? {
                         200 => times.push(start.elapsed()),
                         status => {
                             return Err(io::Error::other(format!(
@@ -89,6 +97,11 @@ impl Modest {
         }
         Ok(Times::of(times))
     }
+}
+
+/// A connection from an address of this machine.
+pub(super) async fn connect(way: &Way, from: Ipv4Addr) -> io::Result<Connection> {
+    Connection::open(Some(from.into()), way).await
 }
 
 /// How long requests took, from the first byte sent to the last one read.

@@ -7,7 +7,6 @@ mod crowd;
 mod memory;
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -109,8 +108,7 @@ impl Args {
 
     /// All of them, opened: readers take longest to open, and a head is soon let go.
     async fn crowd(&self, stopped: &watch::Receiver<bool>) -> io::Result<Crowd> {
-        let mirror: SocketAddr = self.modest.mirror;
-        let mut crowd = Crowd::of(mirror, stopped.clone());
+        let mut crowd = Crowd::of(self.modest.way()?, stopped.clone());
         crowd.idle(self.idle, &self.modest.path).await?;
         if self.readers > 0 {
             let blob = self.blob.as_deref();

@@ -9,7 +9,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+
+use super::way::{Stream, Way};
 
 /// The most that an answer's head may take.
 const HEAD_LIMIT: usize = 64 << 10;
@@ -17,7 +18,7 @@ const HEAD_LIMIT: usize = 64 << 10;
 /// A connection to a server.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     received: BytesMut,
     host: SocketAddr,
     open: bool,
@@ -48,20 +49,11 @@ impl Answer {
 
 impl Connection {
     /// Connects from an address of this machine, or from any.
-    pub async fn open(from: Option<IpAddr>, to: SocketAddr) -> io::Result<Self> {
-        let socket = match to {
-            SocketAddr::V4(_) => TcpSocket::new_v4(),
-            SocketAddr::V6(_) => TcpSocket::new_v6(),
-        }?;
-        if let Some(from) = from {
-            socket.bind((from, 0).into())?;
-        }
-        let stream = socket.connect(to).await?;
-        stream.set_nodelay(true)?;
+    pub async fn open(from: Option<IpAddr>, way: &Way) -> io::Result<Self> {
         Ok(Self {
-            stream,
+            stream: way.connect(from, None).await?,
             received: BytesMut::new(),
-            host: to,
+            host: way.address(),
             open: true,
             answered: false,
         })
@@ -89,6 +81,7 @@ impl Connection {
         let host = self.host;
         let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\n\r\n");
         self.stream.write_all(head.as_bytes()).await?;
+        self.stream.flush().await?;
         let (status, headers) = self.head().await?;
         self.open = headers.get(CONNECTION).is_none_or(|value| value != "close");
         let body = match length(method, &headers)? {

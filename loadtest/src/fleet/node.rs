@@ -13,6 +13,7 @@ use http::Method;
 use serde::Deserialize;
 
 use super::connection::{Answer, Connection};
+use super::way::Way;
 use crate::origin::{Descriptor, Digest, Platform};
 
 /// How many blobs a node fetches at once.
@@ -194,7 +195,7 @@ impl Line {
                 return answer;
             }
         }
-        let connection = Connection::open(self.from, self.registry).await?;
+        let connection = Connection::open(self.from, &Way::plain(self.registry)).await?;
         self.requests += 1;
         self.connection.insert(connection).ask(method, path).await
     }

@@ -1,15 +1,16 @@
 //! Clients that are slow on purpose, each on a connection of its own.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use forebay_loadtest::fleet::Connection;
+use forebay_loadtest::fleet::{Connection, Stream, Way};
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+use super::super::modest::connect;
 
 /// Between two bytes.
 const BETWEEN: Duration = Duration::from_secs(1);
@@ -20,7 +21,7 @@ const BEGUN: &[u8] = b"GET /v2/ HTTP/1.1\r\nHost: mirror\r\nX-Slow: ";
 
 /// All of them.
 pub(super) struct Crowd {
-    mirror: SocketAddr,
+    way: Way,
     stopped: watch::Receiver<bool>,
     tasks: JoinSet<io::Result<Shed>>,
     idle: Vec<Connection>,
@@ -37,9 +38,9 @@ pub(super) struct Shed {
 
 impl Crowd {
     /// Nobody yet; they go on until they are stopped.
-    pub(super) fn of(mirror: SocketAddr, stopped: watch::Receiver<bool>) -> Self {
+    pub(super) fn of(way: Way, stopped: watch::Receiver<bool>) -> Self {
         Self {
-            mirror,
+            way,
             stopped,
             tasks: JoinSet::new(),
             idle: Vec::new(),
@@ -51,7 +52,7 @@ impl Crowd {
     pub(super) async fn idle(&mut self, count: usize, path: &str) -> io::Result<()> {
         for _ in 0..count {
             let from = self.address();
-            let mut connection = Connection::open(Some(from.into()), self.mirror).await?;
+            let mut connection = connect(&self.way, from).await?;
             connection.ask(&Method::GET, path).await?;
             self.idle.push(connection);
         }
@@ -61,12 +62,10 @@ impl Crowd {
     /// Connections that read a byte a second of an answer.
     pub(super) async fn readers(&mut self, count: usize, path: &str) -> io::Result<()> {
         for _ in 0..count {
-            let socket = TcpSocket::new_v4()?;
-            socket.set_recv_buffer_size(RECEIVED)?;
-            socket.bind((self.address(), 0).into())?;
-            let mut stream = socket.connect(self.mirror).await?;
+            let from = self.address().into();
+            let mut stream = self.way.connect(Some(from), Some(RECEIVED)).await?;
             let head = format!("GET {path} HTTP/1.1\r\nHost: mirror\r\n\r\n");
-            stream.write_all(head.as_bytes()).await?;
+            send(&mut stream, head.as_bytes()).await?;
             let length = body_length(&mut stream).await?;
             self.tasks
                 .spawn(read_slowly(stream, length, self.stopped.clone()));
@@ -77,10 +76,10 @@ impl Crowd {
     /// Connections whose head does not end.
     pub(super) async fn heads(&mut self, count: usize) -> io::Result<()> {
         for _ in 0..count {
-            let (from, to) = (self.address(), self.mirror);
-            let stream = begin(from, to).await?;
+            let (from, way) = (self.address(), self.way.clone());
+            let stream = begin(from, &way).await?;
             self.tasks
-                .spawn(write_slowly(stream, from, to, self.stopped.clone()));
+                .spawn(write_slowly(stream, from, way, self.stopped.clone()));
         }
         Ok(())
     }
@@ -105,9 +104,9 @@ impl Crowd {
 
 /// Sends a head a byte a second, on a new connection whenever one is ended.
 async fn write_slowly(
-    mut stream: TcpStream,
+    mut stream: Stream,
     from: Ipv4Addr,
-    to: SocketAddr,
+    way: Way,
     mut stopped: watch::Receiver<bool>,
 ) -> io::Result<Shed> {
     let mut shed = Shed::default();
@@ -118,29 +117,33 @@ async fn write_slowly(
             return Ok(shed);
         }
         tokio::select! {
-            again = begin(from, to) => stream = again?,
+            again = begin(from, &way) => stream = again?,
             _ = stopped.wait_for(|stopped| *stopped) => return Ok(shed),
         }
     }
 }
 
-async fn begin(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind((from, 0).into())?;
-    let mut stream = socket.connect(to).await?;
-    stream.write_all(BEGUN).await?;
+async fn begin(from: Ipv4Addr, way: &Way) -> io::Result<Stream> {
+    let mut stream = way.connect(Some(from.into()), None).await?;
+    send(&mut stream, BEGUN).await?;
     Ok(stream)
 }
 
+/// Under TLS, what is written is on its way only once it is flushed.
+async fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
 /// Until the connection is ended.
-async fn drip(stream: &mut TcpStream) {
+async fn drip(stream: &mut Stream) {
     loop {
         tokio::select! {
             // An answer, an end or an error: it is not waited for any more.
-            _ = stream.readable() => return,
+            _ = stream.read_u8() => return,
             () = tokio::time::sleep(BETWEEN) => {}
         }
-        if stream.write_all(b"x").await.is_err() {
+        if send(stream, b"x").await.is_err() {
             return;
         }
     }
@@ -148,7 +151,7 @@ async fn drip(stream: &mut TcpStream) {
 
 /// Reads a byte a second until it is stopped, then all that is left: whether that is the whole answer.
 async fn read_slowly(
-    mut stream: TcpStream,
+    mut stream: Stream,
     length: u64,
     mut stopped: watch::Receiver<bool>,
 ) -> io::Result<Shed> {
@@ -174,7 +177,7 @@ async fn read_slowly(
 }
 
 /// Reads an answer's head: how long its body is.
-async fn body_length(stream: &mut TcpStream) -> io::Result<u64> {
+async fn body_length(stream: &mut Stream) -> io::Result<u64> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
