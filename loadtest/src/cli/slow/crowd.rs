@@ -9,11 +9,15 @@ use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::super::modest::connect;
 
 /// Between two bytes.
 const BETWEEN: Duration = Duration::from_secs(1);
+/// Who is sent nothing for so long was let go. The end itself may never come: the kernel drops what is left for a client
+/// that does not read without a word, and answers only what that client sends next.
+const SILENCE: Duration = Duration::from_secs(30);
 /// What the kernel keeps for a reader that does not read: as little as it may.
 const RECEIVED: u32 = 4096;
 /// A head that is begun.
@@ -159,21 +163,29 @@ async fn read_slowly(
     loop {
         tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => break,
-            () = tokio::time::sleep(BETWEEN) => {}
+            byte = after(BETWEEN, stream.read_u8()) => match byte {
+                Ok(_) => read += 1,
+                Err(_) => break,
+            },
         }
-        if stream.read_u8().await.is_err() {
-            break;
-        }
-        read += 1;
     }
-    let mut nowhere = tokio::io::sink();
     // However it ends.
-    let rest = tokio::io::copy(&mut stream.take(length - read), &mut nowhere).await;
-    let is_whole = rest.is_ok_and(|rest| read + rest == length);
+    let mut buffer = vec![0; 16 << 10];
+    while read < length {
+        match timeout(SILENCE, stream.read(&mut buffer)).await {
+            Ok(Ok(count)) if count > 0 => read += count as u64,
+            _ => break,
+        }
+    }
     Ok(Shed {
         heads: 0,
-        readers: usize::from(!is_whole),
+        readers: usize::from(read < length),
     })
+}
+
+async fn after<T>(pause: Duration, then: impl Future<Output = T>) -> T {
+    tokio::time::sleep(pause).await;
+    then.await
 }
 
 /// Reads an answer's head: how long its body is.
