@@ -35,6 +35,11 @@ pub(super) fn plan(request: &Request) -> Plan {
         "a rootless buildkitd reads ~/.config/buildkit/buildkitd.toml instead".into(),
     ];
     notes.extend(request.ca_hint());
+    if !plain {
+        notes.push(format!(
+            "where the mirror wants a login: `docker login {host}` where builds are started, whose logins buildkitd asks for;              for a certificate add [[registry.\"{host}\".keypair]] with key = \"KEY\" and cert = \"CERTIFICATE\""
+        ));
+    }
     Plan {
         files: vec![File::new(PATH, Buildkitd { body })],
         reload: vec!["systemctl restart buildkit".into()],

@@ -97,6 +97,13 @@ pub(super) fn dind(request: &Request) -> Plan {
         ));
     }
     notes.extend(request.ca_hint());
+    if !request.mirror.is_plain() {
+        notes.push(format!(
+            "a mirror that wants a login is sent the one for Docker Hub, which `docker login` keeps where `docker pull` runs: \
+             for a certificate instead, before the image's name -v CERTIFICATE:{0}/client.cert:ro -v KEY:{0}/client.key:ro",
+            certificates(request)
+        ));
+    }
     Plan {
         lines,
         notes,

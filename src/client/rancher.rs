@@ -54,7 +54,18 @@ pub(super) fn plan(distribution: Distribution, request: &Request) -> Plan {
         ..Plan::default()
     };
     plan.notes.extend(request.ca_hint());
+    plan.notes.extend(login(request));
     plan
+}
+
+fn login(request: &Request) -> Option<String> {
+    let host = request.mirror.authority();
+    (!request.mirror.is_plain()).then(|| {
+        format!(
+            "where the mirror wants a login: under configs: \"{host}\": of registries.yaml add auth: with \
+             username: and password:; for a certificate cert_file: and key_file: under its tls:"
+        )
+    })
 }
 
 fn owned(path: String, body: String, advice: &'static str) -> File {

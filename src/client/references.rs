@@ -36,13 +36,19 @@ pub(super) fn kaniko(request: &Request) -> Result<Plan, Unsupported> {
     if !request.fallback {
         lines.push("--skip-default-registry-fallback".into());
     }
+    let mut notes = vec![
+        "the names after the mirror and `_` are the `alias` of each upstream in the mirror's configuration".into(),
+    ];
+    notes.extend(request.ca_hint());
+    if !request.mirror.is_plain() {
+        notes.push(format!(
+            "where the mirror wants a login: put one for {host} into /kaniko/.docker/config.json, as `docker login {host}` \
+             writes it; for a certificate add --registry-client-cert={host}=CERTIFICATE,KEY"
+        ));
+    }
     Ok(Plan {
         lines,
-        notes: std::iter::once(
-            "the names after the mirror and `_` are the `alias` of each upstream in the mirror's configuration".into(),
-        )
-        .chain(request.ca_hint())
-        .collect(),
+        notes,
         ..Plan::default()
     })
 }
@@ -89,9 +95,16 @@ pub(super) fn crane(request: &Request) -> Plan {
             "{before}{command}{flag} {scheme}{host}/{example}/NAME{file}"
         ));
     }
+    let mut notes: Vec<_> = request.ca_hint().into_iter().collect();
+    if !plain {
+        notes.push(format!(
+            "where the mirror wants a login: `crane auth login {host}`, `oras login {host}`, `helm registry login {host}`, \
+             `cosign login {host}`"
+        ));
+    }
     Plan {
         lines,
-        notes: request.ca_hint().into_iter().collect(),
+        notes,
         ..Plan::default()
     }
 }

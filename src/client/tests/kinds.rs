@@ -54,6 +54,13 @@ fn tls_needs_no_word_about_plain_http() {
     }
 }
 
+/// What is said beside the files.
+fn told_of_logins(kind: Kind, scheme: &str) -> String {
+    let mirror = format!("{scheme}://mirror.lan:5000");
+    let plan = planned(kind, &with(&["docker.io"], &mirror)).unwrap();
+    plan.notes.join("\n")
+}
+
 #[test]
 fn over_tls_each_client_is_told_where_a_login_goes() {
     for (kind, place) in [
@@ -70,14 +77,28 @@ fn over_tls_each_client_is_told_where_a_login_goes() {
         (Kind::Nerdctl, "client = [["),
         (Kind::Podman, "podman login mirror.lan:5000"),
         (Kind::Podman, "/etc/containers/certs.d/mirror.lan:5000"),
+        (Kind::Buildkit, "docker login mirror.lan:5000"),
+        (Kind::Buildkit, "[[registry.\"mirror.lan:5000\".keypair]]"),
+        (Kind::K3s, "configs: \"mirror.lan:5000\":"),
+        (Kind::Rke2, "cert_file: and key_file:"),
+        (Kind::Kaniko, "/kaniko/.docker/config.json"),
+        (
+            Kind::Kaniko,
+            "--registry-client-cert=mirror.lan:5000=CERTIFICATE,KEY",
+        ),
+        (
+            Kind::Dind,
+            "-v KEY:/etc/docker/certs.d/mirror.lan:5000/client.key:ro",
+        ),
+        (Kind::Crane, "crane auth login mirror.lan:5000"),
     ] {
-        let told = |scheme: &str| {
-            let mirror = format!("{scheme}://mirror.lan:5000");
-            let plan = planned(kind, &with(&["docker.io"], &mirror)).unwrap();
-            plan.notes.join("\n")
-        };
-        assert!(told("https").contains(place), "{}", told("https"));
-        assert!(!told("http").contains("wants a login"), "{}", told("http"));
+        let told = told_of_logins(kind, "https");
+        assert!(told.contains(place), "{told}");
+    }
+    for kind in ALL {
+        let (secure, plain) = (told_of_logins(kind, "https"), told_of_logins(kind, "http"));
+        assert!(secure.contains("wants a login"), "{kind:?}: {secure}");
+        assert!(!plain.contains("wants a login"), "{kind:?}: {plain}");
     }
 }
 
