@@ -16,6 +16,8 @@ pub mod attempt;
 pub mod client;
 mod files;
 pub mod floods;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod logins;
 mod passwords;
 pub mod permit;

@@ -3,17 +3,20 @@
 //!
 //! Each stands beside what it looks at, in a `fuzzing` of that module. A panic is a finding.
 
-use crate::{config, http, oci, server, store, upstream};
+use crate::{access, config, http, oci, server, store, upstream};
 
 /// Looks at one input.
 pub type Check = fn(&[u8]);
 
 /// Every target, by its name in `fuzz/fuzz_targets` and `fuzz/corpus`.
-pub const TARGETS: [(&str, Check); 14] = [
+pub const TARGETS: [(&str, Check); 17] = [
+    ("authorization", access::fuzzing::authorization),
     ("config", config::fuzzing::config),
     ("content_range", upstream::fuzzing::content_range),
     ("digest", store::fuzzing::digest),
     ("forwarded", http::fuzzing::forwarded),
+    ("globs", config::fuzzing::globs),
+    ("htpasswd", config::fuzzing::htpasswd),
     ("index_row", store::fuzzing::index_row),
     ("manifest", oci::fuzzing::manifest),
     ("name", oci::fuzzing::name),

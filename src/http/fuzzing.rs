@@ -6,13 +6,14 @@ use std::sync::LazyLock;
 use http::header::{FORWARDED, HOST, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
-use super::client::{Caller, ClientAddr, Peer};
+use super::client::{Caller, ClientAddr, Peer, Scheme};
 use super::range::requested;
 use super::route::{Action, Route};
 use crate::config::{Config, ForwardedHeader, Proxies, Routes};
 use crate::mirror::RangeSpec;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The lines of an input, each as a value of the header; what no server would take for one is left out.
 fn lines(name: &HeaderName, input: &[u8]) -> HeaderMap {
@@ -49,11 +50,14 @@ pub(crate) fn range(input: &[u8]) {
     }
 }
 
-/// `X-Forwarded-For` and `Forwarded`: what a client writes into them is of no account, once a proxy has added to it.
+/// `X-Forwarded-For` and `Forwarded`, and after a NUL `X-Forwarded-Proto`: what a client writes into them is of no account,
+/// once a proxy has added to it.
 pub(crate) fn forwarded(input: &[u8]) {
     let Some((kind, written)) = input.split_first() else {
         return;
     };
+    let mut parts = written.splitn(2, |byte| *byte == 0);
+    let (written, schemes) = (parts.next().unwrap_or_default(), parts.next());
     let (header, name, added) = match kind % 2 {
         0 => (
             ForwardedHeader::XForwardedFor,
@@ -81,14 +85,24 @@ pub(crate) fn forwarded(input: &[u8]) {
         [198, 51, 100, 7].into(),
     );
     let mut headers = lines(&name, written);
+    headers.extend(lines(&X_FORWARDED_PROTO, schemes.unwrap_or_default()));
     // Nobody but a proxy is believed.
-    assert_eq!(find(stranger, &headers).address.ip(), stranger);
+    let direct = find(stranger, &headers);
+    assert_eq!(
+        (direct.address.ip(), direct.scheme),
+        (stranger, Scheme::Http)
+    );
     // Whom it names has a key, unless it is a proxy.
     let named = find(proxy, &headers);
     assert_eq!(named.key.is_none(), named.address.is_in(&proxies.trusted));
     // The proxy adds a line of its own, or adds to the last.
     headers.append(&name, HeaderValue::from_static(added));
     assert_eq!(find(proxy, &headers).address.ip(), client);
+    // And so it does with how the client speaks to it, or writes that over.
+    headers.append(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    assert_eq!(find(proxy, &headers).scheme, Scheme::Https);
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("HTTPS"));
+    assert_eq!(find(proxy, &headers).scheme, Scheme::Https);
     let joined = [written, b", ", added.as_bytes()].concat();
     let last = joined
         .rsplit(|byte| *byte == b'\n')

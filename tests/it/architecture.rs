@@ -50,7 +50,9 @@ const EDGES: [(&str, &[&str]); 18] = [
     ),
     (
         "fuzzing",
-        &["oci", "config", "store", "upstream", "http", "server"],
+        &[
+            "oci", "config", "access", "store", "upstream", "http", "server",
+        ],
     ),
     ("client", &["oci", "config"]),
     (

@@ -63,7 +63,7 @@ impl Htpasswd {
         self.0.values().map(PasswordHash::cost).max()
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(in crate::config) fn parse(text: &str) -> Result<Self, String> {
         let mut users = BTreeMap::new();
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
