@@ -85,9 +85,19 @@ impl ClientPattern {
     }
 
     /// Whether a certificate's name is meant. What only looks like a name of another kind is none: kinds have to be equal, but
-    /// for `*` alone, which stands for every certificate. A `*` in the certificate's own name stands for itself.
+    /// for `*` alone, which stands for every certificate. In a host's name a `*` stays within one label. A `*` in the
+    /// certificate's own name stands for itself.
     pub fn names_certificate(pattern: &str, name: &str) -> bool {
-        pattern == ANYONE || (kind(pattern) == kind(name) && Self::names(pattern, name))
+        match (kind(pattern), kind(name)) {
+            _ if pattern == ANYONE => true,
+            (None, None) => {
+                let count = |text: &str| text.split('.').count();
+                let mut pairs = pattern.split('.').zip(name.split('.'));
+                count(pattern) == count(name)
+                    && pairs.all(|(pattern, label)| Self::names(pattern, label))
+            }
+            (of, other) => of == other && Self::names(pattern, name),
+        }
     }
 
     /// Whether an address is meant.
@@ -248,6 +258,10 @@ mod tests {
     fn a_name_of_a_certificate_is_meant_by_patterns_of_its_kind_alone() {
         for (pattern, name, matches) in [
             ("*.example.org", "ci.example.org", true),
+            ("*.example.org", "a.ci.example.org", false),
+            ("*.*.example.org", "a.ci.example.org", true),
+            ("ci-*", "ci-7", true),
+            ("ci-*", "ci-7.example.org", false),
             ("*.example.org", "email:bob@mail.example.org", false),
             ("*.example.org", "uri:https://a.example.org", false),
             ("email:*@example.org", "email:bob@example.org", true),
