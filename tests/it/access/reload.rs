@@ -46,9 +46,13 @@ async fn a_configuration_without_access_opens_nothing() {
     forebay
         .until_metric(files, "result=\"new\"", |count| count > 0.0)
         .await;
+    // What was read of its files since the start is what goes on counting.
+    std::fs::write(dir.path().join("users"), "alice:plain\n").unwrap();
+    forebay
+        .until_metric(files, "result=\"unusable\"", |count| count > 0.0)
+        .await;
     cut(&forebay, "[access]");
     forebay.reloaded().await;
-    // What was read of its files since the start goes on counting, too.
     for (login, wanted) in [
         (None, StatusCode::UNAUTHORIZED),
         (Some(&old), StatusCode::UNAUTHORIZED),
