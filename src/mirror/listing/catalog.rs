@@ -32,6 +32,7 @@ impl Mirror {
         registry: Option<&Registry>,
         page: &Page,
     ) -> Result<Listing, MirrorError> {
+        let _turn = self.inner.lists.turns.of_catalog().await?;
         let count = page.n.unwrap_or(PAGE) as usize;
         let last = page.last.as_deref().unwrap_or_default();
         // One more, to know whether there is more.

@@ -1,4 +1,5 @@
-//! How many lists are asked for at once. Each may hold some 16 MiB of answers and a hundred requests.
+//! How many lists are asked for at once. Each may hold some 16 MiB of answers and a hundred requests; one of what is cached may
+//! have to look at all of the index, to find the few that its client may see.
 
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use crate::mirror::MirrorError;
 const LISTS: usize = 16;
 /// Of them those for referrers of one type, of which clients can think up any number.
 const OF_ONE_TYPE: usize = 4;
+/// Lists of what is cached that are read from the index at once, at most.
+const CATALOGS: usize = 2;
 /// How long a question waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -20,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Turns {
     all: Semaphore,
     of_one_type: Semaphore,
+    catalogs: Semaphore,
 }
 
 impl Default for Turns {
@@ -27,6 +31,7 @@ impl Default for Turns {
         Self {
             all: Semaphore::new(LISTS),
             of_one_type: Semaphore::new(OF_ONE_TYPE),
+            catalogs: Semaphore::new(CATALOGS),
         }
     }
 }
@@ -55,6 +60,19 @@ impl Turns {
             Err(_) => Err(busy(is_of_one_type)),
         }
     }
+
+    /// A turn for a list of what is cached. Whoever goes away gives it up between two pages of the index.
+    pub(super) async fn of_catalog(&self) -> Result<Turn<'_>, MirrorError> {
+        match timeout(PATIENCE, self.catalogs.acquire()).await {
+            Ok(Ok(place)) => Ok(Turn {
+                _places: (None, place),
+            }),
+            Ok(Err(_)) => Err(MirrorError::Internal),
+            Err(_) => Err(MirrorError::Busy(format!(
+                "{CATALOGS} lists of what is cached are being read, and no more at once"
+            ))),
+        }
+    }
 }
 
 fn busy(is_of_one_type: bool) -> MirrorError {
@@ -65,4 +83,24 @@ fn busy(is_of_one_type: bool) -> MirrorError {
     } else {
         format!("{LISTS} lists are being asked for, and no more at once")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each could read all of the index, as many at once as were asked for.
+    #[tokio::test(start_paused = true)]
+    async fn so_many_catalogs_are_read_at_once_and_lists_of_upstreams_wait_for_none() {
+        let turns = Turns::default();
+        let mut held = Vec::new();
+        for _ in 0..CATALOGS {
+            held.push(turns.of_catalog().await.unwrap());
+        }
+        let refused = turns.of_catalog().await.unwrap_err();
+        assert!(matches!(refused, MirrorError::Busy(_)), "{refused:?}");
+        assert_eq!(turns.all.available_permits(), LISTS);
+        held.pop();
+        turns.of_catalog().await.unwrap();
+    }
 }
