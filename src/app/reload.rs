@@ -166,6 +166,7 @@ impl Reload {
                 "these keys have changed, and count after a restart only"
             );
         }
+        mirror.ask_new_quotas(&self.mirror);
         self.mirror = mirror;
         self.running = config;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Mirror;
 use crate::store::Store;
-use crate::upstream::{Quotas, UpstreamStanding};
+use crate::upstream::{Quotas, Upstream, UpstreamStanding};
 
 /// Between two writes. A process that is killed forgets as much.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -21,13 +21,7 @@ impl Mirror {
                 tracing::warn!(%error, "what was known of the upstreams' quotas can't be read; it is asked for again");
             }
         }
-        for upstream in inner.upstreams.named() {
-            let (upstream, tasks) = (Arc::clone(upstream), inner.tasks.clone());
-            // Detached; nobody waits for it, and a stop ends it.
-            inner.tasks.spawn(async move {
-                tasks.unless_stopped(upstream.read_quota()).await;
-            });
-        }
+        self.ask_quotas(|_| true);
         let (quotas, store) = (inner.upstreams.quotas(), inner.store.clone());
         let tasks = inner.tasks.clone();
         // Ends with the mirror, which waits for it.
@@ -41,6 +35,23 @@ impl Mirror {
                 tasks.unless_stopped(tokio::time::sleep(PAUSE)).await;
             }
         });
+    }
+
+    /// Asks the upstreams that a reload has brought how much is left of their quotas.
+    pub fn ask_new_quotas(&self, before: &Self) {
+        let known: Vec<_> = before.inner.upstreams.named().collect();
+        self.ask_quotas(|upstream| !known.iter().any(|known| Arc::ptr_eq(known, upstream)));
+    }
+
+    fn ask_quotas(&self, wanted: impl Fn(&Arc<Upstream>) -> bool) {
+        let inner = &self.inner;
+        for upstream in inner.upstreams.named().filter(|upstream| wanted(upstream)) {
+            let (upstream, tasks) = (Arc::clone(upstream), inner.tasks.clone());
+            // Detached; nobody waits for it, and a stop ends it.
+            inner.tasks.spawn(async move {
+                tasks.unless_stopped(upstream.read_quota()).await;
+            });
+        }
     }
 
     /// How each upstream stands.

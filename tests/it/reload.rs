@@ -1,6 +1,6 @@
 //! SIGHUP: another configuration while clients are served.
 
-use forebay_loadtest::origin::{Auth, Kind, Origin};
+use forebay_loadtest::origin::{Auth, ImageSpec, Kind, Origin};
 use http::Method;
 
 use crate::harness::{
@@ -148,4 +148,24 @@ fn digest_of(seed: u64, size: u64) -> String {
         digest = Some(repository.random_blob(seed, size).digest);
     });
     digest.expect("just made").to_string()
+}
+
+/// Only at the start was an upstream asked how much of its quota is left.
+#[tokio::test]
+async fn an_upstream_that_a_reload_brings_is_asked_for_its_quota_and_no_other() {
+    let builder = Origin::docker_hub().repository("ratelimitpreview/test", |repository| {
+        repository.image("latest", &ImageSpec::default());
+    });
+    let origin = builder.start().await.unwrap();
+    let mirror = Setup::new(&origin).start().await;
+    mirror.rewrite("read_quota = false", "read_quota = true");
+    mirror.reloaded().await;
+    origin.arrived(Kind::ManifestHead, 1).await;
+    origin.reset();
+    mirror.reloaded().await;
+    mirror.rewrite("read_quota = true", "read_quota = true\nquota = \"9/1h\"");
+    mirror.reloaded().await;
+    origin.arrived(Kind::ManifestHead, 1).await;
+    let asked = origin.requests_for(Kind::ManifestHead);
+    assert!(asked.iter().filter(|request| request.is_ok()).count() <= 1);
 }

@@ -12,6 +12,8 @@
 #[cfg(test)]
 mod model;
 mod seat;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -83,6 +85,8 @@ impl Book {
     ) -> Arc<Slot> {
         let mut tables = lock(&self.tables);
         if let Some(slot) = tables.slots.get(&key).and_then(Weak::upgrade) {
+            drop(tables);
+            slot.limit(quota);
             return slot;
         }
         let owner = Owner::from(key.as_str());
@@ -239,6 +243,22 @@ impl Tables {
 impl Slot {
     pub(super) fn gate(&self) -> Arc<Gate> {
         lock(&self.seat).root()
+    }
+
+    /// Holds the quota that is configured now. What was pulled counts on.
+    fn limit(&self, quota: Option<config::Quota>) {
+        let (now, wall) = (Instant::now().into_std(), SystemTime::now());
+        let held = |state: &State| state.ledger.ceiling_of(&self.key);
+        let gate = self.gate();
+        if gate.with(|state| held(state).map(|ceiling| ceiling.quota())) == quota {
+            return;
+        }
+        gate.change(|state| {
+            let snapshot = Snapshot::of(&state.ledger, &self.key, now, wall);
+            let ceiling = quota.map(|quota| snapshot.restore_ceiling(quota, now, wall));
+            let owned = ceiling.map(|ceiling| Owned::new(&self.key, ceiling));
+            state.ledger.limit_anew(&self.key, owned);
+        });
     }
 
     pub(crate) fn label(&self) -> &UpstreamName {

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::caller::Priority;
+use super::ceiling::Ceiling;
 use super::ceilings::{Ceilings, Counts, Owned, Owner};
 use super::report::QuotaReport;
 use super::reported::{Heard, Reported};
@@ -92,6 +93,19 @@ impl Ledger {
     /// Holds a configured quota from now on.
     pub(crate) fn limit(&mut self, ceiling: Owned) {
         self.ceilings.add(ceiling);
+    }
+
+    /// The configured quota that it holds for a slot.
+    pub(crate) fn ceiling_of(&self, owner: &Owner) -> Option<Ceiling> {
+        self.ceilings.of(owner)
+    }
+
+    /// Holds another for a slot, or none.
+    pub(crate) fn limit_anew(&mut self, owner: &Owner, ceiling: Option<Owned>) {
+        self.ceilings.take(owner);
+        if let Some(ceiling) = ceiling {
+            self.limit(ceiling);
+        }
     }
 
     /// Charges a pull, if there is one.
