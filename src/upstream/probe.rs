@@ -4,9 +4,11 @@
 //! policy, but only once: what fails now and then is to be seen here. Nothing is fetched that counts towards a quota.
 //!
 //! The steps at an endpoint: its name is resolved (`reach`), `GET /v2/` is answered as registries do (`reach`, judged by
-//! `greeting`), the login is accepted (`login`), an image may be pulled and what is left of the quota (`pull`). A step that
+//! `greeting`), the login is accepted (`login`, or
+//! `clients` where each of them has its own), an image may be pulled and what is left of the quota (`pull`). A step that
 //! fails ends the list, since what comes after it can't be better; images are all asked for.
 
+mod clients;
 mod greeting;
 mod login;
 mod pull;

@@ -3,6 +3,7 @@
 
 mod images;
 mod logins;
+mod passthrough;
 mod reach;
 mod well;
 

@@ -14,6 +14,9 @@ use crate::upstream::transport::host_of;
 impl Probe<'_> {
     /// Who forebay is to the registry, and what that is worth.
     pub(super) async fn log_in(&self, greeting: &Greeting) -> Finding {
+        if self.is_for_clients() {
+            return self.logins_of_clients(greeting).await;
+        }
         let origin = &self.endpoint.origin;
         let held = match self.upstream.auth().login(origin, None).await {
             Ok(held) => held,
@@ -90,7 +93,7 @@ impl Probe<'_> {
         }
     }
 
-    async fn meet(&self, challenged: &Refusal) -> Result<Grant, UpstreamError> {
+    pub(super) async fn meet(&self, challenged: &Refusal) -> Result<Grant, UpstreamError> {
         let url = self.ping_url();
         let (origin, memory) = (&self.endpoint.origin, &self.endpoint.memory);
         let auth = self.upstream.auth();
@@ -101,7 +104,7 @@ impl Probe<'_> {
         met.ok_or_else(|| UpstreamError::invalid(host_of(&url), message))
     }
 
-    fn no_token(&self, error: &UpstreamError) -> Finding {
+    pub(super) fn no_token(&self, error: &UpstreamError) -> Finding {
         let advice = match error.kind() {
             ErrorKind::Unauthorized | ErrorKind::Denied => self.source_advice(),
             ErrorKind::TooManyRequests => "wait: the token service refuses for load",

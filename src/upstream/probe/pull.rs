@@ -51,6 +51,9 @@ impl Probe<'_> {
             }
             Err(error) => error,
         };
+        if let Some(found) = self.without_login(image, &error) {
+            return found;
+        }
         let seen = format!("{image}: {}", self.told(&error));
         Finding::wrong(Step::Image, seen).change_after(&error, self.image_advice(&error))
     }
@@ -63,8 +66,8 @@ impl Probe<'_> {
             // The report says it better.
             Err(_) if trace.so_far().report.as_ref().is_some_and(is_used_up) => None,
             Err(error) if error.kind() == ErrorKind::TooManyRequests => {
-                let found = Finding::wrong(Step::Quota, self.told(&error));
-                Some(found.change(self.quota_advice()))
+                let seen = self.told(&error);
+                Some(self.used_up(seen))
             }
             Err(error) => {
                 let seen = format!("not known: HEAD of {image}: {}", self.told(&error));
@@ -117,12 +120,26 @@ impl Probe<'_> {
 
     /// What is left.
     fn quota(&self, report: &QuotaReport) -> Finding {
-        let seen = told(report);
+        let seen = if self.is_for_clients() {
+            format!("without a login: {}", told(report))
+        } else {
+            told(report)
+        };
         if is_used_up(report) {
-            Finding::wrong(Step::Quota, seen).change(self.quota_advice())
+            self.used_up(seen)
         } else {
             Finding::good(Step::Quota, seen)
         }
+    }
+
+    /// No pull is left. Where each client logs in for itself, those who do have their own.
+    fn used_up(&self, seen: String) -> Finding {
+        let found = if self.is_for_clients() {
+            Finding::note(Step::Quota, seen)
+        } else {
+            Finding::wrong(Step::Quota, seen)
+        };
+        found.change(self.quota_advice())
     }
 
     fn quota_advice(&self) -> &'static str {
