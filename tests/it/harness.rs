@@ -24,7 +24,7 @@ pub(crate) use heavy::heavy;
 pub(crate) use process::Forebay;
 pub(crate) use program::{PROGRAM, hang_up, program, terminate, unset, wait_for_exit};
 pub(crate) use proxy::{ForwardProxy, Mood, WANTS_LOGIN, proxy_login};
-pub(crate) use routes::{Held, Listed, all_requests};
+pub(crate) use routes::{Held, Listed, REFUSED_METHODS, all_requests};
 pub(crate) use sampler::Sampler;
 pub(crate) use secrets::{assert_unseen, logins, secrets_of};
 pub(crate) use setup::Setup;

@@ -1,6 +1,7 @@
 //! Upstreams that let each client see what is theirs: who may see something sees it, and nobody else does, whichever way it
 //! is asked for and whatever state it is in.
 
+mod leader;
 mod people;
 mod reload;
 mod tokens;
@@ -9,8 +10,10 @@ use forebay::metrics::RequestKind;
 use forebay_loadtest::origin::{Fault, Kind, Reply};
 use http::{Method, StatusCode};
 
-use crate::harness::{Client, Held, Listed, Setup, all_requests, blob_path, manifest_path};
-use people::{APP, BOBS, People, bearer, origin, outsiders};
+use crate::harness::{
+    Client, Held, Listed, REFUSED_METHODS, Setup, all_requests, blob_path, manifest_path,
+};
+use people::{APP, BOBS, People, bearer, origin, outsiders, token_of};
 
 /// A way to ask for something of alice's.
 struct Way {
@@ -19,6 +22,13 @@ struct Way {
     range: Option<&'static str>,
     kind: RequestKind,
     there: bool,
+}
+
+impl Way {
+    /// Everyone gets a token: it is worth what the login is that it was asked for with.
+    fn is_for_token(&self) -> bool {
+        self.path.starts_with("/_/token")
+    }
 }
 
 /// All ways there are: each request that can be made, with its methods and ranges.
@@ -42,15 +52,16 @@ fn ways(people: &People) -> Vec<Way> {
             RequestKind::Blob => &["bytes=0-", "bytes=0-9", "bytes=-5", "bytes=7-8"],
             _ => &["bytes=0-0"],
         };
-        let whole = [(Method::HEAD, None), (Method::GET, None)];
+        let whole = [Method::HEAD, Method::GET].into_iter();
+        let whole = whole.chain(REFUSED_METHODS).map(|method| (method, None));
         let parts = ranges.iter().map(|range| (Method::GET, Some(*range)));
-        let all = whole.into_iter().chain(parts);
+        let all = whole.chain(parts);
         let way = move |(method, range)| Way {
+            there: listed.there && !REFUSED_METHODS.contains(&method),
             method,
             range,
             kind: listed.kind,
             path: listed.path.clone(),
-            there: listed.there,
         };
         all.map(way).collect::<Vec<_>>()
     };
@@ -76,13 +87,25 @@ async fn nobody_else_sees_it(people: &People, state: &str) {
         for way in ways(people) {
             let told = ask(&client, &way, token.as_deref()).await;
             let asked = format!("{state}: {who} {} {} {:?}", way.method, way.path, way.range);
-            if way.kind == RequestKind::Catalog {
+            if way.is_for_token() && told.status != StatusCode::OK {
+                assert!(told.status.is_client_error(), "{asked}: {}", told.status);
+                continue;
+            }
+            if way.is_for_token() {
+                let token = bearer(&token_of(&told));
+                let path = manifest_path(APP, &people.manifest);
+                let headers = [("authorization", &*token)];
+                let told = client.ask(Method::GET, &path, &headers).await;
+                assert!(!told.status.is_success(), "{asked}: {}", told.status);
+                continue;
+            }
+            if way.kind == RequestKind::Catalog && !REFUSED_METHODS.contains(&way.method) {
                 assert_eq!(told.status, StatusCode::OK, "{asked}");
                 assert!(!told.text().contains(APP), "{asked}: {}", told.text());
                 continue;
             }
             assert!(
-                [401, 403, 404, 502, 503, 504].contains(&told.status.as_u16()),
+                [401, 403, 404, 405, 502, 503, 504].contains(&told.status.as_u16()),
                 "{asked}: {}",
                 told.status
             );
@@ -98,7 +121,8 @@ async fn nobody_else_sees_it(people: &People, state: &str) {
                 "{asked}"
             );
             assert!(told.headers.get("etag").is_none(), "{asked}");
-            if told.status == StatusCode::UNAUTHORIZED {
+            let refused = told.status == StatusCode::UNAUTHORIZED;
+            if refused && !REFUSED_METHODS.contains(&way.method) {
                 assert!(
                     told.header("www-authenticate").contains("ns=docker.io"),
                     "{asked}"
@@ -113,6 +137,9 @@ async fn alice_sees_it(people: &People, state: &str) {
     for way in ways(people) {
         let told = ask(&client, &way, Some(&people.alice)).await;
         let asked = format!("{state}: {} {} {:?}", way.method, way.path, way.range);
+        if way.is_for_token() {
+            continue;
+        }
         let is_part = way.range.is_some() && way.kind == RequestKind::Blob;
         match way.there {
             true if is_part => assert_eq!(told.status.as_u16(), 206, "{asked}: {}", told.text()),

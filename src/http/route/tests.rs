@@ -61,3 +61,36 @@ fn refusal(route: Result<Route, RouteError>) -> (u16, String) {
     assert!(!message.is_empty());
     (answer.status.as_u16(), code.to_owned())
 }
+
+/// Who is answered what is tested kind by kind: an action that shared another's would be tested by nobody.
+#[test]
+fn each_action_has_a_kind_of_its_own() {
+    let digest: Digest = format!("sha256:{}", "0".repeat(64)).parse().unwrap();
+    let all = [
+        Action::Manifest(Reference::Digest(digest)),
+        Action::Blob(digest),
+        Action::Tags(Arc::new(Tags::for_tests("a"))),
+        Action::Referrers {
+            digest,
+            artifact_type: None,
+        },
+    ];
+    for (index, action) in all.iter().enumerate() {
+        // A new one has its place among them.
+        let place = match action {
+            Action::Manifest(_) => 0,
+            Action::Blob(_) => 1,
+            Action::Tags(_) => 2,
+            Action::Referrers { .. } => 3,
+        };
+        assert_eq!(place, index);
+    }
+    let kind = |action: &Action| Target::for_tests("docker.io/a", action.clone()).kind();
+    for (index, action) in all.iter().enumerate() {
+        let of_routes = [RequestKind::Ping, RequestKind::Catalog, RequestKind::Other];
+        assert!(!of_routes.contains(&kind(action)), "{action:?}");
+        for other in &all[..index] {
+            assert_ne!(kind(action), kind(other), "{action:?} {other:?}");
+        }
+    }
+}

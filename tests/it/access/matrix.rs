@@ -12,8 +12,8 @@ use tempfile::tempdir;
 
 use super::{PASSWORD, TOKEN, ask, basic, guarded};
 use crate::harness::{
-    Answer, Client, Forebay, Held, Listed, all_requests, blob_path, hold_body, manifest_path,
-    plain_origin,
+    Answer, Client, Forebay, Held, Listed, REFUSED_METHODS, all_requests, blob_path, hold_body,
+    manifest_path, plain_origin,
 };
 
 const SECRET: &str = "library/secret";
@@ -139,8 +139,10 @@ impl Stage {
                 );
                 assert!(head.body.is_empty());
                 self.ranges(&client, path, login, &answer, &context).await;
-                let pushed = ask(&client, Method::PUT, path, login).await;
-                assert!(pushed.status.is_client_error(), "{context}");
+                for method in REFUSED_METHODS {
+                    let pushed = ask(&client, method, path, login).await;
+                    assert!(pushed.status.is_client_error(), "{context}");
+                }
             }
         }
         self.origin.requests().len() - asked

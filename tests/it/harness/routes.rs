@@ -1,11 +1,23 @@
 //! Every kind of request that there is, for tests of who is answered what.
 //!
-//! The match over kinds is exhaustive, and so is the mirror's own from its routes and actions to those kinds: an endpoint that
-//! nobody has listed here does not compile.
+//! The match over kinds is exhaustive, and so is the mirror's own from its routes and actions to those kinds, of which each has
+//! one of its own (`src/http/route/tests.rs`): an endpoint that nobody has listed here does not compile.
 
 use forebay::metrics::RequestKind;
+use http::Method;
 
 use super::{blob_path, manifest_path};
+
+/// What no client of a mirror has any use for, whatever it may pull: all methods but GET and HEAD, and POST where a token may
+/// be asked for. CONNECT has no path: see `tests/it/vectors`.
+pub(crate) const REFUSED_METHODS: [Method; 6] = [
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+    Method::TRACE,
+];
 
 /// What a repository is said to hold.
 pub(crate) struct Held<'a> {
@@ -65,6 +77,10 @@ fn requests(kind: RequestKind, name: &str, held: &Held<'_>) -> Vec<(bool, String
         ],
         RequestKind::Other => vec![
             (false, format!("/v2/{name}/nonsense")),
+            (
+                false,
+                format!("/_/token?ns=docker.io&scope=repository:{name}:pull"),
+            ),
             (false, format!("/v2/not.configured/{name}/manifests/{tag}")),
         ],
     }
