@@ -112,15 +112,16 @@
 //!    upstream is away only what has not ended counts. Neither the mirror's own login nor another client's is ever used. What
 //!    such a login has seen is marked so, on disk too, and counts for nobody where the mirror's own login does. Kept by
 //!    `src/mirror/entry.rs`, `src/upstream/entitled.rs`, `src/upstream/brought.rs`, `src/mirror/fill/sources.rs`,
-//!    `src/store/audience.rs`; tested by `tests/it/passthrough.rs`, `tests/it/passthrough/reload.rs`,
-//!    `src/mirror/tests/logins.rs`, `src/upstream/tests/brought.rs`.
+//!    `src/store/audience.rs`; tested by `tests/it/passthrough.rs`, `tests/it/passthrough/leader.rs`,
+//!    `tests/it/passthrough/reload.rs`, `src/mirror/tests/logins.rs`, `src/upstream/tests/brought.rs`.
 //! 9. **Credentials stay home**: their upstream and its trusted realm; no redirect, log, label or error. A client's own
-//!    login goes to the registry that it is for; this mirror's tokens stand for it here (`src/http/passthrough.rs`,
-//!    `src/login.rs`; tested by `tests/it/passthrough/tokens.rs`). A client certificate is shown to the configured endpoints
-//!    alone, a proxy's login to the proxy. Nor does an upstream lead the mirror into the network that it runs in. Nobody else
-//!    on the machine sees into the process's memory or its cache, and a secret in a file that everybody can read is told.
-//!    Kept by `src/upstream/exchange.rs`, `src/upstream/challenge.rs`,
-//!    `src/upstream/credentials.rs`, `src/upstream/transport.rs`, `src/upstream/proxy.rs`, `src/upstream/address.rs`,
+//!    login goes to the registry that it is for, and to no other endpoint of that than it was given for; this mirror's tokens
+//!    stand for it here (`src/http/passthrough.rs`, `src/login.rs`; tested by `tests/it/passthrough/tokens.rs`,
+//!    `tests/it/passthrough/reload.rs`). A client certificate is shown to the configured endpoints alone, a proxy's login to
+//!    the proxy. Nor does an upstream lead the mirror into the network that it runs in. Nobody else on the machine sees into
+//!    the process's memory or its cache, and a secret in a file that everybody can read is told. Kept by
+//!    `src/upstream/exchange.rs`, `src/upstream/challenge.rs`, `src/upstream/credentials.rs`,
+//!    `src/upstream/transport.rs`, `src/upstream/proxy.rs`, `src/upstream/address.rs`,
 //!    `src/upstream/resolver.rs`, `src/config/secret.rs`, `src/config/exposed.rs`, `src/app/privacy.rs`; tested by
 //!    `tests/it/hostile.rs`, `tests/it/rights.rs`, `tests/it/faults.rs`, `tests/it/credentials.rs`,
 //!    `tests/it/registries/secrets.rs`, `tests/it/reach.rs`, `tests/it/online.rs`, `tests/it/startup.rs`,
