@@ -7,10 +7,10 @@
 //! - [`client`]: who asks, and what rules can say of it.
 //! - [`attempt`]: what a client logs in with.
 //! - [`permit`]: what a decision looks like.
-//! - `logins`: whose login it is; `passwords`, checked at a bounded cost; [`floods`] of wrong ones; `files`, read again
-//!   when they change.
+//! - `logins`: whose login it is; `passwords`, checked at a bounded cost: a `queue` for turns at the cores, [`floods`] of
+//!   wrong ones, both in maps that forget (`recent`); `files`, read again when they change.
 //!
-//! Owns what is known of logins: verdicts on passwords for some minutes, and where wrong ones come from.
+//! Owns what is known of logins: verdicts on passwords for a while, and where wrong ones come from.
 
 pub mod attempt;
 pub mod client;
@@ -21,9 +21,13 @@ pub(crate) mod fuzzing;
 mod logins;
 mod passwords;
 pub mod permit;
+mod queue;
+mod recent;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::config::{AccessRule, Config};
 use crate::metrics::{self, AccessOutcome};
@@ -33,6 +37,7 @@ pub use attempt::{Attempt, Malformed};
 pub use client::{Account, Client, Facts};
 pub use floods::Floods;
 use logins::Logins;
+use passwords::{Passwords, SOON};
 pub use permit::{Permit, Refusal, Visible};
 
 /// Decides who may pull what. Cheap to clone; all clones are one.
@@ -43,8 +48,8 @@ pub struct Gate(Arc<Inner>);
 struct Inner {
     /// `None` where everybody may pull everything.
     access: Option<Access>,
-    /// Whatever a login is for.
-    floods: Arc<Floods>,
+    /// What is known of logins, whatever the configuration.
+    passwords: Arc<Passwords>,
 }
 
 #[derive(Debug)]
@@ -88,27 +93,28 @@ impl LoginError {
 impl Gate {
     /// The gate of a configuration: without `[access]`, an open one.
     pub fn new(config: &Config) -> Self {
-        Self::with(config, Arc::default())
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::with(config, Arc::new(Passwords::new(cores)))
     }
 
-    /// The gate of another configuration, where what was wrong before still counts.
+    /// The gate of another configuration, where what was right and wrong before still counts.
     #[must_use]
     pub fn reconfigured(&self, config: &Config) -> Self {
-        Self::with(config, Arc::clone(&self.0.floods))
+        Self::with(config, Arc::clone(&self.0.passwords))
     }
 
-    fn with(config: &Config, floods: Arc<Floods>) -> Self {
+    fn with(config: &Config, passwords: Arc<Passwords>) -> Self {
         let access = config.access.as_ref().map(|access| Access {
             trusted: access.trusted.clone(),
             rules: access.rules.clone(),
-            logins: (access.has_logins()).then(|| Logins::new(access, Arc::clone(&floods))),
+            logins: (access.has_logins()).then(|| Logins::new(access, Arc::clone(&passwords))),
         });
-        Self(Arc::new(Inner { access, floods }))
+        Self(Arc::new(Inner { access, passwords }))
     }
 
     /// Wrong logins, by where they come from.
     pub fn floods(&self) -> &Floods {
-        &self.0.floods
+        &self.0.passwords.floods
     }
 
     /// Whether anybody may be kept out.
@@ -116,11 +122,13 @@ impl Gate {
         self.0.access.is_some()
     }
 
-    /// Who asks. A login counts only where the mirror has logins of its own: whatever else is sent is not for it.
+    /// Who asks, if that can be told until then. A login counts only where the mirror has logins of its own: whatever else is
+    /// sent is not for it.
     pub async fn identify(
         &self,
         facts: Facts,
         login: Result<Option<Attempt>, Malformed>,
+        until: Instant,
     ) -> Result<Client, LoginError> {
         let Some(access) = &self.0.access else {
             return Ok(Client::new(facts, None, &[]));
@@ -129,7 +137,11 @@ impl Gate {
             None => None,
             Some(logins) => match login {
                 Ok(None) => None,
-                Ok(Some(attempt)) => Some(logins.whose(&attempt, facts.counted_at).await?),
+                Ok(Some(attempt)) => {
+                    let whose = logins.whose(&attempt, facts.counted_at);
+                    let whose = tokio::time::timeout_at(until, whose).await;
+                    Some(whose.map_err(|_| LoginError::Busy { retry_after: SOON })??)
+                }
                 Err(Malformed) => return Err(LoginError::Wrong),
             },
         };

@@ -149,10 +149,10 @@
 //! 14. **No one in who does not belong.** Where `[access]` is configured, a client is told nothing of a repository that it may
 //!     not pull, in no state of the cache, and not whether there is one: every flow takes an [`access::Permit`], which only
 //!     [`access::Gate`] gives, by who asks and the name alone, which is one however a client writes it ([`http::Naming`]). What
-//!     it takes to check a login is bounded, and a flood of wrong ones hurts its own address alone. Kept by `src/access.rs`,
-//!     `src/access/passwords.rs`, `src/access/floods.rs`, `src/http/login.rs`; tested by `src/access/tests.rs`,
-//!     `src/access/passwords/tests.rs`, `tests/it/access.rs` and, over every route, range and state,
-//!     `tests/it/access/matrix.rs`; over every spelling, `tests/it/access/spellings.rs`.
+//!     it takes to check a login is bounded, and a flood of wrong ones hurts its own address alone, and there nobody who was
+//!     right before. Kept by `src/access.rs`, `src/access/passwords.rs`, `src/access/queue.rs`, `src/access/floods.rs`,
+//!     `src/http/login.rs`; tested by `src/access/tests.rs`, `src/access/passwords/tests.rs`, `tests/it/access.rs` and, over
+//!     every route, range and state, `tests/it/access/matrix.rs`; over every spelling, `tests/it/access/spellings.rs`.
 //! 15. **A configuration counts as a whole or not at all.** A reload makes everything ready before any of it counts; a
 //!     request keeps what it began with, and what stays the same keeps what it has learned. A certificate that can't be used
 //!     leaves the one before it, and a mirror that keeps somebody out is opened by a restart alone. Kept by

@@ -6,20 +6,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use super::files::Watched;
-use super::floods::Floods;
-use super::passwords::Fingerprint;
-use super::passwords::{Bounds, Users};
+use super::passwords::{Fingerprint, Passwords, Users};
 use super::{Account, Attempt, LoginError};
 use crate::config::{self, Htpasswd, Secret};
 use crate::files::LOOK_AGAIN;
-use crate::login::Keyed;
 use crate::sync::lock;
 
 /// The logins that are known now, and what it takes to check one.
 #[derive(Debug)]
 pub(super) struct Logins {
-    key: Keyed,
-    bounds: Arc<Bounds>,
+    checks: Arc<Passwords>,
     known: Mutex<Known>,
     files: Vec<File>,
 }
@@ -44,12 +40,11 @@ enum Found {
 }
 
 impl Logins {
-    pub(super) fn new(access: &config::Access, floods: Arc<Floods>) -> Self {
-        let key = Keyed::new();
+    pub(super) fn new(access: &config::Access, checks: Arc<Passwords>) -> Self {
         let passwords = access.passwords.as_ref();
         let tokens = access.tokens.iter().map(|token| {
             let name: Arc<str> = token.name.as_str().into();
-            (key.hash(&[token.secret.expose()]), name)
+            (checks.of_token(&token.secret), name)
         });
         let known = Known {
             users: passwords.map(|file| Arc::new(Users::new(file.users.clone()))),
@@ -61,8 +56,7 @@ impl Logins {
             .map(|token| File::Token(token.name.as_str().into(), token.path.clone()));
         let of_passwords = passwords.map(|file| File::Passwords(file.path.clone()));
         Self {
-            key,
-            bounds: Arc::new(Bounds::new(floods)),
+            checks,
             known: Mutex::new(known),
             files: of_passwords.into_iter().chain(of_tokens).collect(),
         }
@@ -75,7 +69,7 @@ impl Logins {
         address: Option<IpAddr>,
     ) -> Result<Account, LoginError> {
         let known = lock(&self.known).clone();
-        let named = |secret: &Secret| known.tokens.get(&self.key.hash(&[secret.expose()]));
+        let named = |secret: &Secret| known.tokens.get(&self.checks.of_token(secret));
         match attempt {
             Attempt::Bearer(token) => match named(token) {
                 Some(name) => Ok(Account::Token(Arc::clone(name))),
@@ -84,8 +78,8 @@ impl Logins {
             Attempt::Basic { user, password } => match (named(password), &known.users) {
                 (Some(name), _) if **name == **user => Ok(Account::Token(Arc::clone(name))),
                 (_, Some(users)) => {
-                    let (key, bounds) = (&self.key, &self.bounds);
-                    users.check(user, password, key, bounds, address).await
+                    let checks = &self.checks;
+                    checks.check(users, user, password, address).await
                 }
                 (_, None) => Err(LoginError::Wrong),
             },
@@ -129,7 +123,7 @@ impl Logins {
                 known.users = Some(Arc::new(Users::new(file)));
             }
             Found::Token(name, secret) => {
-                let fingerprint = self.key.hash(&[secret.expose()]);
+                let fingerprint = self.checks.of_token(&secret);
                 match known.tokens.get(&fingerprint) {
                     Some(other) if *other == name => return false,
                     Some(other) => {

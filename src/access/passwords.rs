@@ -1,226 +1,278 @@
 //! Passwords, checked against the hashes of a password file.
 //!
 //! A check takes some hundredths of a second of a core by design. So its verdict is remembered for a while, one check
-//! serves all requests that come with the same login meanwhile, they run off the async threads, no more at once than there
-//! are cores, and no more wait than can be served soon. A user that is not in the file costs as much as one that is.
+//! serves all requests that come with the same login meanwhile, and they run off the async threads, as many at once and
+//! waiting as [`super::queue`] lets in. A user that is not in the file costs as much as one that is.
+//!
+//! - `memory`: verdicts.
 
-use std::collections::HashMap;
+mod memory;
+
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::floods::Floods;
+use super::floods::{self, Entry, Floods, Refused, Ticket};
+use super::queue::{Queue, Standing, Turn};
 use super::{Account, LoginError};
 use crate::config::{Htpasswd, Secret};
 use crate::login::Keyed;
 use crate::metrics;
 use crate::sync::lock;
+use memory::{Known, Memory};
 
-/// How long a right password is remembered.
-const RIGHT_FOR: Duration = Duration::from_mins(5);
-/// How long a wrong one is: whoever repeats it, as an unattended machine does, costs nothing.
-const WRONG_FOR: Duration = Duration::from_secs(30);
-/// Most verdicts that are remembered.
-const REMEMBERED: usize = 1 << 13;
-/// Most checks that run or wait.
-const WAITING: usize = 64;
+/// The longest password, in bytes: bcrypt looks at no more, so that a longer one would be as good as its beginning.
+const LONGEST: usize = 72;
 /// The cost of what is checked where there is no such user, if there is none at all.
 const COST: u32 = 10;
 /// When to come back where too many wait.
-const SOON: Duration = Duration::from_secs(2);
+pub(super) const SOON: Duration = Duration::from_secs(2);
 
 /// What stands for a login or a token where it is looked up. To compare such hashes tells nothing of how much of a guess was
 /// right, and to read them out of memory gives no password.
 pub(super) type Fingerprint = [u8; 32];
 
-/// Bounds on checks, over all password files that were ever read.
+/// What is known of passwords, and what bounds their checks, over all password files that are ever read.
 #[derive(Debug)]
-pub(super) struct Bounds {
-    floods: Arc<Floods>,
-    /// Those that run.
-    cores: Arc<Semaphore>,
-    /// Those that run or wait.
-    places: Arc<Semaphore>,
+pub(super) struct Passwords {
+    key: Keyed,
+    memory: Mutex<Memory>,
+    pub(super) floods: Arc<Floods>,
+    queue: Arc<Queue>,
 }
 
-/// A password file, and what is known of logins for it.
+/// A password file.
 #[derive(Debug)]
 pub(super) struct Users {
     pub(super) file: Htpasswd,
-    verdicts: Mutex<HashMap<Fingerprint, Verdict>>,
+    /// Those of all users, in order.
+    costs: Vec<u32>,
 }
 
-#[derive(Debug)]
-enum Verdict {
-    Running(watch::Receiver<Option<bool>>),
-    Known { right: bool, until: Instant },
-}
-
-impl Bounds {
-    pub(super) fn new(floods: Arc<Floods>) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            floods,
-            cores: Arc::new(Semaphore::new(cores)),
-            places: Arc::new(Semaphore::new(WAITING)),
-        }
-    }
+/// The hash to check a password against.
+#[derive(Debug, PartialEq, Eq)]
+struct Hash<'a> {
+    text: Cow<'a, str>,
+    cost: u32,
+    /// Whether it is a user's; else it is one that nobody has the password of.
+    is_users: bool,
 }
 
 impl Users {
     pub(super) fn new(file: Htpasswd) -> Self {
-        Self {
-            file,
-            verdicts: Mutex::default(),
+        let mut costs: Vec<_> = file.costs().collect();
+        costs.sort_unstable();
+        Self { file, costs }
+    }
+
+    /// The hash to check against, of nobody where there is no such user. Its cost is that of a user by lot, always the same
+    /// one for a name: how long a check takes must not tell who is in the file.
+    fn hash_of(&self, user: &str, key: &Keyed) -> Hash<'_> {
+        if let Some(hash) = self.file.hash_of(user) {
+            return Hash {
+                text: hash.expose().into(),
+                cost: hash.cost(),
+                is_users: true,
+            };
         }
+        let [high, low, ..] = key.hash(&["cost", user]);
+        let lot = usize::from(u16::from_be_bytes([high, low]));
+        let cost = self.costs.get((lot * self.costs.len()) >> 16);
+        let cost = cost.copied().unwrap_or(COST);
+        Hash {
+            text: nobodys(cost).into(),
+            cost,
+            is_users: false,
+        }
+    }
+}
+
+impl Passwords {
+    /// With a key of its own, for checks on so many cores.
+    pub(super) fn new(cores: usize) -> Self {
+        Self {
+            key: Keyed::new(),
+            memory: Mutex::new(Memory::new()),
+            floods: Arc::default(),
+            queue: Arc::new(Queue::new(cores)),
+        }
+    }
+
+    /// What stands for a token.
+    pub(super) fn of_token(&self, token: &Secret) -> Fingerprint {
+        self.key.hash(&["token", token.expose()])
     }
 
     /// Whose login this is; asked from `address`.
     pub(super) async fn check(
         self: &Arc<Self>,
+        users: &Users,
         user: &str,
         password: &Secret,
-        key: &Keyed,
-        bounds: &Arc<Bounds>,
         address: Option<IpAddr>,
     ) -> Result<Account, LoginError> {
-        let fingerprint = key.hash(&[user, password.expose()]);
-        let mut running =
-            match self.verdict_or_check(fingerprint, user, password, bounds, address)? {
-                Asked::Known(right) => return account(user, right),
-                Asked::Running(running) => running,
-            };
-        // The check is a task of its own: it ends however many leave.
-        let verdict = running.wait_for(Option::is_some).await;
-        let right = verdict.is_ok_and(|verdict| *verdict == Some(true));
-        account(user, right)
+        if password.expose().len() > LONGEST {
+            return Err(LoginError::Wrong);
+        }
+        let question = Question {
+            hash: users.hash_of(user, &self.key),
+            user,
+            password,
+            place: address.map(floods::place),
+        };
+        let fingerprint = question.fingerprint(&self.key);
+        let known = loop {
+            let known = lock(&self.memory).known(fingerprint, question.place, Instant::now());
+            if let Some(known) = known {
+                break known;
+            }
+            let entry = address.map(|address| self.floods.enter(address));
+            match entry.transpose()? {
+                Some(Entry::After(waiter)) => waiter.ended().await,
+                Some(Entry::Begun(ticket)) => {
+                    break self.begin(fingerprint, &question, Some(ticket))?;
+                }
+                None => break self.begin(fingerprint, &question, None)?,
+            }
+        };
+        match known.right().await {
+            Some(true) => Ok(Account::User(user.into())),
+            Some(false) => Err(LoginError::Wrong),
+            None => Err(LoginError::Busy { retry_after: SOON }),
+        }
     }
 
-    fn verdict_or_check(
+    /// Begins a check, unless somebody else has just now.
+    fn begin(
         self: &Arc<Self>,
         fingerprint: Fingerprint,
-        user: &str,
-        password: &Secret,
-        bounds: &Arc<Bounds>,
-        address: Option<IpAddr>,
-    ) -> Result<Asked, LoginError> {
-        let now = Instant::now();
-        let mut verdicts = lock(&self.verdicts);
-        match verdicts.get(&fingerprint) {
-            // A check that came to no end is begun anew.
-            Some(Verdict::Running(running)) if running.has_changed().is_ok() => {
-                return Ok(Asked::Running(running.clone()));
+        question: &Question<'_>,
+        ticket: Option<Ticket>,
+    ) -> Result<Known, LoginError> {
+        let joined = self.join(fingerprint, question);
+        let (known, begun) = match joined {
+            Ok((known, Some(begun))) => (known, begun),
+            Ok((known, None)) => {
+                give_back(ticket);
+                return Ok(known);
             }
-            Some(Verdict::Known { right, until }) if *until > now => {
-                return Ok(Asked::Known(*right));
+            Err(retry_after) => {
+                give_back(ticket);
+                return Err(LoginError::Busy { retry_after });
             }
-            _ => {}
-        }
-        if let Some(address) = address {
-            let taken = bounds.floods.take(address, now);
-            taken.map_err(|retry_after| LoginError::TooMany { retry_after })?;
-        }
-        let Ok(place) = Arc::clone(&bounds.places).try_acquire_owned() else {
-            if let Some(address) = address {
-                bounds.floods.give_back(address);
-            }
-            return Err(LoginError::Busy { retry_after: SOON });
         };
-        make_room(&mut verdicts, now);
-        let (tell, running) = watch::channel(None);
-        verdicts.insert(fingerprint, Verdict::Running(running.clone()));
-        drop(verdicts);
         let check = Check {
-            users: Arc::clone(self),
-            bounds: Arc::clone(bounds),
+            passwords: Arc::clone(self),
             fingerprint,
-            hash: self.hash_of(user),
-            is_user: self.file.hash_of(user).is_some(),
-            password: password.clone(),
-            address,
+            place: question.place,
+            hash: question.hash.text.clone().into_owned(),
+            is_users: question.hash.is_users,
+            password: question.password.clone(),
+            ticket,
         };
-        // Detached: its verdict is for whoever asks next as well.
-        tokio::spawn(async move {
-            let right = check.run().await;
-            drop(place);
-            tell.send_replace(Some(right));
-        });
-        Ok(Asked::Running(running))
+        // Detached: it ends however many leave, and its verdict is for whoever asks next as well.
+        tokio::spawn(check.run(begun));
+        Ok(known)
     }
 
-    /// The hash to check against, of somebody where there is no such user.
-    fn hash_of(&self, user: &str) -> String {
-        let known = self.file.hash_of(user);
-        known.map_or_else(
-            || nobodys(self.file.cost().unwrap_or(COST)),
-            |hash| hash.expose().to_owned(),
-        )
+    /// What is known of a password already; or what will be, by a check that is to begin now.
+    fn join(
+        &self,
+        fingerprint: Fingerprint,
+        question: &Question<'_>,
+    ) -> Result<(Known, Option<Begun>), Duration> {
+        let now = Instant::now();
+        let mut memory = lock(&self.memory);
+        if let Some(known) = memory.known(fingerprint, question.place, now) {
+            return Ok((known, None));
+        }
+        let standing = match question.place {
+            Some(place) if memory.knows(place, now) => Standing::Known,
+            _ => Standing::Stranger,
+        };
+        let turn = self.queue.enter(question.hash.cost, standing)?;
+        let (tell, running) = watch::channel(None);
+        memory.begun(fingerprint, running.clone());
+        Ok((Known::Will(running), Some(Begun { turn, tell })))
     }
 }
 
-enum Asked {
-    Known(bool),
-    Running(watch::Receiver<Option<bool>>),
+/// A login that is to be looked at.
+struct Question<'a> {
+    hash: Hash<'a>,
+    user: &'a str,
+    password: &'a Secret,
+    place: Option<IpAddr>,
+}
+
+impl Question<'_> {
+    /// With the hash in it: what becomes of the file says nothing of a verdict, but whether it is asked for.
+    fn fingerprint(&self, key: &Keyed) -> Fingerprint {
+        let kind = if self.hash.is_users { "user" } else { "nobody" };
+        key.hash(&[kind, self.user, self.password.expose(), &self.hash.text])
+    }
+}
+
+/// What a check that has begun is to go on with.
+struct Begun {
+    turn: Turn,
+    tell: watch::Sender<Option<bool>>,
 }
 
 /// One check.
 struct Check {
-    users: Arc<Users>,
-    bounds: Arc<Bounds>,
+    passwords: Arc<Passwords>,
     fingerprint: Fingerprint,
+    place: Option<IpAddr>,
     hash: String,
-    is_user: bool,
+    is_users: bool,
     password: Secret,
-    address: Option<IpAddr>,
+    ticket: Option<Ticket>,
 }
 
 impl Check {
-    async fn run(self) -> bool {
-        let _core = Arc::clone(&self.bounds.cores).acquire_owned().await;
-        metrics::password_check();
+    async fn run(self, begun: Begun) {
         let (password, hash) = (self.password, self.hash);
-        let same =
-            tokio::task::spawn_blocking(move || bcrypt::verify(password.expose(), &hash)).await;
-        let right = self.is_user && matches!(same, Ok(Ok(true)));
-        if right && let Some(address) = self.address {
-            self.bounds.floods.give_back(address);
+        let verify = move || {
+            metrics::password_check();
+            bcrypt::verify(password.expose(), &hash)
+        };
+        let same = begun.turn.run(verify).await;
+        let right = match same {
+            Some(Ok(same)) => Some(same && self.is_users),
+            Some(Err(_)) | None => None,
+        };
+        let now = Instant::now();
+        lock(&self.passwords.memory).ended(self.fingerprint, right, self.place, now);
+        if right != Some(false) {
+            give_back(self.ticket);
         }
-        let lasts = if right { RIGHT_FOR } else { WRONG_FOR };
-        let until = Instant::now() + lasts;
-        lock(&self.users.verdicts).insert(self.fingerprint, Verdict::Known { right, until });
-        right
+        begun.tell.send_replace(right);
     }
 }
 
-fn account(user: &str, right: bool) -> Result<Account, LoginError> {
-    if right {
-        Ok(Account::User(user.into()))
-    } else {
-        Err(LoginError::Wrong)
+fn give_back(ticket: Option<Ticket>) {
+    if let Some(ticket) = ticket {
+        ticket.give_back();
+    }
+}
+
+impl From<Refused> for LoginError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TooMany(retry_after) => Self::TooMany { retry_after },
+            Refused::Busy => Self::Busy { retry_after: SOON },
+        }
     }
 }
 
 /// A hash that nobody has the password of.
 fn nobodys(cost: u32) -> String {
     format!("$2b${cost:02}${:u<53}", "forebay")
-}
-
-/// Verdicts that are over go first, then wrong ones, then all that nobody waits for.
-fn make_room(verdicts: &mut HashMap<Fingerprint, Verdict>, now: Instant) {
-    let mut keep = |kept: fn(bool) -> bool| {
-        if verdicts.len() >= REMEMBERED {
-            verdicts.retain(|_, verdict| match verdict {
-                Verdict::Running(_) => true,
-                Verdict::Known { right, until } => *until > now && kept(*right),
-            });
-        }
-    };
-    keep(|_| true);
-    keep(|right| right);
-    keep(|_| false);
 }
 
 #[cfg(test)]

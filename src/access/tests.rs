@@ -34,13 +34,23 @@ impl Bench {
             user: user.to_owned(),
             password: Secret::new(password),
         };
-        self.gate.identify(at("192.0.2.1"), Ok(Some(attempt))).await
+        identify(&self.gate, at("192.0.2.1"), Ok(Some(attempt))).await
     }
 
     fn may(&self, client: &Client, repository: &str) -> Result<(), Refusal> {
         let repository = repository.parse().unwrap();
         self.gate.permit(client, &repository).map(|_| ())
     }
+}
+
+/// As a request does, whose client gives up on it at some time.
+async fn identify(
+    gate: &Gate,
+    facts: Facts,
+    login: Result<Option<Attempt>, Malformed>,
+) -> Result<Client, LoginError> {
+    let until = Instant::now() + Duration::from_mins(1);
+    gate.identify(facts, login, until).await
 }
 
 pub(super) const LOGINS: &str =
@@ -78,19 +88,18 @@ fn with_certificate(name: &str) -> Facts {
 async fn without_rules_whoever_is_known_may_pull_all_and_others_nothing() {
     let bench = Bench::new(&format!("{LOGINS}trusted = ['10.0.0.0/8']\n"));
     let gate = &bench.gate;
-    let nobody = gate.identify(at("192.0.2.1"), Ok(None)).await.unwrap();
+    let nobody = identify(gate, at("192.0.2.1"), Ok(None)).await.unwrap();
     assert_eq!(bench.may(&nobody, "a.io/x"), Err(Refusal::LoginNeeded));
     assert_eq!(gate.admits(&nobody), Err(Refusal::LoginNeeded));
     assert_eq!(gate.admits_ping(&nobody), Err(Refusal::LoginNeeded));
     assert!(gate.visible(&nobody).is_err());
-    let trusted = gate.identify(at("10.1.2.3"), Ok(None)).await.unwrap();
+    let trusted = identify(gate, at("10.1.2.3"), Ok(None)).await.unwrap();
     let shown = with_certificate("node.example");
-    let shown = gate.identify(shown, Ok(None)).await.unwrap();
+    let shown = identify(gate, shown, Ok(None)).await.unwrap();
     let alice = bench.login("alice", "secret").await.unwrap();
     let ci = bench.login("ci", TOKEN).await.unwrap();
     let bearer = Attempt::Bearer(Secret::new(TOKEN));
-    let bearer = gate
-        .identify(at("192.0.2.1"), Ok(Some(bearer)))
+    let bearer = identify(gate, at("192.0.2.1"), Ok(Some(bearer)))
         .await
         .unwrap();
     for (client, name) in [
@@ -122,10 +131,10 @@ async fn wrong_logins_are_wrong_whoever_may_pull_without() {
         let refused = bench.login(user, password).await;
         assert_eq!(refused.unwrap_err(), LoginError::Wrong, "{user}");
     }
-    let bad = bench.gate.identify(at("192.0.2.1"), Err(Malformed)).await;
+    let bad = identify(&bench.gate, at("192.0.2.1"), Err(Malformed)).await;
     assert_eq!(bad.unwrap_err(), LoginError::Wrong);
     let bearer = Attempt::Bearer(Secret::new("secret"));
-    let bad = bench.gate.identify(at("192.0.2.1"), Ok(Some(bearer))).await;
+    let bad = identify(&bench.gate, at("192.0.2.1"), Ok(Some(bearer))).await;
     assert_eq!(bad.unwrap_err(), LoginError::Wrong);
 }
 
@@ -141,7 +150,7 @@ async fn logins_are_not_looked_at_where_there_are_none() {
         Ok(()),
         "no login would help"
     );
-    let client = bench.gate.identify(at("10.0.0.1"), Err(Malformed)).await;
+    let client = identify(&bench.gate, at("10.0.0.1"), Err(Malformed)).await;
     assert_eq!(bench.may(&client.unwrap(), "a.io/x"), Ok(()));
 }
 
@@ -163,10 +172,10 @@ async fn the_first_rule_that_has_the_client_and_the_repository_decides() {
     let bob = bench.login("bob", "other").await.unwrap();
     let ci = bench.login("ci", TOKEN).await.unwrap();
     let node = with_certificate("n1.example");
-    let node = gate.identify(node, Ok(None)).await.unwrap();
-    let nobody = gate.identify(at("192.0.2.1"), Ok(None)).await.unwrap();
-    let trusted = gate.identify(at("10.1.0.1"), Ok(None)).await.unwrap();
-    let barred = gate.identify(at("10.9.0.1"), Ok(None)).await.unwrap();
+    let node = identify(gate, node, Ok(None)).await.unwrap();
+    let nobody = identify(gate, at("192.0.2.1"), Ok(None)).await.unwrap();
+    let trusted = identify(gate, at("10.1.0.1"), Ok(None)).await.unwrap();
+    let barred = identify(gate, at("10.9.0.1"), Ok(None)).await.unwrap();
     let (login, denied) = (Err(Refusal::LoginNeeded), Err(Refusal::Denied));
     for (client, repository, decided) in [
         (&nobody, "a.io/open/x", Ok(())),
@@ -229,7 +238,7 @@ async fn an_address_that_asks_for_others_lets_nobody_in_and_still_keeps_out() {
                 passed_on: is_passed_on,
                 ..at(address)
             };
-            let client = bench.gate.identify(facts, Ok(None)).await.unwrap();
+            let client = identify(&bench.gate, facts, Ok(None)).await.unwrap();
             assert_eq!(
                 bench.may(&client, repository),
                 decided,
@@ -245,9 +254,37 @@ async fn an_address_that_asks_for_others_lets_nobody_in_and_still_keeps_out() {
         passed_on: true,
         ..at("192.0.2.1")
     };
-    let alice = bench.gate.identify(facts, Ok(Some(attempt))).await.unwrap();
+    let alice = identify(&bench.gate, facts, Ok(Some(attempt)))
+        .await
+        .unwrap();
     assert_eq!(bench.may(&alice, "a.io/x"), Ok(()));
     assert_eq!(bench.may(&alice, "a.io/barred"), Err(Refusal::Denied));
+}
+
+/// A client gives up on an answer's head after some time, and it may be the queue that is wrong about how long a check takes.
+#[tokio::test(start_paused = true)]
+async fn a_login_that_is_not_checked_in_time_is_told_to_come_back() {
+    let bench = Bench::new(LOGINS);
+    let held = bench.gate.0.passwords.hold().await;
+    let late = bench.login("alice", "secret").await;
+    assert!(matches!(late, Err(LoginError::Busy { .. })), "{late:?}");
+    drop(held);
+    assert!(bench.login("alice", "secret").await.is_ok());
+}
+
+/// What is known of logins outlives a configuration, as a SIGHUP brings another one.
+#[tokio::test(start_paused = true)]
+async fn another_configuration_asks_nobody_anew() {
+    let mut bench = Bench::new(LOGINS);
+    assert!(bench.login("alice", "secret").await.is_ok());
+    let path = bench.dir.path().join("users");
+    let config = format!("[access]\nhtpasswd_file = {path:?}\n");
+    bench.gate = bench
+        .gate
+        .reconfigured(&Config::from_toml(&config).unwrap());
+    let _held = bench.gate.0.passwords.hold().await;
+    assert!(bench.login("alice", "secret").await.is_ok());
+    assert!(bench.login("bob", "other").await.is_err());
 }
 
 #[tokio::test]

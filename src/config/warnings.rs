@@ -36,8 +36,13 @@ impl Config {
             all.into_iter()
                 .map(move |what| format!("access.rules[{number}]: {what}"))
         });
+        let mixed = access.passwords.iter().filter_map(|file| {
+            let warning = file.users.warning()?;
+            Some(format!("access.htpasswd_file: {warning}"))
+        });
         let exposed = self.exposed.iter().cloned();
-        exposed.chain(clear).chain(trusted).chain(rules).collect()
+        let all = exposed.chain(clear).chain(trusted).chain(mixed);
+        all.chain(rules).collect()
     }
 
     /// Whether nobody but who is on this machine speaks to it.

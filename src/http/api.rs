@@ -131,7 +131,7 @@ impl Api {
             // Behind a proxy that names nobody one would keep out all.
             address: facts.address,
         };
-        let client = match self.gate.identify(facts, Ok(None)).await {
+        let client = match self.gate.identify(facts, Ok(None), deadline).await {
             Ok(client) => client,
             Err(error) => return refused(errors::of_login(error)),
         };
@@ -178,7 +178,7 @@ impl Api {
         if let Some(&surplus) = head.extensions.get::<Surplus>() {
             return refused(errors::of_limit(surplus.into()));
         }
-        let client = match self.identify(head, caller.as_ref()).await {
+        let client = match self.identify(head, caller.as_ref(), deadline).await {
             Ok(client) => client,
             Err(error) => return refused(errors::of_login(error)),
         };
@@ -233,10 +233,16 @@ impl Api {
     }
 
     /// Who asks. A wrong login is wrong whatever it is sent with.
-    async fn identify(&self, head: &Parts, caller: Option<&Caller>) -> Result<Client, LoginError> {
+    async fn identify(
+        &self,
+        head: &Parts,
+        caller: Option<&Caller>,
+        deadline: Instant,
+    ) -> Result<Client, LoginError> {
         let facts = login::facts(head, caller, &self.clients);
         let attempt = login::attempt(&head.headers);
-        let client = self.gate.identify(facts, attempt).await;
+        let until = deadline - TO_TELL;
+        let client = self.gate.identify(facts, attempt, until).await;
         client.inspect_err(|error| self.gate.count(error.outcome()))
     }
 

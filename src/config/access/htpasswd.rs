@@ -5,13 +5,13 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use bcrypt::HashParts;
+
 use crate::config::values::file;
 
 /// The costs that are taken. A check at the highest takes some seconds; beyond, one login would keep a core busy for longer
 /// than any client waits.
 const COSTS: std::ops::RangeInclusive<u32> = 4..=15;
-/// What follows `$2y$10$`: 16 bytes of salt and 23 of the hash, in bcrypt's own base64.
-const LENGTH: usize = 53;
 
 /// Users, and the hashes of their passwords.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,9 +58,20 @@ impl Htpasswd {
         self.0.keys().map(String::as_str)
     }
 
-    /// The highest of the costs.
-    pub fn cost(&self) -> Option<u32> {
-        self.0.values().map(PasswordHash::cost).max()
+    /// Those of all users.
+    pub fn costs(&self) -> impl Iterator<Item = u32> {
+        self.0.values().map(PasswordHash::cost)
+    }
+
+    /// What an operator should know of them.
+    pub(in crate::config) fn warning(&self) -> Option<String> {
+        let (least, most) = (self.costs().min()?, self.costs().max()?);
+        (least < most).then(|| {
+            format!(
+                "some passwords are hashed at a cost of {least}, others at up to {most}, so that the time of a check says \
+                 something of whose they are: write them at one cost, with `htpasswd -B -C {most}`"
+            )
+        })
     }
 
     pub(in crate::config) fn parse(text: &str) -> Result<Self, String> {
@@ -102,16 +113,16 @@ fn entry(line: &str) -> Result<(&str, PasswordHash), String> {
     Ok((user, hash))
 }
 
-/// `$2y$10$...`, or with `2a` or `2b`, which are the same but for whose mistakes they have left behind.
+/// `$2y$10$...`, or with `2a` or `2b`, which are the same but for whose mistakes they have left behind. Held to what a check
+/// will take it for: one that it can't read would be wrong for every password, and nobody would be told why.
 fn bcrypt(text: &str) -> Option<PasswordHash> {
     let prefix = ["$2y$", "$2b$", "$2a$"];
     let rest = prefix.iter().find_map(|prefix| text.strip_prefix(prefix))?;
-    let (cost, rest) = rest.split_once('$')?;
-    let digits = cost.len() == 2 && cost.bytes().all(|byte| byte.is_ascii_digit());
-    let cost: u32 = cost.parse().ok().filter(|_| digits)?;
-    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/');
-    let whole = rest.len() == LENGTH && rest.bytes().all(is_base64) && COSTS.contains(&cost);
-    whole.then(|| PasswordHash {
+    let (cost, _) = rest.split_once('$')?;
+    let digits = cost.bytes().all(|byte| byte.is_ascii_digit());
+    let parts: HashParts = text.parse().ok()?;
+    let cost = parts.get_cost();
+    (digits && COSTS.contains(&cost)).then(|| PasswordHash {
         text: text.to_owned(),
         cost,
     })
@@ -121,7 +132,7 @@ fn bcrypt(text: &str) -> Option<PasswordHash> {
 mod tests {
     use super::*;
 
-    const HASH: &str = "$2y$05$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01234";
+    const HASH: &str = "$2y$05$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01236";
 
     #[test]
     fn users_are_read_as_htpasswd_writes_them() {
@@ -129,7 +140,7 @@ mod tests {
         let read = Htpasswd::parse(&text).unwrap();
         assert_eq!(read.users().collect::<Vec<_>>(), ["alice", "bob"]);
         assert_eq!(read.hash_of("bob").unwrap().expose(), HASH);
-        assert_eq!(read.cost(), Some(5));
+        assert_eq!(read.costs().collect::<Vec<_>>(), [5, 5]);
         assert!(!format!("{read:?}").contains("abcdef"));
     }
 
@@ -139,10 +150,13 @@ mod tests {
             "$apr1$4x0lbqYs$2m6G7",
             "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
             "plain-secret",
-            "$2x$05$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01234",
-            "$2y$16$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01234",
+            "$2x$05$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01236",
+            "$2y$16$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01236",
             "$2y$05$abcdefghijklmnopqrstuu",
-            "$2y$+5$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01234",
+            // No encoder ends the last character like this.
+            "$2y$05$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01237",
+            "$2y$05$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz0123=",
+            "$2y$+5$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01236",
         ] {
             let text = format!("alice:{HASH}\nbob:{bad}\n");
             let error = Htpasswd::parse(&text).unwrap_err();

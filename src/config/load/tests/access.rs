@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::Access;
 
-const HASH: &str = "$2y$05$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01234";
+const HASH: &str = "$2y$05$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01236";
 
 /// Beside the file there are a password file, one that is none, and tokens.
 fn load(text: &str) -> Result<Config, ConfigErrors> {
@@ -14,6 +14,8 @@ fn load(text: &str) -> Result<Config, ConfigErrors> {
         fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
     };
     write("users", &format!("alice:{HASH}\nbob:{HASH}\n"));
+    let dear = HASH.replacen("05", "12", 1);
+    write("mixed", &format!("alice:{HASH}\nbob:{dear}\n"));
     write("old", "alice:$apr1$4x0lbqYs$2m6G7\n");
     write("one", "0123456789abcdef0123\n");
     write("two", "abcdef0123456789abcd");
@@ -115,6 +117,13 @@ fn what_is_hardly_meant_is_told_as_a_warning() {
         assert!(told.starts_with(of), "{told}");
     }
     assert_eq!(told.len(), 3, "{told:?}");
+    let mixed = warnings("[access]\nhtpasswd_file = 'mixed'\n");
+    assert!(
+        mixed[0].starts_with(
+            "access.htpasswd_file: some passwords are hashed at a cost of 5, others at up to 12"
+        ),
+        "{mixed:?}"
+    );
     let rules = format!(
         "{logins}[[access.rules]]\nclients = ['user:alice', 'user:al*', 'token:c*', 'address:::1', '*']\nrepositories = \
          ['docker.io/**', '*.nowhere.example/**', '**']\nallow = true\n[[access.rules]]\nclients = ['user:carol', \
