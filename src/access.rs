@@ -35,6 +35,7 @@ use crate::oci::{Registry, Repository, RepositoryName};
 
 pub use attempt::{Attempt, Malformed};
 pub use client::{Account, Client, Facts};
+pub use files::Trouble;
 pub use floods::Floods;
 use logins::Logins;
 use passwords::{Passwords, SOON};
@@ -189,6 +190,13 @@ impl Gate {
         if self.is_closed() {
             metrics::access(outcome);
         }
+    }
+
+    /// Why files of passwords and tokens do not count as they are.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        let access = self.0.access.as_ref();
+        let logins = access.and_then(|access| access.logins.as_ref());
+        logins.map(Logins::troubles).unwrap_or_default()
     }
 
     /// Reads files of passwords and tokens again when they change, for as long as there are any. To be a task of its own.

@@ -38,12 +38,17 @@ pub struct Admin {
     configuration: Arc<Mutex<Configured>>,
     /// Where the listeners' certificates can be asked after.
     certificates: Arc<OnceLock<Certificates>>,
+    /// Where files of logins can be.
+    access_files: Arc<OnceLock<AccessFiles>>,
     /// The cache could not be written when last asked.
     degraded: Arc<AtomicBool>,
 }
 
 /// How the listeners' certificates stand.
 pub type Certificates = Box<dyn Fn() -> Vec<status::Certificate> + Send + Sync>;
+
+/// Which files of logins do not count as they are.
+pub type AccessFiles = Box<dyn Fn() -> Vec<status::AccessFile> + Send + Sync>;
 
 /// Which configuration is gone by.
 #[derive(Clone, Debug)]
@@ -84,6 +89,7 @@ impl Admin {
             phase: Arc::new(Mutex::new(Phase::Starting)),
             configuration: Arc::new(Mutex::new(Configured::now())),
             certificates: Arc::default(),
+            access_files: Arc::default(),
             degraded: Arc::default(),
         }
     }
@@ -114,6 +120,11 @@ impl Admin {
     /// Where certificates can be asked after; the first time counts.
     pub fn certificates(&self, certificates: Certificates) {
         let _ = self.certificates.set(certificates);
+    }
+
+    /// Where files of logins can be asked after; the first time counts.
+    pub fn access_files(&self, files: AccessFiles) {
+        let _ = self.access_files.set(files);
     }
 
     /// The process is on its way out: no new clients, please.
@@ -196,6 +207,8 @@ impl Admin {
             .get()
             .map(|tell| tell())
             .unwrap_or_default();
+        let files = self.access_files.get();
+        status.access_files = files.map(|tell| tell()).unwrap_or_default();
         status
     }
 

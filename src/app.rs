@@ -183,6 +183,8 @@ async fn serve(config: &Config, recorder: Recorder, started: Started) -> Result<
     let gatekeeper = tokio::spawn(gate.clone().upkeep());
     let api = Api::new(mirror.clone(), clients.clone(), gate);
     let present = Present::new(api);
+    let told = present.clone();
+    admin.access_files(Box::new(move || told.access_files()));
     let serving = server::run(
         listeners.clients,
         settings,

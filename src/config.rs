@@ -45,7 +45,7 @@ pub(crate) use values::parse_address;
 
 pub use access::{
     Access, AccessRule, AccessToken, ClientPattern, Htpasswd, PasswordFile, PasswordHash,
-    RepositoryPattern, read_token,
+    RepositoryPattern, read_token, read_token_again,
 };
 pub use credentials::read_password;
 pub use ecr::EcrHost;

@@ -45,6 +45,9 @@ pub struct Status {
     /// The certificates that the listeners show.
     #[serde(default)]
     pub certificates: Vec<Certificate>,
+    /// Files of `[access]` that do not count as they are.
+    #[serde(default)]
+    pub access_files: Vec<AccessFile>,
     /// Each table in `[upstreams]`, by its name.
     pub upstreams: Vec<Upstream>,
 }
@@ -69,6 +72,15 @@ pub struct Certificate {
     pub expires_at: u64,
     /// Why newer files are not used, where there are such.
     pub error: Option<String>,
+}
+
+/// A file of passwords, or of a token, that does not count as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessFile {
+    /// What is wrong with it, and where it is.
+    pub error: String,
+    /// Since when that is known, in Unix seconds.
+    pub since: u64,
 }
 
 /// Where a process is in its life.

@@ -1,11 +1,12 @@
 //! Whose login it is: a token's, or a user's.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use super::files::Watched;
+use super::files::{Trouble, Watched};
 use super::passwords::{Fingerprint, Passwords, Users};
 use super::{Account, Attempt, LoginError};
 use crate::config::{self, Htpasswd, Secret};
@@ -18,6 +19,7 @@ pub(super) struct Logins {
     checks: Arc<Passwords>,
     known: Mutex<Known>,
     files: Vec<File>,
+    troubles: Mutex<Vec<Trouble>>,
 }
 
 #[derive(Clone, Debug)]
@@ -36,7 +38,8 @@ enum File {
 /// What a file that has changed holds.
 enum Found {
     Users(Htpasswd),
-    Token(Arc<str>, Secret),
+    /// `None` where it was taken back.
+    Token(Arc<str>, Option<Secret>),
 }
 
 impl Logins {
@@ -59,6 +62,7 @@ impl Logins {
             checks,
             known: Mutex::new(known),
             files: of_passwords.into_iter().chain(of_tokens).collect(),
+            troubles: Mutex::default(),
         }
     }
 
@@ -86,69 +90,85 @@ impl Logins {
         }
     }
 
+    /// Why files do not count as they are.
+    pub(super) fn troubles(&self) -> Vec<Trouble> {
+        lock(&self.troubles).clone()
+    }
+
     /// Looks at the files for ever.
     pub(super) async fn keep_up(&self) {
-        let mut watched: Vec<_> = self
-            .files
-            .iter()
-            .map(|file| (file.clone(), Watched::new(file.path())))
-            .collect();
+        let files = || self.files.iter().map(File::watched).collect::<Vec<_>>();
+        let mut watched = files();
         loop {
             // One look at a time: a file system that hangs takes one thread.
             let looked = tokio::task::spawn_blocking(move || {
                 let found = look(&mut watched);
                 (watched, found)
             });
-            let Ok((back, found)) = looked.await else {
-                return std::future::pending().await;
-            };
-            watched = back;
-            for (at, found) in found {
-                if self.take(found) {
-                    watched[at].1.replaced();
+            watched = match looked.await {
+                Ok((mut watched, found)) => {
+                    for (at, found) in found {
+                        let taken = found.and_then(|found| self.take(found));
+                        watched[at].1.took(taken);
+                    }
+                    let troubles = watched.iter().filter_map(|(_, file)| file.trouble());
+                    *lock(&self.troubles) = troubles.cloned().collect();
+                    watched
                 }
-            }
+                Err(error) => {
+                    tracing::error!(%error, "files of [access] could not be looked at; they are read anew");
+                    files()
+                }
+            };
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
     /// Has what was found count from now on; whether it is anything new.
-    fn take(&self, found: Found) -> bool {
+    fn take(&self, found: Found) -> Result<bool, String> {
         let mut known = lock(&self.known);
         match found {
             Found::Users(file) => {
                 if known.users.as_ref().is_some_and(|users| users.file == file) {
-                    return false;
+                    return Ok(false);
                 }
                 known.users = Some(Arc::new(Users::new(file)));
+                Ok(true)
             }
             Found::Token(name, secret) => {
-                let fingerprint = self.checks.of_token(&secret);
-                match known.tokens.get(&fingerprint) {
-                    Some(other) if *other == name => return false,
-                    Some(other) => {
-                        tracing::warn!(%name, %other, "two tokens of [access] are the same; what was read before goes on counting");
-                        return false;
-                    }
-                    None => {}
-                }
                 let mut tokens: HashMap<_, _> = (*known.tokens).clone();
+                // What it was is over, whatever comes of what it is.
                 tokens.retain(|_, other| *other != name);
-                tokens.insert(fingerprint, name);
+                let taken = secret.map_or(Ok(()), |secret| {
+                    match tokens.entry(self.checks.of_token(&secret)) {
+                        Entry::Vacant(entry) => {
+                            entry.insert(name);
+                            Ok(())
+                        }
+                        Entry::Occupied(other) => Err(format!(
+                            "the file of `{name}` holds the token of `{}`, so that `{name}` has none: give each its own",
+                            other.get()
+                        )),
+                    }
+                });
+                let is_new = tokens != *known.tokens;
                 known.tokens = Arc::new(tokens);
+                taken.map(|()| is_new)
             }
         }
-        true
     }
 }
 
-/// What is in those that have changed, each with its place.
-fn look(watched: &mut [(File, Watched)]) -> Vec<(usize, Found)> {
+/// What is in those that may have changed, each with its place.
+fn look(watched: &mut [(File, Watched)]) -> Vec<(usize, Result<Found, String>)> {
     let look = |(file, watched): &mut (File, Watched)| match file {
-        File::Passwords(_) => watched.look(Htpasswd::read).map(Found::Users),
+        File::Passwords(_) => {
+            let found = watched.look(Htpasswd::read_again)?;
+            Some(found.map(Found::Users))
+        }
         File::Token(name, _) => {
-            let found = watched.look(config::read_token);
-            found.map(|secret| Found::Token(Arc::clone(name), secret))
+            let found = watched.look(config::read_token_again)?;
+            Some(found.map(|secret| Found::Token(Arc::clone(name), secret)))
         }
     };
     let found = watched.iter_mut().map(look).enumerate();
@@ -156,6 +176,10 @@ fn look(watched: &mut [(File, Watched)]) -> Vec<(usize, Found)> {
 }
 
 impl File {
+    fn watched(&self) -> (Self, Watched) {
+        (self.clone(), Watched::new(self.path()))
+    }
+
     fn path(&self) -> &std::path::Path {
         match self {
             Self::Passwords(path) | Self::Token(_, path) => path,

@@ -22,6 +22,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         write_users(dir.path(), &[("alice", "secret"), ("bob", "other")]);
         std::fs::write(dir.path().join("token"), TOKEN).unwrap();
+        std::fs::write(dir.path().join("other"), "fedcba9876543210fedc").unwrap();
         let at = dir.path().display();
         let lines = lines.replace("DIR", &at.to_string());
         let config = Config::from_toml(&format!("[access]\n{lines}")).unwrap();
@@ -312,6 +313,49 @@ async fn passwords_and_tokens_are_replaced_while_the_process_runs() {
         bench.login("alice", "new").await.is_ok(),
         "the old file counts"
     );
+    upkeep.abort();
+}
+
+/// Whoever takes the last user out of a file, or empties a token's, wants no login to go on counting.
+#[tokio::test]
+async fn logins_that_are_taken_back_end_and_what_is_in_the_way_of_that_is_told() {
+    const OTHER: &str = "fedcba9876543210fedc";
+    let bench = Bench::new(
+        "htpasswd_file = 'DIR/users'\ntokens = [{ name = 'ci', file = 'DIR/token' }, { name = 'cd', file = 'DIR/other' }]\n",
+    );
+    let upkeep = tokio::spawn(bench.gate.clone().upkeep());
+    let write = |name: &str, text: &str| {
+        let new = bench.dir.path().join("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, bench.dir.path().join(name)).unwrap();
+    };
+    assert!(bench.login("alice", "secret").await.is_ok());
+    assert!(bench.login("ci", TOKEN).await.is_ok());
+    assert!(bench.login("cd", OTHER).await.is_ok());
+    write("users", "# nobody\n");
+    write("other", TOKEN);
+    until(|| async { bench.login("cd", OTHER).await.is_err() }).await;
+    assert!(bench.login("alice", "secret").await.is_err());
+    assert!(bench.login("cd", TOKEN).await.is_err(), "it is another's");
+    assert!(bench.login("ci", TOKEN).await.is_ok());
+    let told = |text: &'static str| {
+        let gate = &bench.gate;
+        move || {
+            let mut troubles = gate.troubles().into_iter();
+            let is_told = troubles.any(|trouble| trouble.error.contains(text));
+            async move { is_told }
+        }
+    };
+    until(told("the file of `cd` holds the token of `ci`")).await;
+    // Then it is not in the way any more.
+    write("token", "");
+    until(|| async { bench.login("cd", TOKEN).await.is_ok() }).await;
+    assert!(bench.login("ci", TOKEN).await.is_err());
+    std::fs::remove_file(bench.dir.path().join("users")).unwrap();
+    until(told("users cannot be read")).await;
+    write_users(bench.dir.path(), &[("alice", "secret")]);
+    until(|| async { bench.login("alice", "secret").await.is_ok() }).await;
+    until(|| async { bench.gate.troubles().is_empty() }).await;
     upkeep.abort();
 }
 

@@ -34,6 +34,7 @@ pub(super) fn without_mirror(state: State, uptime: Duration) -> Status {
         clients: clients(),
         configuration: None,
         certificates: Vec::new(),
+        access_files: Vec::new(),
         upstreams: Vec::new(),
     }
 }

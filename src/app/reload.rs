@@ -5,7 +5,7 @@
 //! it began with. What can't be changed while the mirror runs stays, and is named.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::signal::unix::Signal;
 use tokio::task::JoinHandle;
@@ -21,6 +21,7 @@ use crate::http::{Api, Clients};
 use crate::metrics::{self, Loaded};
 use crate::mirror::Mirror;
 use crate::server::tls::{Prepared, Tls, TlsError};
+use crate::status::AccessFile;
 
 /// The API that requests are answered by which begin now. A clone is the same.
 #[derive(Clone)]
@@ -38,9 +39,23 @@ impl Present {
             .clone()
     }
 
+    /// Files of logins that do not count as they are.
+    pub(super) fn access_files(&self) -> Vec<AccessFile> {
+        let troubles = self.get().gate().troubles().into_iter();
+        let told = troubles.map(|trouble| AccessFile {
+            error: trouble.error,
+            since: unix(trouble.since),
+        });
+        told.collect()
+    }
+
     fn set(&self, api: Api) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = api;
     }
+}
+
+fn unix(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Why a configuration is not gone by.

@@ -14,7 +14,7 @@ use super::pattern::RegistryPattern;
 use super::secret::Secret;
 use super::section::{Reported, Section};
 use super::tree::Node;
-use super::values::{path, text};
+use super::values::{file, path, text};
 
 pub use htpasswd::{Htpasswd, PasswordHash};
 pub use repositories::RepositoryPattern;
@@ -171,4 +171,12 @@ pub fn read_token(path: &std::path::Path) -> Result<Secret, String> {
         return wrong("holds too short a token: make one with `openssl rand -hex 32`");
     }
     Ok(token)
+}
+
+/// The same of one that counted before. Where nothing is left in it, the token was taken back.
+pub fn read_token_again(path: &std::path::Path) -> Result<Option<Secret>, String> {
+    if file(path)?.trim().is_empty() {
+        return Ok(None);
+    }
+    read_token(path).map(Some)
 }

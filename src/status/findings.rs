@@ -2,7 +2,8 @@
 
 use super::words::{count, duration, some, within};
 use super::{
-    Breaker, Cache, Certificate, Configuration, Host, Limit, Quota, State, Status, Upstream,
+    AccessFile, Breaker, Cache, Certificate, Configuration, Host, Limit, Quota, State, Status,
+    Upstream,
 };
 
 /// Before a certificate ends, that is told for so many seconds.
@@ -38,6 +39,8 @@ impl Status {
         findings.extend(self.configuration.iter().flat_map(Configuration::findings));
         let certificates = self.certificates.iter();
         findings.extend(certificates.flat_map(|certificate| certificate.findings(self.at)));
+        let files = self.access_files.iter();
+        findings.extend(files.map(|file| file.finding(self.at)));
         for upstream in &self.upstreams {
             findings.extend(
                 upstream
@@ -177,6 +180,15 @@ impl Certificate {
             Some(_) => {}
         }
         findings
+    }
+}
+
+impl AccessFile {
+    fn finding(&self, now: u64) -> Finding {
+        let since = duration(now.saturating_sub(self.since));
+        let seen = format!("{}; for {since} it has not counted as it is", self.error);
+        let change = "mend it: logins that were taken out of it may count until then";
+        wrong("access", seen).change(change)
     }
 }
 

@@ -54,6 +54,17 @@ fn a_mirror_that_is_well_has_nothing_to_be_found() {
 }
 
 #[test]
+fn a_file_of_logins_that_does_not_count_is_told() {
+    let mut status = well();
+    let since = status.at - 300;
+    let error = "/etc/users:3: it is bad".to_owned();
+    status.access_files = vec![AccessFile { error, since }];
+    let told = "access: /etc/users:3: it is bad; for 5 min it has not counted as it is; mend it: logins that were taken out of it \
+                may count until then";
+    assert_eq!(found(&status), [(Gravity::Wrong, told.to_owned())]);
+}
+
+#[test]
 fn a_quota_that_is_short_or_waited_for_is_told_with_what_to_do() {
     use Gravity::{Note, Wrong};
     for (status, gravity, told) in [

@@ -48,6 +48,12 @@ impl Htpasswd {
         Self::parse(&file(path)?).map_err(|message| format!("{}{message}", path.display()))
     }
 
+    /// The same of one that counted before. Where nobody is left in it, it is nobody that may log in.
+    pub fn read_again(path: &Path) -> Result<Self, String> {
+        let users = users(&file(path)?);
+        users.map_err(|message| format!("{}{message}", path.display()))
+    }
+
     /// The hash of a user's password.
     pub fn hash_of(&self, user: &str) -> Option<&PasswordHash> {
         self.0.get(user)
@@ -75,26 +81,31 @@ impl Htpasswd {
     }
 
     pub(in crate::config) fn parse(text: &str) -> Result<Self, String> {
-        let mut users = BTreeMap::new();
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let at = |message: &str| format!(":{}: {message}", number + 1);
-            let (user, hash) = entry(line).map_err(|message| at(&message))?;
-            if users.insert(user.to_owned(), hash).is_some() {
-                return Err(at(&format!(
-                    "`{}` is there twice: keep one of the lines",
-                    user.escape_debug()
-                )));
-            }
-        }
-        if users.is_empty() {
+        let users = users(text)?;
+        if users.0.is_empty() {
             return Err(" has no user in it: add one with `htpasswd -B`".into());
         }
-        Ok(Self(Arc::new(users)))
+        Ok(users)
     }
+}
+
+fn users(text: &str) -> Result<Htpasswd, String> {
+    let mut users = BTreeMap::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let at = |message: &str| format!(":{}: {message}", number + 1);
+        let (user, hash) = entry(line).map_err(|message| at(&message))?;
+        if users.insert(user.to_owned(), hash).is_some() {
+            return Err(at(&format!(
+                "`{}` is there twice: keep one of the lines",
+                user.escape_debug()
+            )));
+        }
+    }
+    Ok(Htpasswd(Arc::new(users)))
 }
 
 fn entry(line: &str) -> Result<(&str, PasswordHash), String> {
