@@ -56,7 +56,7 @@ pub struct Configured {
     /// When it was read.
     pub at: SystemTime,
     /// Keys that it sets, and that count after a restart only.
-    pub staying: Vec<&'static str>,
+    pub staying: Vec<String>,
     /// Why a later one is not gone by, where there is one.
     pub problem: Option<String>,
 }

@@ -156,8 +156,8 @@
 //! 15. **A configuration counts as a whole or not at all.** A reload makes everything ready before any of it counts; a
 //!     request keeps what it began with, and what stays the same keeps what it has learned. A certificate that can't be used
 //!     leaves the one before it, and a mirror that keeps somebody out is opened by a restart alone. Kept by
-//!     `src/app/reload.rs`, `src/config/changes.rs`, `src/server/tls/watch.rs`; tested by `tests/it/reload.rs`,
-//!     `tests/it/access/reload.rs`, `tests/it/tls.rs`.
+//!     `src/app/reload.rs`, `src/config/changes.rs`, `src/config/changes/opening.rs`, `src/server/tls/watch.rs`; tested by
+//!     `tests/it/reload.rs`, `tests/it/access/reload.rs`, `tests/it/tls.rs`.
 
 #![forbid(unsafe_code)]
 

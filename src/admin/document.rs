@@ -41,10 +41,9 @@ pub(super) fn without_mirror(state: State, uptime: Duration) -> Status {
 
 pub(super) fn configuration(configured: Configured) -> Configuration {
     let at = configured.at.duration_since(UNIX_EPOCH);
-    let staying = configured.staying.into_iter();
     Configuration {
         loaded_at: at.unwrap_or_default().as_secs(),
-        needs_restart: staying.map(str::to_owned).collect(),
+        needs_restart: configured.staying,
         error: configured.problem,
     }
 }

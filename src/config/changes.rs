@@ -1,6 +1,7 @@
 //! Which changes of a configuration a running mirror takes up, and which wait for a restart.
 
-use super::access::Access;
+mod opening;
+
 use super::types::{Admin, Cache, Config, Fetch, Limits, Server};
 
 impl Config {
@@ -10,11 +11,11 @@ impl Config {
     /// What of this configuration a mirror can go by that runs by `running`: all but what it has bound, opened or divided at
     /// its start, which stays as it runs, and what would open it. With it, the keys that differ and stay.
     #[must_use]
-    pub fn taking_effect(mut self, running: &Self) -> (Self, Vec<&'static str>) {
+    pub fn taking_effect(mut self, running: &Self) -> (Self, Vec<String>) {
         let mut staying = Staying(Vec::new());
         // Each key is named, so that a new one is decided upon.
         let Self {
-            default_registry: _,
+            default_registry,
             server,
             admin,
             cache,
@@ -23,7 +24,8 @@ impl Config {
             timeouts: _,
             limits,
             log,
-            upstreams: _,
+            upstreams,
+            disabled,
             access,
             exposed: _,
         } = &mut self;
@@ -34,42 +36,27 @@ impl Config {
         staying.limits(limits, &running.limits);
         staying.keep("log.format", &mut log.format, &running.log.format);
         staying.access(access, running.access.as_ref());
+        if staying.upstreams(upstreams, disabled, running) {
+            let key = "default_registry";
+            staying.keep(key, default_registry, &running.default_registry);
+        }
         (self, staying.0)
     }
 }
 
 /// Keys that differ and stay.
-struct Staying(Vec<&'static str>);
+struct Staying(Vec<String>);
 
 impl Staying {
     fn keep<T: Clone + PartialEq>(&mut self, key: &'static str, new: &mut T, running: &T) {
         if new != running {
             new.clone_from(running);
-            self.0.push(key);
+            self.name(key);
         }
     }
 
-    /// Other files are taken up; whether TLS is spoken at all is not.
-    fn keep_tls<T: Clone>(&mut self, key: &'static str, new: &mut Option<T>, running: Option<&T>) {
-        if new.is_some() != running.is_some() {
-            *new = running.cloned();
-            self.0.push(key);
-        }
-    }
-
-    /// All is taken up but that there is nobody to keep out any more: a file of which half is written says that, too.
-    fn access(&mut self, new: &mut Option<Access>, running: Option<&Access>) {
-        match (new, running) {
-            (new @ None, Some(running)) => {
-                *new = Some(running.clone());
-                self.0.push(Config::ACCESS);
-            }
-            (Some(new), Some(running)) if new.rules.is_empty() && !running.rules.is_empty() => {
-                new.rules.clone_from(&running.rules);
-                self.0.push("access.rules");
-            }
-            _ => {}
-        }
+    fn name(&mut self, key: impl Into<String>) {
+        self.0.push(key.into());
     }
 
     fn server(&mut self, new: &mut Server, running: &Server) {
@@ -90,13 +77,13 @@ impl Staying {
         let timeout = &running.write_idle_timeout;
         self.keep("server.write_idle_timeout", write_idle_timeout, timeout);
         self.keep("server.drain", drain, &running.drain);
-        self.keep_tls("server.tls", tls, running.tls.as_ref());
+        self.tls("server.tls", tls, running.tls.as_ref());
     }
 
     fn admin(&mut self, new: &mut Admin, running: &Admin) {
         let Admin { listen, tls } = new;
         self.keep("admin.listen", listen, &running.listen);
-        self.keep_tls("admin.tls", tls, running.tls.as_ref());
+        self.tls("admin.tls", tls, running.tls.as_ref());
     }
 
     fn cache(&mut self, new: &mut Cache, running: &Cache) {
@@ -143,6 +130,8 @@ impl Staying {
 
 #[cfg(test)]
 mod tests {
+    use forebay_loadtest::certificates::Authority;
+
     use super::*;
 
     fn config(text: &str) -> Config {
@@ -169,6 +158,16 @@ mod tests {
         assert_eq!(taken.upstreams.len(), running.upstreams.len() + 1);
     }
 
+    const DENY: &str = "[upstreams.'docker.io']\ndeny = ['library/**']\n";
+    const ALLOW: &str = "[upstreams.'docker.io']\nallow = ['team/**']\n";
+    const LESS: &str = "[upstreams.'docker.io']\nallow = []\n";
+    const BOTH: &str = "[upstreams.'docker.io']\nallow = ['team/**']\ndeny = ['library/**']\n";
+    const OFF: &str = "default_registry = 'quay.io'\n[upstreams.'docker.io']\nenabled = false\n";
+    const NAMED: &str = "default_registry = 'quay.io'\n[upstreams.'docker.io']\nallow = []\n";
+    /// One of the family `*.gcr.io`, which is there without a table of one's own.
+    const MEMBER: &str = "[upstreams.'eu.gcr.io']\ndeny = ['team/**']\n";
+    const PRIVATE: &str = "[upstreams.'registry.example']\ndeny = ['team/**']\n";
+
     /// A file of which half was written when it was read has let everybody in, and one without its rules everybody with a login.
     #[test]
     fn a_mirror_that_is_closed_is_not_opened_while_it_runs() {
@@ -177,6 +176,7 @@ mod tests {
         let rules =
             "[[access.rules]]\nclients = ['*']\nrepositories = ['quay.io/**']\nallow = true\n";
         let both = [more, rules].concat();
+        let off = &["upstreams.\"docker.io\".enabled", "default_registry"];
         for (running, new, counts, staying) in [
             (trusted, "", trusted, &["access"][..]),
             (trusted, "[access]\n", trusted, &["access"]),
@@ -186,10 +186,58 @@ mod tests {
             (trusted, &both, &both, &[]),
             (&both, rules, rules, &[]),
             ("", trusted, trusted, &[]),
+            (DENY, "", DENY, &["upstreams.\"docker.io\".deny"]),
+            (DENY, ALLOW, BOTH, &["upstreams.\"docker.io\".deny"]),
+            (BOTH, DENY, BOTH, &["upstreams.\"docker.io\".allow"]),
+            (ALLOW, LESS, LESS, &[]),
+            (DENY, OFF, OFF, &[]),
+            (OFF, "", OFF, off),
+            (OFF, DENY, OFF, off),
+            (OFF, NAMED, OFF, &off[..1]),
+            (MEMBER, "", MEMBER, &["upstreams.\"eu.gcr.io\""]),
+            (PRIVATE, "", "", &[]),
         ] {
             let (taken, kept) = config(new).taking_effect(&config(running));
             assert_eq!(kept, staying, "{running}\n{new}");
             assert_eq!(taken, config(counts), "{running}\n{new}");
+        }
+    }
+
+    /// Half of a file that ends after `key_file` let in who has no certificate.
+    #[test]
+    fn clients_that_need_a_certificate_need_one_while_the_mirror_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::new("all");
+        let pair = authority.server(&["127.0.0.1"]);
+        let [certificate, key] = pair.write(dir.path(), "server").unwrap();
+        let [ca, other] = ["ca.crt", "other.crt"].map(|name| dir.path().join(name));
+        for file in [&ca, &other] {
+            std::fs::write(file, authority.pem()).unwrap();
+        }
+        let [certificate, key, ca, other] =
+            [certificate, key, ca, other].map(|file| format!("'{}'", file.display()));
+        for table in ["server.tls", "admin.tls"] {
+            let none = format!("[{table}]\ncert_file = {certificate}\nkey_file = {key}\n");
+            let required = format!("{none}client_ca_file = {ca}\n");
+            let others = format!("{none}client_ca_file = {other}\n");
+            let optional = format!("{required}client_certificates = 'optional'\n");
+            let others_optional = format!("{others}client_certificates = 'optional'\n");
+            let (file, word) = ("client_ca_file", "client_certificates");
+            for (running, new, counts, staying) in [
+                (&required, &none, &required, Some(file)),
+                (&optional, &none, &optional, Some(file)),
+                (&required, &optional, &required, Some(word)),
+                // Another authority counts at once, and as it did.
+                (&required, &others_optional, &others, Some(word)),
+                (&required, &others, &others, None),
+                (&optional, &required, &required, None),
+                (&none, &optional, &optional, None),
+            ] {
+                let (taken, kept) = config(new).taking_effect(&config(running));
+                let staying = staying.map(|key| format!("{table}.{key}"));
+                assert_eq!(kept, Vec::from_iter(staying), "{running}\n{new}");
+                assert_eq!(taken, config(counts), "{running}\n{new}");
+            }
         }
     }
 

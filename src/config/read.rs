@@ -79,6 +79,7 @@ pub(super) fn config(
         access: access?,
         log: log?,
         upstreams: upstreams.all?,
+        disabled: upstreams.disabled,
         exposed: Vec::new(),
     })
 }

@@ -43,6 +43,8 @@ pub struct Config {
     pub log: Log,
     /// The registries that may be fetched from, no two alike.
     pub upstreams: Vec<Upstream>,
+    /// Those whose tables are switched off.
+    pub(super) disabled: Vec<RegistryPattern>,
     /// A sentence about each file with a secret in it that everybody on the machine can read.
     pub(super) exposed: Vec<String>,
 }

@@ -40,6 +40,8 @@ pub(super) struct Upstreams {
     pub(super) registries: Vec<RegistryPattern>,
     /// The keys of those that are left out, too.
     pub(super) keys: Vec<RegistryPattern>,
+    /// The keys of those that are left out.
+    pub(super) disabled: Vec<RegistryPattern>,
 }
 
 /// Reads every table.
@@ -50,6 +52,7 @@ pub(super) fn read(section: &Section<'_>, inherited: Inherited<'_>) -> Upstreams
         all: Ok(Vec::new()),
         registries: Vec::new(),
         keys: keys.clone(),
+        disabled: Vec::new(),
     };
     let mut claims = Vec::new();
     let inherited = Inherited {
@@ -63,7 +66,10 @@ pub(super) fn read(section: &Section<'_>, inherited: Inherited<'_>) -> Upstreams
         let enabled = table.optional("enabled", boolean);
         let upstream = upstream(key, registry.clone(), table, inherited, &mut claims);
         match (enabled, upstream) {
-            (Ok(Some(false)), Ok(_)) => claims.retain(|claim| claim.key != *key),
+            (Ok(Some(false)), Ok(off)) => {
+                claims.retain(|claim| claim.key != *key);
+                read.disabled.push(off.registry);
+            }
             (Ok(_), Ok(upstream)) => read.push(upstream),
             (Err(reported), _) | (_, Err(reported)) => read.all = Err(reported),
         }

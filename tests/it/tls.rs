@@ -227,3 +227,28 @@ async fn a_key_of_another_certificate_is_a_mistake_of_the_configuration() {
     let printed = String::from_utf8_lossy(&served.stderr).into_owned();
     assert!(printed.contains(told), "{printed}");
 }
+
+/// Half of a file that ended before `client_ca_file` let in who has no certificate.
+#[tokio::test]
+async fn a_reload_lets_nobody_in_without_a_certificate_who_needed_one() {
+    let origin = small_images(1).start().await.unwrap();
+    let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
+    let setup = Setup::new(&origin);
+    let tls = listener_tls("server", &authority, setup.dir());
+    let file = setup.dir().join("clients.crt");
+    std::fs::write(&file, clients.pem()).unwrap();
+    let line = format!("client_ca_file = '{}'", file.display());
+    let mirror = setup.config(&format!("{tls}\n{line}")).start().await;
+    mirror.rewrite(&line, "");
+    mirror.reloaded().await;
+    let nobody = Client::over_tls(trusting(&[&authority], None), mirror.address);
+    assert_eq!(nobody.tries("/v2/").await, None);
+    let pair = clients.client("ci", &[]);
+    let known = Client::over_tls(trusting(&[&authority], Some(&pair)), mirror.address);
+    assert_eq!(known.manifest("library/app", "v0").await.status, 200);
+    let key = "server.tls.client_ca_file";
+    mirror.until_logged(key, |log| log.contains(key)).await;
+    // And so on, by what it goes by since.
+    mirror.reloaded().await;
+    assert_eq!(nobody.tries("/v2/").await, None);
+}
