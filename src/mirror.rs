@@ -43,6 +43,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Routes};
 use crate::metrics::UpstreamName;
@@ -95,6 +96,8 @@ struct Inner {
     strict_ranges: bool,
     /// How long a response head may take: containerd gives up after 30 s.
     wait: Duration,
+    /// Cancelled once another configuration counts.
+    replaced: CancellationToken,
     kept: Arc<Kept>,
 }
 
@@ -185,6 +188,7 @@ impl Mirror {
                 upstreams,
                 strict_ranges: config.cache.strict_ranges,
                 wait: config.fetch.wait,
+                replaced: CancellationToken::new(),
                 kept,
             }),
         }
@@ -195,6 +199,12 @@ impl Mirror {
     pub fn reconfigured(&self, config: &Config) -> Result<Self, SetupError> {
         let upstreams = self.inner.upstreams.reconfigured(config)?;
         Ok(Self::of(config, upstreams, Arc::clone(&self.inner.kept)))
+    }
+
+    /// To be told once another counts in its place: what is only planned by this one's configuration is given up. What runs
+    /// goes on.
+    pub fn replaced(&self) {
+        self.inner.replaced.cancel();
     }
 
     /// Which registry a request means.

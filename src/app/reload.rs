@@ -182,7 +182,7 @@ impl Reload {
             );
         }
         mirror.ask_new_quotas(&self.mirror);
-        self.mirror = mirror;
+        std::mem::replace(&mut self.mirror, mirror).replaced();
         self.running = config;
     }
 

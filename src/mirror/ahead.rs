@@ -1,6 +1,6 @@
 //! Hot tags: asked for ahead of their time, so that no pull of one waits for its upstream.
 //!
-//! Each waits for its time in a task of its own. Owns nothing but the bound on them; who is hot, memory counts for as long
+//! Each waits for its time in a task of its own, and no longer than the configuration counts by which it was planned. Owns nothing but the bound on them; who is hot, memory counts for as long
 //! as a record stands, and when it is time, [`freshness::ahead`] says.
 
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use crate::config::TagPolicy;
 use crate::oci::{Repository, Tag};
 use crate::upstream::{Priority, Upstream};
 
-use super::Mirror;
 use super::freshness;
 use super::memory::{Asks, KnownTag, Told};
+use super::{Inner, Mirror};
 
 /// Hot tags that wait for their time, at most. Others are asked for when they are due, as every tag is.
 pub(super) const WAITING: usize = 4_096;
@@ -30,7 +30,7 @@ impl Mirror {
     pub(super) fn stay_ahead(
         &self,
         hot: &Hot<'_>,
-        asks: &Asks,
+        asks: &Arc<Asks>,
         policy: &TagPolicy,
         now: SystemTime,
     ) {
@@ -42,16 +42,20 @@ impl Mirror {
         if !asks.plan() {
             return;
         }
-        let (mirror, upstream) = (self.clone(), Arc::clone(hot.upstream));
+        let (mirror, upstream, asks) = (self.clone(), Arc::clone(hot.upstream), Arc::clone(asks));
         let (repository, tag) = (hot.repository.clone(), hot.tag.clone());
         let confirmed_at = hot.confirmed_at;
-        // Detached; a stop ends it.
+        // Detached; a stop ends it, and so does a reload.
         self.inner.tasks.spawn(async move {
-            let tasks = &mirror.inner.tasks;
-            let slept = tasks.unless_stopped(tokio::time::sleep(wait)).await;
+            let Inner { kept, replaced, .. } = &*mirror.inner;
+            let sleep = replaced.run_until_cancelled(tokio::time::sleep(wait));
+            let slept = kept.tasks.unless_stopped(sleep).await;
             drop(place);
-            if slept.is_some() {
-                mirror.ask_ahead(&upstream, &repository, &tag, confirmed_at);
+            match slept {
+                Some(Some(())) => mirror.ask_ahead(&upstream, &repository, &tag, confirmed_at),
+                // Whoever asks for it next has it planned by the configuration that counts by then.
+                Some(None) => asks.plan_again(),
+                None => {}
             }
         });
     }

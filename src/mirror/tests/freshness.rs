@@ -204,6 +204,39 @@ async fn a_hot_tag_is_asked_for_ahead_of_its_time_and_no_pull_waits_for_it() {
     assert_eq!(bench.mirror.inner.hot.available_permits(), ahead::WAITING);
 }
 
+/// It was asked for by the configuration before, from where that said, for as long as ten minutes after a reload.
+#[tokio::test]
+async fn what_a_configuration_has_planned_is_planned_anew_by_the_next() {
+    let origin = origin_of_many().await;
+    let bench = Bench::with_left(&origin, 9).await;
+    bench.age(Duration::from_mins(45));
+    for _ in 0..2 {
+        assert_eq!(bench.status().await, CacheStatus::Hit);
+    }
+    let places = || bench.mirror.inner.hot.available_permits();
+    assert_eq!(places(), ahead::WAITING - 1);
+    let config =
+        "[upstreams.'docker.io']\nendpoints = ['http://127.0.0.1:9']\ntags = { fresh_for = '1h' }";
+    let config = Config::from_toml(config).unwrap();
+    let next = bench.mirror.reconfigured(&config).unwrap();
+    // Nothing is given up for one that does not count yet, and may never.
+    tokio::task::yield_now().await;
+    assert_eq!(places(), ahead::WAITING - 1);
+    bench.mirror.replaced();
+    let given_up = async {
+        while places() < ahead::WAITING {
+            tokio::task::yield_now().await;
+        }
+    };
+    let given_up = tokio::time::timeout(PATIENCE, given_up).await;
+    given_up.expect("it waits no longer");
+    let (asked, tag) = (Permit::for_tests(&app()), "v1".parse().unwrap());
+    let served = next.manifest(&asked, &tag, Wanted::Body, waiter()).await;
+    assert_eq!(served.unwrap().cache_status, CacheStatus::Hit);
+    assert_eq!(places(), ahead::WAITING - 1);
+    assert_eq!(heads(&origin), 0);
+}
+
 #[tokio::test]
 async fn a_tag_is_not_asked_for_ahead_when_it_is_not_hot_or_its_upstream_is_in_trouble() {
     let origin = origin_of_many().await;
