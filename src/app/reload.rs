@@ -25,18 +25,15 @@ use crate::status::AccessFile;
 
 /// The API that requests are answered by which begin now. A clone is the same.
 #[derive(Clone)]
-pub(super) struct Present(Arc<RwLock<Api>>);
+pub(super) struct Present(Arc<RwLock<Arc<Api>>>);
 
 impl Present {
     pub(super) fn new(api: Api) -> Self {
-        Self(Arc::new(RwLock::new(api)))
+        Self(Arc::new(RwLock::new(Arc::new(api))))
     }
 
-    pub(super) fn get(&self) -> Api {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    pub(super) fn get(&self) -> Arc<Api> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Files of logins that do not count as they are.
@@ -50,7 +47,7 @@ impl Present {
     }
 
     fn set(&self, api: Api) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = api;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(api);
     }
 }
 

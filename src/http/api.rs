@@ -30,7 +30,6 @@ const HEAD_WITHIN: Duration = Duration::from_secs(24);
 const TO_TELL: Duration = Duration::from_secs(1);
 
 /// Answers the requests of registry clients.
-#[derive(Clone)]
 pub struct Api {
     mirror: Mirror,
     clients: Clients,

@@ -41,7 +41,7 @@ pub struct Tls(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     listener: Listener,
-    present: RwLock<Present>,
+    present: RwLock<Arc<Present>>,
     /// How often what is asked of clients' certificates has changed.
     generation: AtomicU64,
     named: Mutex<Named>,
@@ -54,7 +54,7 @@ struct Inner {
 }
 
 /// What handshakes take now.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Present {
     config: Arc<ServerConfig>,
     expires: SystemTime,
@@ -102,7 +102,7 @@ impl Tls {
             std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
         Ok(Self(Arc::new(Inner {
             listener,
-            present: RwLock::new(present),
+            present: RwLock::new(Arc::new(present)),
             generation: AtomicU64::new(0),
             named: Mutex::new(Named {
                 files: files.clone(),
@@ -146,11 +146,11 @@ impl Tls {
         if before.clients != present.clients {
             self.0.generation.fetch_add(1, Ordering::Release);
         }
-        *before = present;
+        *before = Arc::new(present);
     }
 
-    fn present(&self) -> Present {
+    fn present(&self) -> Arc<Present> {
         let present = self.0.present.read();
-        present.unwrap_or_else(PoisonError::into_inner).clone()
+        Arc::clone(&present.unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn load(listener: Listener, files: &config::Tls) -> Result<Present, T
 }
 
 /// Whose certificates count.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Authority {
     roots: Vec<CertificateDer<'static>>,
     required: bool,

@@ -55,7 +55,7 @@ pub(in crate::server) async fn shake(
     }
     // Before what it is about: what changes meanwhile is looked at once more.
     let generation = tls.generation();
-    let acceptor = TlsAcceptor::from(tls.present().config);
+    let acceptor = TlsAcceptor::from(Arc::clone(&tls.present().config));
     socket.bound(Some(Length::new(&tls.0.long)));
     let accept = acceptor.accept(socket).into_fallible();
     let Some(accepted) = in_turns(&tls.0.turns, end, accept).await else {

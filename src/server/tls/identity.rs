@@ -95,8 +95,8 @@ impl Identity {
 
     /// Whether it would be taken in a handshake of now.
     fn is_valid(&self, now: SystemTime) -> bool {
-        let authority = self.tls.present().clients;
-        match (self.chain.split_first(), authority) {
+        let present = self.tls.present();
+        match (self.chain.split_first(), &present.clients) {
             (None, None) => true,
             (None, Some(authority)) => !authority.verifier.client_auth_mandatory(),
             (Some(_), None) => false,
