@@ -30,7 +30,7 @@ pub(super) use length::Length;
 
 use super::accept::Seldom;
 use crate::config;
-use crate::metrics::{self, Listener};
+use crate::metrics::{self, Listener, Loaded};
 use crate::sync::lock;
 use watch::Looks;
 
@@ -45,6 +45,8 @@ struct Inner {
     /// How often what is asked of clients' certificates has changed.
     generation: AtomicU64,
     named: Mutex<Named>,
+    /// How many readings have begun.
+    readings: AtomicU64,
     /// One permit for each handshake that may compute at the same time.
     turns: Arc<Semaphore>,
     /// One permit for each handshake that may be long.
@@ -65,18 +67,26 @@ struct Present {
 /// Where it comes from.
 #[derive(Debug)]
 struct Named {
-    files: config::Tls,
-    /// The files as they were read last, whether or not they could be used.
-    seen: Looks,
+    /// The last that counts, whether or not the files could be used.
+    reading: Reading,
     /// Why not, if not.
     problem: Option<String>,
+}
+
+/// One reading of a listener's files.
+#[derive(Clone, Debug)]
+struct Reading {
+    files: config::Tls,
+    /// How they looked before they were read: what changes meanwhile is seen at the next look.
+    seen: Looks,
+    /// The greater was begun later.
+    number: u64,
 }
 
 /// What was read, and is yet to be taken.
 #[derive(Debug)]
 pub struct Prepared {
-    files: config::Tls,
-    seen: Looks,
+    reading: Reading,
     present: Present,
 }
 
@@ -94,7 +104,11 @@ pub struct Standing {
 impl Tls {
     /// Reads what `files` name; the error is for the operator.
     pub fn load(listener: Listener, files: &config::Tls) -> Result<Self, TlsError> {
-        let seen = Looks::of(files);
+        let reading = Reading {
+            files: files.clone(),
+            seen: Looks::of(files),
+            number: 0,
+        };
         let present = files::load(listener, files)?;
         metrics::certificate(listener, present.expires);
         // Half of the processors are left to those whose handshake is over.
@@ -105,10 +119,10 @@ impl Tls {
             present: RwLock::new(Arc::new(present)),
             generation: AtomicU64::new(0),
             named: Mutex::new(Named {
-                files: files.clone(),
-                seen,
+                reading,
                 problem: None,
             }),
+            readings: AtomicU64::new(1),
             turns: Arc::new(Semaphore::new(turns)),
             long: Arc::new(Semaphore::new(length::LONG_AT_ONCE)),
             failing: Mutex::default(),
@@ -129,15 +143,13 @@ impl Tls {
         }
     }
 
-    fn set(&self, prepared: Prepared) {
-        let Prepared {
-            files,
-            seen,
-            present,
-        } = prepared;
-        *lock(&self.0.named) = Named {
-            files,
-            seen,
+    /// Takes what was read, where `named` is what it is known by: under its lock, so that both are of one reading.
+    fn set(&self, named: &mut Named, prepared: Prepared) {
+        let Prepared { reading, present } = prepared;
+        metrics::certificate_loaded(self.0.listener, Loaded::New);
+        metrics::certificate(self.0.listener, present.expires);
+        *named = Named {
+            reading,
             problem: None,
         };
         let mut before = self.0.present.write();
