@@ -45,6 +45,17 @@ impl Check {
         for warning in config.warnings() {
             eprintln!("warning: {warning}");
         }
+        match app::look(&config) {
+            Ok(warnings) => {
+                for warning in warnings {
+                    eprintln!("warning: {warning}");
+                }
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                return Exit::BadConfig;
+            }
+        }
         if self.online {
             online::run(&config, &self.targets, self.json)
         } else {
@@ -54,17 +65,6 @@ impl Check {
 }
 
 fn show(config: &Config) -> Exit {
-    match app::look(config) {
-        Ok(warnings) => {
-            for warning in warnings {
-                eprintln!("warning: {warning}");
-            }
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            return Exit::BadConfig;
-        }
-    }
     ended(
         io::stdout()
             .lock()
