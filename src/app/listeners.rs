@@ -79,12 +79,11 @@ fn bind(
         Listener::Admin => "admin.listen",
     };
     let is_inherited = !inherited.is_empty();
-    let listeners: Vec<_> = if is_inherited {
+    let listeners = if is_inherited {
         let taken = inherited.into_iter().map(TcpListener::from_std);
-        taken.collect::<Result<_, _>>()?
+        taken.collect::<Result<Vec<_>, _>>()?
     } else {
-        let bound = configured.iter().map(|&address| listen::bind(address, key));
-        bound.collect::<Result<_, _>>()?
+        listen::bind_all(configured, key)?
     };
     for bound in &listeners {
         // The port may have been left to the system.
