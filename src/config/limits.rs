@@ -46,6 +46,7 @@ pub(super) fn limits(section: &Section<'_>) -> Result<Limits, Reported> {
 pub(super) fn proxies(section: &Section<'_>) -> Result<Proxies, Reported> {
     let trusted = section.list("trusted_proxies", addresses);
     let proxy_protocol = section.required("proxy_protocol", boolean);
+    let pass_tls = section.required("proxies_pass_tls", boolean);
     let header = section.required("forwarded_header", forwarded_header);
     if let (Ok(trusted), Ok(true)) = (&trusted, &proxy_protocol)
         && trusted.is_empty()
@@ -53,9 +54,14 @@ pub(super) fn proxies(section: &Section<'_>) -> Result<Proxies, Reported> {
         let message = "this is for connections of `trusted_proxies`: list there who sends it";
         return Err(section.complain("proxy_protocol", message.into()));
     }
+    if let (Ok(false), Ok(true)) = (&proxy_protocol, &pass_tls) {
+        let message = "this is for connections that begin with a PROXY protocol header: set `proxy_protocol` too";
+        return Err(section.complain("proxies_pass_tls", message.into()));
+    }
     Ok(Proxies {
         trusted: trusted?,
         proxy_protocol: proxy_protocol?,
+        pass_tls: pass_tls?,
         header: header?,
     })
 }

@@ -48,6 +48,7 @@ fn server(out: &mut Toml, config: &Config) {
     let proxies = &server.proxies;
     out.list("trusted_proxies", &proxies.trusted);
     out.value("proxy_protocol", proxies.proxy_protocol);
+    out.value("proxies_pass_tls", proxies.pass_tls);
     out.text("forwarded_header", word(&FORWARDED_HEADERS, proxies.header));
     tls(out, "server.tls", server.tls.as_ref());
     out.table("admin");

@@ -97,6 +97,8 @@ pub struct Proxies {
     pub trusted: Vec<IpNet>,
     /// Whether each of their connections begins with a PROXY protocol header.
     pub proxy_protocol: bool,
+    /// Whether TLS on such a connection is the client's, which the proxy passes on as it is.
+    pub pass_tls: bool,
     /// The header in which they name a request's client.
     pub header: ForwardedHeader,
 }

@@ -73,6 +73,7 @@ pub(crate) fn forwarded(input: &[u8]) {
     let proxies = Proxies {
         trusted: vec!["10.0.0.0/8".parse().expect("a network")],
         proxy_protocol: false,
+        pass_tls: false,
         header,
     };
     let find = |peer: IpAddr, headers: &HeaderMap| {

@@ -199,6 +199,7 @@ impl Clients {
             config::Proxies {
                 trusted: Vec::new(),
                 proxy_protocol: false,
+                pass_tls: false,
                 header: config::ForwardedHeader::XForwardedFor,
             },
         )
@@ -245,9 +246,11 @@ impl Clients {
         proxies.proxy_protocol && peer.is_in(&proxies.trusted)
     }
 
-    /// Whether `peer` is a trusted proxy.
-    pub(super) fn is_proxy(&self, peer: ClientAddr) -> bool {
-        peer.is_in(&self.present().proxies.trusted)
+    /// Whether what `peer` has proven by TLS is its own word, and it is no proxy's that asks for others.
+    pub(super) fn proves_itself(&self, peer: &Peer) -> bool {
+        let proxies = &self.present().proxies;
+        let speaks_tls = !peer.is_introduced() || proxies.pass_tls;
+        speaks_tls && !peer.address.is_in(&proxies.trusted)
     }
 
     /// Who asks, on a connection from `peer`.

@@ -11,10 +11,10 @@ use crate::access::{Attempt, Facts, Malformed};
 /// What is known beside the login. A certificate that a proxy has shown is the proxy's own.
 pub(super) fn facts(head: &Parts, caller: Option<&Caller>, clients: &Clients) -> Facts {
     let peer = head.extensions.get::<Peer>();
-    let is_proxy = peer.is_some_and(|peer| clients.is_proxy(peer.address));
+    let is_its_own = peer.is_none_or(|peer| clients.proves_itself(peer));
     let certificate = head.extensions.get::<PeerCertificate>();
     let names = certificate
-        .filter(|_| !is_proxy)
+        .filter(|_| is_its_own)
         .map(PeerCertificate::names);
     let address = caller.map(|caller| caller.address.ip());
     Facts {
@@ -48,8 +48,12 @@ mod tests {
 
     fn facts_of(peer: &str, forwarded: Option<&'static str>) -> Facts {
         let config = "[server]\ntrusted_proxies = ['10.0.0.0/8']\n";
+        let peer = ClientAddr::from(peer.parse::<SocketAddr>().unwrap());
+        facts_behind(config, Peer::from(peer), forwarded)
+    }
+
+    fn facts_behind(config: &str, peer: Peer, forwarded: Option<&'static str>) -> Facts {
         let clients = Clients::new(&Config::from_toml(config).unwrap());
-        let peer = Peer::from(ClientAddr::from(peer.parse::<SocketAddr>().unwrap()));
         let mut request = http::Request::new(());
         if let Some(value) = forwarded {
             let value = HeaderValue::from_static(value);
@@ -75,6 +79,23 @@ mod tests {
         assert!(unnamed.certificate.is_empty());
         assert_eq!(unnamed.address, None);
         assert_eq!(unnamed.counted_at, Some("10.0.0.1".parse().unwrap()));
+    }
+
+    /// A proxy that speaks TLS to the mirror shows the same certificate for each of its clients.
+    #[test]
+    fn behind_a_proxy_protocol_header_a_certificate_counts_only_where_tls_is_passed_on() {
+        for (pass_tls, counts) in [(false, false), (true, true)] {
+            let config = format!(
+                "[server]\ntrusted_proxies = ['10.0.0.0/8']\nproxy_protocol = true\nproxies_pass_tls = {pass_tls}\n"
+            );
+            let known = |peer: &str| {
+                let peer = ClientAddr::from(peer.parse::<SocketAddr>().unwrap());
+                let facts = facts_behind(&config, Peer::from(peer).introduced(), None);
+                !facts.certificate.is_empty()
+            };
+            assert_eq!(known("192.0.2.1:1"), counts);
+            assert!(!known("10.0.0.2:1"), "another proxy is its client");
+        }
     }
 
     #[test]

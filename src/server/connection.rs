@@ -145,7 +145,7 @@ async fn introduced(mut arrival: Arrival, shared: &Shared) -> Option<Arrival> {
     match header {
         Ok(Ok(source)) => {
             arrival.peer = match source {
-                Source::Client(address) => Peer::from(ClientAddr::from(address)),
+                Source::Client(address) => Peer::from(ClientAddr::from(address)).introduced(),
                 Source::Proxy => arrival.peer.speaking_for_itself(),
             };
             arrival.standing = Standing::of(arrival.peer.address, &shared.clients);

@@ -40,6 +40,8 @@ pub struct Peer {
     pub scheme: Scheme,
     /// Whether it may ask for others, if it is a proxy.
     pub(super) forwards: bool,
+    /// Whether it is known by the word of a proxy, which stands between it and the mirror.
+    introduced: bool,
 }
 
 impl Peer {
@@ -51,6 +53,20 @@ impl Peer {
             forwards: false,
             ..self
         }
+    }
+
+    /// The client of a proxy that has said, below HTTP, whose the connection is. TLS may be the client's or the proxy's own.
+    #[must_use]
+    pub fn introduced(self) -> Self {
+        Self {
+            introduced: true,
+            ..self
+        }
+    }
+
+    /// Whether a proxy has said whose the connection is.
+    pub(in crate::http) fn is_introduced(&self) -> bool {
+        self.introduced
     }
 
     /// The same, on a connection that speaks TLS.
@@ -69,6 +85,7 @@ impl From<ClientAddr> for Peer {
             address,
             scheme: Scheme::Http,
             forwards: true,
+            introduced: false,
         }
     }
 }
@@ -76,7 +93,7 @@ impl From<ClientAddr> for Peer {
 /// Who the other end of a connection has proven to be, by a certificate that an authority of the operator's has signed. In
 /// the extensions of each request on that connection, and in no other's.
 ///
-/// Behind a proxy it is the proxy's own certificate.
+/// Behind a proxy it is the proxy's own certificate, unless that passes TLS on as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerCertificate(Arc<[String]>);
 

@@ -13,6 +13,7 @@ fn proxies(header: ForwardedHeader) -> Proxies {
     Proxies {
         trusted: trusted.iter().map(|range| range.parse().unwrap()).collect(),
         proxy_protocol: false,
+        pass_tls: false,
         header,
     }
 }

@@ -31,6 +31,7 @@ fn clients(limits: Limits) -> Clients {
     let proxies = config::Proxies {
         trusted: vec!["10.0.0.0/8".parse().unwrap()],
         proxy_protocol: true,
+        pass_tls: false,
         header: config::ForwardedHeader::XForwardedFor,
     };
     Clients::of(limits, proxies)

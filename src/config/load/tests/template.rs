@@ -115,7 +115,8 @@ fn what_is_printed_loads_as_the_same() {
         "[admin]\nlisten = 'off'\n[limits]\nmax_connections = 5\n[cache]\nmax_size = 1234567890\n",
         "[limits]\nper_client_requests = '6000/10m'\nper_client_in_flight = 8\nper_client_bytes = '50MB/1s'\n\
          per_client_connections = 9\nmax_delay = '0s'\nexempt = ['10.0.0.0/8', '::1']\n[server]\n\
-         trusted_proxies = ['192.0.2.7', '2001:db8::/32']\nproxy_protocol = true\nforwarded_header = 'forwarded'\n",
+         trusted_proxies = ['192.0.2.7', '2001:db8::/32']\nproxy_protocol = true\nproxies_pass_tls = true\n\
+         forwarded_header = 'forwarded'\n",
         "[upstreams.'[::1]:5000']\nendpoints = ['http://[::1]:5000', 'https://b.io']\nhosts = ['m.io']\n\
          trusted_realms = ['c.io:8443']\nallow_private = true\ntags = { fresh_for = '1ms' }\n\
          timeouts = { connect = '1h30m' }\npublic = ['**', 'a/{b,c}']\nusername = '\"quoted\"'\n\

@@ -89,3 +89,18 @@ fn mistakes_of_tls_say_what_to_write() {
         assert!(told_of[0].contains(told), "{told_of:?}");
     }
 }
+
+#[test]
+fn that_proxies_pass_tls_is_said_of_those_that_say_whose_a_connection_is() {
+    let proxies = "[server]\ntrusted_proxies = ['10.0.0.1']\nproxies_pass_tls = true\n";
+    let told = errors(load_text(proxies));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with("f.toml:3: server.proxies_pass_tls")
+            && told[0].contains("`proxy_protocol`"),
+        "{told:?}"
+    );
+    let config = load_text(&format!("{proxies}proxy_protocol = true\n")).unwrap();
+    assert!(config.server.proxies.pass_tls);
+    assert!(!load_text("").unwrap().server.proxies.pass_tls);
+}
