@@ -91,7 +91,7 @@
 //!    wait. Bytes that stop coming end the connection with FIN, so that clients resume; a proven mismatch ends it with
 //!    RST, because a resume would splice a good tail onto bad bytes. Kept by `src/mirror/fill/reader.rs`,
 //!    `src/mirror/fill/solo.rs`, `src/http/body.rs`, `src/server/stream.rs`; tested by `tests/it/faults.rs`,
-//!    `src/server/tests/ends.rs`, `src/server/tests/tls.rs`.
+//!    `src/server/tests/ends.rs`, `src/server/tests/tls/ends.rs`.
 //! 6. **Digests are never revalidated; tags are.** A stale tag is served only while its upstream can't be reached or
 //!    refuses for load, or within `stale_while_revalidate`; never on 401 or 403, and on 404 only where the operator keeps
 //!    what is deleted. Where a stale answer would do, the upstream is waited for `confirm_wait` at most. However little is

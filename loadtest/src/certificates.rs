@@ -1,8 +1,9 @@
-//! Certificates of an authority of one's own, for TLS in tests.
+//! Certificates of an authority of one's own, for TLS in tests, and clients that trust it.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use rcgen::SanType;
@@ -10,6 +11,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
 };
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 /// Who signs.
 #[derive(Debug)]
@@ -95,6 +99,45 @@ impl Pair {
         fs::write(&paths[1], &self.key)?;
         Ok(paths)
     }
+}
+
+/// TLS of a client that trusts these authorities, and may show a certificate.
+///
+/// # Panics
+/// Where what is shown is no certificate with its key.
+pub fn trusting(authorities: &[&Authority], shown: Option<&Pair>) -> ClientConfig {
+    trusting_by(ALL_VERSIONS, authorities, shown)
+}
+
+/// As [`trusting`], by these versions of TLS alone.
+///
+/// # Panics
+/// As [`trusting`], and without a version.
+pub fn trusting_by(
+    versions: &[&'static SupportedProtocolVersion],
+    authorities: &[&Authority],
+    shown: Option<&Pair>,
+) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        let root = roots.add(authority.0.der().clone());
+        root.expect("it is an authority's");
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .expect("there are versions")
+        .with_root_certificates(roots);
+    let Some(pair) = shown else {
+        return builder.with_no_client_auth();
+    };
+    let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes());
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes());
+    let config = builder.with_client_auth_cert(
+        vec![certificate.expect("a certificate")],
+        key.expect("a key"),
+    );
+    config.expect("they belong together")
 }
 
 fn params(common: &str, names: &[&str]) -> CertificateParams {

@@ -1,8 +1,8 @@
 //! What a connection speaks through: its paced socket as it is, or TLS over it.
 //!
 //! The clocks are below TLS, so that they count what passes the wire. How a connection ends is said on both layers: one that
-//! is finished, or had nothing to do, ends with `close_notify` and FIN; one that is cut short with FIN alone, so that it can't be taken for finished
-//! by a client that does not count; one that was proven wrong with RST.
+//! is finished, or had nothing to do, ends with `close_notify` and FIN; one that is cut short with FIN alone, so that it can't
+//! be taken for finished by a client that does not count; one that was proven wrong with RST.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

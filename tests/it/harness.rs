@@ -30,7 +30,7 @@ pub(crate) use secrets::{assert_unseen, logins, secrets_of};
 pub(crate) use setup::Setup;
 pub(crate) use tls::{
     Asking, Callers, asking_files, authority, client_certificate, listener_tls, tls_before,
-    tls_with, trusting,
+    tls_with,
 };
 pub(crate) use wire::{End, Wire};
 

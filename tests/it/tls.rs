@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use forebay_loadtest::certificates::Authority;
+use forebay_loadtest::certificates::{Authority, trusting};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::process::Command;
+use tokio_rustls::TlsConnector;
 
 use crate::harness::{
     Client, Forebay, Setup, listener_tls, manifest_path, plain_origin, program, small_images,
-    trusting,
 };
 
 /// A mirror that speaks TLS to its clients.
@@ -114,6 +117,49 @@ async fn status_says_that_a_certificate_is_wanted() {
         errors.contains("wants to be shown a certificate"),
         "{errors}"
     );
+}
+
+/// Its clients were all known by it, where it began their connections by a PROXY header.
+#[tokio::test]
+async fn a_proxys_own_certificate_is_none_of_its_clients() {
+    let origin = small_images(1).start().await.unwrap();
+    let [servers, clients] = ["servers", "clients"].map(Authority::new);
+    let setup = Setup::new(&origin);
+    let tls = listener_tls("server", &servers, setup.dir());
+    let ca = setup.dir().join("clients.crt");
+    std::fs::write(&ca, clients.pem()).unwrap();
+    let mirror = setup
+        .config(&format!(
+            "[server]\ntrusted_proxies = ['127.0.0.1']\nproxy_protocol = true\nproxies_pass_tls = false\n\
+             {tls}\nclient_ca_file = '{}'\n[[access.rules]]\nclients = ['certificate:*']\n\
+             repositories = ['**']\nallow = true",
+            ca.display()
+        ))
+        .start()
+        .await;
+    let proxy = trusting(&[&servers], Some(&clients.client("proxy.example.com", &[])));
+    let status = async || {
+        let mut socket = TcpStream::connect(mirror.address).await.unwrap();
+        let header = b"PROXY TCP4 192.0.2.1 127.0.0.1 4000 5000\r\n";
+        socket.write_all(header).await.unwrap();
+        let (name, proxy) = (
+            ServerName::from(mirror.address.ip()),
+            Arc::new(proxy.clone()),
+        );
+        let stream = TlsConnector::from(proxy).connect(name, socket).await;
+        let mut stream = stream.unwrap();
+        let path = manifest_path("library/app", "v0");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer["HTTP/1.1 ".len()..][..3].to_owned()
+    };
+    let refused = status().await;
+    assert!(refused == "401" || refused == "403", "{refused}");
+    mirror.rewrite("proxies_pass_tls = false", "proxies_pass_tls = true");
+    mirror.reloaded().await;
+    assert_eq!(status().await, "200");
 }
 
 /// Every request before, while and after is answered, and new handshakes see the new one.

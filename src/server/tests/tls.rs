@@ -1,13 +1,13 @@
-//! TLS as clients see it: who is let in, what is said of them, and how a connection ends on both layers.
+//! TLS as clients see it: who is let in, and what is said of them.
+
+mod ends;
 
 use std::io;
-use std::sync::Mutex;
 use std::time::SystemTime;
 
-use forebay_loadtest::certificates::{Authority, Pair};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, HandshakeKind, RootCertStore};
+use forebay_loadtest::certificates::{Authority, Pair, trusting, trusting_by};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, HandshakeKind};
 use tempfile::TempDir;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -64,29 +64,12 @@ impl Secure {
     }
 
     async fn send(&self, bytes: &str) -> TlsStream<TcpStream> {
-        let mut stream = self.shake(trusting(&self.authority, None)).await.unwrap();
+        let mut stream = self
+            .shake(trusting(&[&self.authority], None))
+            .await
+            .unwrap();
         stream.write_all(bytes.as_bytes()).await.unwrap();
         stream
-    }
-}
-
-/// A client that trusts `authority`, and may show a certificate.
-pub(super) fn trusting(authority: &Authority, shown: Option<&Pair>) -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    let root = CertificateDer::from_pem_slice(authority.pem().as_bytes());
-    roots.add(root.unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots);
-    match shown {
-        None => builder.with_no_client_auth(),
-        Some(pair) => {
-            let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
-            let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-            builder.with_client_auth_cert(chain, key).unwrap()
-        }
     }
 }
 
@@ -122,15 +105,7 @@ fn who(request: &Request<Incoming>) -> Response<ResponseBody> {
 async fn http_is_spoken_over_both_versions_of_tls_and_not_version_2_of_http() {
     let secure = Secure::start(patient(), None, who);
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = RootCertStore::empty();
-        let root = CertificateDer::from_pem_slice(secure.authority.pem().as_bytes());
-        roots.add(root.unwrap()).unwrap();
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut config = trusting_by(&[version], &[&secure.authority], None);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let mut stream = secure.shake(config.clone()).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
@@ -155,52 +130,6 @@ async fn who_speaks_plain_http_is_told_to_speak_https() {
 }
 
 #[tokio::test]
-async fn a_finished_connection_says_so_on_both_layers() {
-    let secure = Secure::start(patient(), None, hello);
-    let (text, end) = read_to_end(secure.send(CLOSE).await).await;
-    assert!(text.ends_with("hello"), "{text}");
-    // Without `close_notify`, the end would be an unexpected one.
-    assert_eq!(end, Ok(()));
-}
-
-#[tokio::test]
-async fn a_cut_body_is_seen_as_cut_after_what_was_sent() {
-    let secure = Secure::start(patient(), None, |_| {
-        let parts = body(vec![Ok("first"), Ok("second"), Err(Aborted::Cut)]);
-        Response::new(ResponseBody::stream(100, parts))
-    });
-    let (text, end) = read_to_end(secure.send(GET).await).await;
-    assert!(
-        text.contains("content-length: 100") && text.ends_with("firstsecond"),
-        "{text}"
-    );
-    assert_eq!(end, Err(ErrorKind::UnexpectedEof));
-}
-
-#[tokio::test]
-async fn a_body_proven_wrong_ends_with_rst_under_tls() {
-    let (feed, food) = tokio::sync::mpsc::unbounded_channel::<Result<Bytes, Aborted>>();
-    let food = Mutex::new(Some(food));
-    let secure = Secure::start(patient(), None, move |_| {
-        let food = food.lock().unwrap().take().unwrap();
-        let chunks = stream::unfold(
-            food,
-            |mut food| async move { Some((food.recv().await?, food)) },
-        );
-        Response::new(ResponseBody::stream(100, chunks))
-    });
-    let mut stream = secure.send(GET).await;
-    feed.send(Ok(Bytes::from_static(b"first"))).unwrap();
-    let mut read = Vec::new();
-    while find(&read, b"first").is_none() {
-        assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0);
-    }
-    feed.send(Err(Aborted::Mismatch)).unwrap();
-    let (rest, end) = read_to_end(stream).await;
-    assert_eq!((rest.as_str(), end), ("", Err(ErrorKind::ConnectionReset)));
-}
-
-#[tokio::test]
 async fn a_client_is_known_by_the_names_in_its_certificate() {
     let clients = Authority::new("clients");
     for required in [false, true] {
@@ -208,7 +137,7 @@ async fn a_client_is_known_by_the_names_in_its_certificate() {
         let known = clients.client("ci", &["ci.example.org", "b.example.org"]);
         let answer = async |shown: Option<Pair>| {
             let mut stream = secure
-                .shake(trusting(&secure.authority, shown.as_ref()))
+                .shake(trusting(&[&secure.authority], shown.as_ref()))
                 .await?;
             stream.write_all(CLOSE.as_bytes()).await?;
             let (text, end) = read_to_end(stream).await;
@@ -266,69 +195,10 @@ async fn stalled_handshakes_keep_nobody_out_and_are_ended() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_ended_under_tls() {
-    static ZEROES: [u8; 32 << 10] = [0; 32 << 10];
-    let (gone, ended) = tokio::sync::oneshot::channel::<()>();
-    let gone = Mutex::new(Some(gone));
-    let settings = Settings {
-        write_idle_timeout: SHORT,
-        ..patient()
-    };
-    let secure = Secure::start(settings, None, move |_| {
-        let gone = gone.lock().unwrap().take();
-        let chunks = stream::repeat_with(move || {
-            let _rides_along = &gone;
-            Ok(Bytes::from_static(&ZEROES))
-        });
-        Response::new(ResponseBody::stream(1 << 40, chunks))
-    });
-    let _client = secure.send(GET).await;
-    assert!(timeout(LONG, ended).await.unwrap().is_err());
-}
-
-#[tokio::test]
-async fn an_idle_connection_is_closed_under_tls_after_the_idle_timeout() {
-    let settings = Settings {
-        idle_timeout: SHORT,
-        ..patient()
-    };
-    let secure = Secure::start(settings, None, hello);
-    let mut stream = secure.send(GET).await;
-    let mut read = Vec::new();
-    while find(&read, b"hello").is_none() {
-        assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0);
-    }
-    // Said on both layers: nothing was cut.
-    assert_eq!(read_to_end(stream).await, (String::new(), Ok(())));
-}
-
-/// Read in small parts, late: all of it is there, and the idle timeout does not count before its last byte.
-#[tokio::test]
-async fn a_slow_reader_gets_every_byte_under_tls() {
-    const LENGTH: usize = 16 << 20;
-    let settings = Settings {
-        idle_timeout: SHORT,
-        ..patient()
-    };
-    let secure = Secure::start(settings, None, |_| {
-        Response::new(ResponseBody::whole(vec![b'x'; LENGTH]))
-    });
-    let mut stream = secure.send(GET).await;
-    let mut read = Vec::new();
-    while find(&read, b"\r\n\r\n").is_none() {
-        assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0);
-    }
-    let head = find(&read, b"\r\n\r\n").unwrap() + 4;
-    tokio::time::sleep(4 * SHORT).await;
-    let (rest, _) = read_to_end(stream).await;
-    assert_eq!(read.len() - head + rest.len(), LENGTH);
-}
-
-#[tokio::test]
 async fn a_certificate_whose_authority_counts_no_more_is_nobodys_on_an_open_connection() {
     let [old, new] = ["old", "new"].map(Authority::new);
     let secure = Secure::start(patient(), Some((&old, true)), who);
-    let config = trusting(&secure.authority, Some(&old.client("ci", &[])));
+    let config = trusting(&[&secure.authority], Some(&old.client("ci", &[])));
     let mut stream = secure.shake(config).await.unwrap();
     let authorities = &secure.files.clients.as_ref().unwrap().file;
     let mut ask = async |last: bool| {
@@ -356,47 +226,6 @@ async fn a_certificate_whose_authority_counts_no_more_is_nobodys_on_an_open_conn
     assert_eq!(read_to_end(stream).await, (String::new(), Ok(())));
 }
 
-#[tokio::test]
-async fn a_connection_that_makes_room_says_so_on_both_layers() {
-    let settings = Settings {
-        max_connections: 1,
-        ..patient()
-    };
-    let secure = Secure::start(settings, None, hello);
-    let mut first = secure.send(GET).await;
-    let mut read = Vec::new();
-    while find(&read, b"hello").is_none() {
-        assert_ne!(first.read_buf(&mut read).await.unwrap(), 0);
-    }
-    let second = secure.send(CLOSE);
-    let (rest, second) = tokio::join!(read_to_end(first), second);
-    assert_eq!(rest, (String::new(), Ok(())));
-    assert!(read_to_end(second).await.0.ends_with("hello"));
-}
-
-/// It kept what TLS held, and waited for the client to take it.
-#[tokio::test]
-async fn a_client_that_does_not_read_is_not_waited_for_when_it_is_cut() {
-    static ZEROES: [u8; 32 << 10] = [0; 32 << 10];
-    let (gone, over) = tokio::sync::oneshot::channel::<()>();
-    let settings = Settings {
-        drain: SHORT,
-        ..patient()
-    };
-    let secure = Secure::start(settings, None, move |_| {
-        // There for as long as a connection is.
-        let _gone = &gone;
-        let chunks = stream::repeat(Ok(Bytes::from_static(&ZEROES)));
-        Response::new(ResponseBody::stream(1 << 40, chunks))
-    });
-    let mut client = secure.send(GET).await;
-    let mut read = Vec::new();
-    assert_ne!(client.read_buf(&mut read).await.unwrap(), 0);
-    secure.server.shutdown.cancel();
-    assert_eq!(secure.server.run.await.unwrap(), Drained { cut: 1 });
-    assert!(timeout(LONG, over).await.expect("it is over").is_err());
-}
-
 /// There were places for 256 sessions, of all clients.
 #[tokio::test]
 async fn sessions_are_resumed_however_many_others_there_are_but_not_where_clients_show_certificates()
@@ -404,7 +233,7 @@ async fn sessions_are_resumed_however_many_others_there_are_but_not_where_client
     let clients = Authority::new("clients");
     for asked in [false, true] {
         let secure = Secure::start(patient(), asked.then_some((&clients, false)), hello);
-        let first = trusting(&secure.authority, None);
+        let first = trusting(&[&secure.authority], None);
         let answered = async |config: &ClientConfig| {
             let mut stream = secure.shake(config.clone()).await.unwrap();
             stream.write_all(CLOSE.as_bytes()).await.unwrap();
@@ -414,7 +243,7 @@ async fn sessions_are_resumed_however_many_others_there_are_but_not_where_client
         };
         assert_eq!(answered(&first).await, Some(HandshakeKind::Full));
         for _ in 0..(if asked { 1 } else { 300 }) {
-            answered(&trusting(&secure.authority, None)).await;
+            answered(&trusting(&[&secure.authority], None)).await;
         }
         let again = answered(&first).await;
         let resumed = again == Some(HandshakeKind::Resumed);

@@ -1,8 +1,9 @@
 //! One handshake, as a part of its connection's task.
 //!
-//! The socket's own clocks bound it: the header timeout runs from the connection's start, and so it does for who waits for a turn.
-//! Computing is taken in turns, of which there are few, so that many handshakes at once leave the processors to those who are being served. A turn lasts for one
-//! stretch of computing; who waits for its client has none, so that no stalled handshake is in another's way.
+//! The socket's own clocks bound it: the header timeout runs from the connection's start, and so it does for who waits for a
+//! turn. Computing is taken in turns, of which there are few, so that many handshakes at once leave the processors to those who
+//! are being served. A turn lasts for one stretch of computing; who waits for its client has none, so that no stalled handshake
+//! is in another's way.
 
 use std::future::{Future, poll_fn};
 use std::io;

@@ -1,7 +1,6 @@
-//! Token services that have refused for load, and until when they are left alone: clients ask again
-//! and again, and a service that is asked on and on turns a refusal into a ban. A refusal
-//! of any login that a client has brought counts for all of them that have not been proven: whoever makes up logins would
-//! else always have one more to ask with.
+//! Token services that have refused for load, and until when they are left alone: clients ask again and again, and a service
+//! that is asked on and on turns a refusal into a ban. A refusal of any login that a client has brought counts for all of them
+//! that have not been proven: whoever makes up logins would else always have one more to ask with.
 //!
 //! Owns those times. Pure otherwise: the caller says what time it is.
 

@@ -28,38 +28,34 @@ pub(crate) struct Answer {
 
 impl Client {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self::at(None, address)
+        Self::built("http", address, |http| http)
     }
 
     /// A client whose own address is `local`: all of 127.0.0.0/8 is this machine.
-    pub(crate) fn at(local: impl Into<Option<IpAddr>>, address: SocketAddr) -> Self {
-        let http = reqwest::Client::builder()
-            .local_address(local)
-            .pool_max_idle_per_host(0)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE)
-            .build()
-            .expect("a client can be built");
-        Self {
-            base: format!("http://{address}"),
-            http,
-        }
+    pub(crate) fn at(local: IpAddr, address: SocketAddr) -> Self {
+        Self::built("http", address, |http| http.local_address(local))
     }
 
     /// A client that speaks TLS.
     pub(crate) fn over_tls(config: rustls::ClientConfig, address: SocketAddr) -> Self {
+        Self::built("https", address, |http| {
+            http.tls_backend_preconfigured(config)
+        })
+    }
+
+    fn built(
+        scheme: &str,
+        address: SocketAddr,
+        with: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Self {
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(config)
             .pool_max_idle_per_host(0)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE)
-            .build()
-            .expect("a client can be built");
+            .timeout(PATIENCE);
         Self {
-            base: format!("https://{address}"),
-            http,
+            base: format!("{scheme}://{address}"),
+            http: with(http).build().expect("a client can be built"),
         }
     }
 

@@ -4,11 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use forebay_loadtest::certificates::{Authority, Pair};
+use forebay_loadtest::certificates::Authority;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{RootCertStore, ServerConfig};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -146,28 +146,6 @@ impl Asking {
             }
         });
         callers
-    }
-}
-
-/// TLS of a client that trusts these authorities, and may show a certificate.
-pub(crate) fn trusting(authorities: &[&Authority], shown: Option<&Pair>) -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    for authority in authorities {
-        let root = CertificateDer::from_pem_slice(authority.pem().as_bytes());
-        roots.add(root.unwrap()).unwrap();
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots);
-    match shown {
-        None => builder.with_no_client_auth(),
-        Some(pair) => {
-            let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
-            let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-            builder.with_client_auth_cert(chain, key).unwrap()
-        }
     }
 }
 
