@@ -157,6 +157,19 @@ impl Admin {
         }
     }
 
+    /// Whether a path is one of those that tell what becomes of the process, and no more.
+    pub fn is_probe(path: &str) -> bool {
+        matches!(path, "/healthz" | "/readyz")
+    }
+
+    /// The answer to who asks for more than a probe does, and has not shown the certificate that operators have.
+    pub fn without_certificate() -> Response<String> {
+        text(
+            StatusCode::FORBIDDEN,
+            "show a certificate of the authority that client_ca_file in [admin.tls] names: only /healthz and /readyz take none\n",
+        )
+    }
+
     async fn readiness(&self) -> Response<String> {
         let not_ready = |why| text(StatusCode::SERVICE_UNAVAILABLE, why);
         let phase = lock(&self.phase).clone();

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Gate;
 use crate::admin::{Admin, Configured};
 use crate::config::{Config, Sources};
-use crate::http::{Api, Clients, ResponseBody};
+use crate::http::{Api, Clients, NoCertificate, ResponseBody};
 use crate::metrics::{InstallError, Listener, Recorder};
 use crate::mirror::Mirror;
 use crate::server::tls::{Tls, TlsError};
@@ -318,7 +318,11 @@ fn admin_service(admin: Admin) -> server::Service {
     Arc::new(move |request: Request<Incoming>| {
         let admin = admin.clone();
         Box::pin(async move {
-            let response = admin.answer(request.method(), request.uri().path()).await;
+            let path = request.uri().path();
+            let response = match request.extensions().get::<NoCertificate>() {
+                Some(NoCertificate) if !Admin::is_probe(path) => Admin::without_certificate(),
+                _ => admin.answer(request.method(), path).await,
+            };
             let (head, body) = response.into_parts();
             Response::from_parts(head, ResponseBody::whole(body))
         })

@@ -28,5 +28,5 @@ mod vet;
 pub use address::Naming;
 pub use api::Api;
 pub use body::{Aborted, ResponseBody};
-pub use client::{ClientAddr, ClientKey, Peer, PeerCertificate, Scheme};
+pub use client::{ClientAddr, ClientKey, NoCertificate, Peer, PeerCertificate, Scheme};
 pub use limit::{Clients, Connected, Surplus};

@@ -136,6 +136,8 @@ label! {
         Drain = "drain",
         /// A proxy's connection did not begin with a PROXY protocol header.
         ProxyHeader = "proxy_header",
+        /// Its client's certificate did not count any more, and one was required.
+        Certificate = "certificate",
         /// Its client had as many connections as it may have, and there was no time to tell it.
         ClientCap = "client_cap",
     }

@@ -1,6 +1,5 @@
 //! One connection: whose it is, its TLS handshake, hyper over a paced socket, and how it ends.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -22,7 +21,7 @@ use super::place::Place;
 use super::proxy::{self, ProxyError, Source};
 use super::stream::{End, Stream};
 use super::{Service, Shared, tls};
-use crate::http::{Aborted, ClientAddr, Peer, ResponseBody};
+use crate::http::{Aborted, ClientAddr, NoCertificate, Peer, ResponseBody};
 use crate::metrics;
 
 /// Bounds what hyper holds of a response before it writes: two chunks of a body. Its own is 400 KiB.
@@ -71,16 +70,23 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
         request.extensions_mut().insert(peer);
         let proven = identity.as_ref().map(tls::Identity::now);
         let is_outdated = proven == Some(tls::Proven::Outdated);
-        if let Some(tls::Proven::By(Some(certificate))) = proven {
-            request.extensions_mut().insert(certificate);
+        let is_barred = proven == Some(tls::Proven::Barred);
+        match proven {
+            Some(tls::Proven::By(Some(certificate))) => {
+                request.extensions_mut().insert(certificate);
+            }
+            Some(tls::Proven::Nothing | tls::Proven::Outdated) => {
+                request.extensions_mut().insert(NoCertificate);
+            }
+            Some(tls::Proven::By(None) | tls::Proven::Barred) | None => {}
         }
         if let Some(surplus) = surplus {
             request.extensions_mut().insert(surplus);
         }
-        let response = service(request);
+        let response = (!is_barred).then(|| service(request));
         let (turn, shared) = (Arc::clone(&turn), &shared);
         async move {
-            let mut response = response.await;
+            let mut response = response.ok_or(Barred)?.await;
             let is_wanted = shared.places.spares.are_owed();
             if is_wanted && surplus.is_none() {
                 metrics::connection_closed(metrics::Closed::Cap);
@@ -90,7 +96,7 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response.map(|body| Running { body, turn }))
+            Ok::<_, Barred>(response.map(|body| Running { body, turn }))
         }
     });
     let mut connection = builder().serve_connection(TokioIo::new(stream), answer);
@@ -103,6 +109,10 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
     let end = ended.unwrap_or_else(|error| {
         if is_mismatch(&error) {
             return End::Wrong;
+        }
+        if caused_by::<Barred>(&error).is_some() {
+            metrics::connection_closed(metrics::Closed::Certificate);
+            return End::Finished;
         }
         if stream.is_idle() {
             // Nothing was asked for: all that was said is whole.
@@ -200,7 +210,7 @@ async fn drive<S>(
     shared: &Shared,
 ) -> hyper::Result<()>
 where
-    S: HttpService<Incoming, ResBody = Running, Error = Infallible>,
+    S: HttpService<Incoming, ResBody = Running, Error = Barred>,
 {
     let mut finished = poll_fn(|cx: &mut Context<'_>| Pin::new(&mut *connection).poll(cx));
     tokio::select! {
@@ -213,11 +223,18 @@ where
 
 /// Whether the response's body was proven wrong.
 fn is_mismatch(error: &hyper::Error) -> bool {
-    error
-        .source()
-        .and_then(|source| source.downcast_ref::<Aborted>())
-        .is_some_and(|aborted| matches!(aborted, Aborted::Mismatch))
+    matches!(caused_by(error), Some(Aborted::Mismatch))
 }
+
+fn caused_by<T: Error + 'static>(error: &hyper::Error) -> Option<&T> {
+    error.source().and_then(|source| source.downcast_ref())
+}
+
+/// A client whose certificate does not count any more, where nobody is answered without one. It is told by the end of its
+/// connection: as after any that was kept too long, it asks again on a new one, and there it shows what it has by now.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificate of its client does not count any more")]
+struct Barred;
 
 /// A response's body, which tells the connection's clocks when it is over.
 struct Running {

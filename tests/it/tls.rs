@@ -51,23 +51,57 @@ async fn images_are_pulled_over_tls_and_plain_http_is_told_so() {
     }
 }
 
+/// The admin listener's TLS that asks clients for certificates of `operators`, and their authority's `client_certificates`.
+fn operators_tls(setup: &Setup, servers: &Authority, operators: &Authority, asked: &str) -> String {
+    let tls = listener_tls("admin", servers, setup.dir());
+    let ca = setup.dir().join("operators.crt");
+    std::fs::write(&ca, operators.pem()).unwrap();
+    let ca = ca.display();
+    format!("{tls}\nclient_ca_file = '{ca}'\nclient_certificates = '{asked}'")
+}
+
 #[tokio::test]
 async fn operators_ask_over_tls_with_a_certificate_of_their_own() {
     let origin = plain_origin().start().await.unwrap();
     let (authority, operators) = (Authority::new("servers"), Authority::new("operators"));
     let setup = Setup::new(&origin);
-    let tls = listener_tls("admin", &authority, setup.dir());
-    let ca = setup.dir().join("operators.crt");
-    std::fs::write(&ca, operators.pem()).unwrap();
-    let mirror = setup
-        .config(&format!("{tls}\nclient_ca_file = '{}'", ca.display()))
-        .start()
-        .await;
+    let tls = operators_tls(&setup, &authority, &operators, "required");
+    let mirror = setup.config(&tls).start().await;
     let known = operators.client("ops", &[]);
     let operator = Client::over_tls(trusting(&[&authority], Some(&known)), mirror.admin);
     assert_eq!(operator.get("/readyz").await.status, 200);
     let nobody = Client::over_tls(trusting(&[&authority], None), mirror.admin);
     assert_eq!(nobody.tries("/readyz").await, None);
+}
+
+#[tokio::test]
+async fn probes_need_no_certificate_where_it_is_optional_and_all_else_does() {
+    let origin = plain_origin().start().await.unwrap();
+    let (authority, operators) = (Authority::new("servers"), Authority::new("operators"));
+    let setup = Setup::new(&origin);
+    let tls = operators_tls(&setup, &authority, &operators, "optional");
+    let mirror = setup.config(&tls).start().await;
+    // One without a name, too: it is shown all the same.
+    let known = operators.client_with("", Vec::new());
+    let operator = Client::over_tls(trusting(&[&authority], Some(&known)), mirror.admin);
+    let nobody = Client::over_tls(trusting(&[&authority], None), mirror.admin);
+    for (path, without) in [
+        ("/healthz", 200),
+        ("/readyz", 200),
+        ("/metrics", 403),
+        ("/api/status", 403),
+        ("/metrics/", 403),
+        ("/", 403),
+    ] {
+        assert_eq!(nobody.get(path).await.status, without, "{path}");
+        assert_ne!(operator.get(path).await.status, 403, "{path}");
+    }
+    let told = status(&mirror, &tls).await;
+    let errors = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(
+        errors.contains("wants to be shown a certificate"),
+        "{errors}"
+    );
 }
 
 /// What `forebay status` says by a configuration that has the mirror's admin listener with `tls`.
@@ -106,10 +140,8 @@ async fn status_says_that_a_certificate_is_wanted() {
     let origin = plain_origin().start().await.unwrap();
     let authority = Authority::new("servers");
     let setup = Setup::new(&origin);
-    let tls = listener_tls("admin", &authority, setup.dir());
-    let ca = setup.dir().join("operators.crt");
-    std::fs::write(&ca, Authority::new("operators").pem()).unwrap();
-    let tls = format!("{tls}\nclient_ca_file = '{}'", ca.display());
+    let operators = Authority::new("operators");
+    let tls = operators_tls(&setup, &authority, &operators, "required");
     let mirror = setup.config(&tls).start().await;
     let told = status(&mirror, &tls).await;
     let errors = String::from_utf8_lossy(&told.stderr).into_owned();

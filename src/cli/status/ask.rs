@@ -52,7 +52,7 @@ pub(super) enum AskError {
     )]
     Untrusted { at: String, why: String },
     #[error(
-        "{at} wants to be shown a certificate, and this command has none: ask with `curl --cert FILE --key FILE {at}{PATH}`, or set client_certificates = \"optional\" in [admin.tls]"
+        "{at} wants to be shown a certificate, and this command has none: ask with `curl --cert FILE --key FILE {at}{PATH}`"
     )]
     CertificateWanted { at: String },
     #[error("{at} can't be asked: {why}")]
@@ -202,6 +202,9 @@ impl Asker {
         match status {
             StatusCode::OK => self.read(&body),
             _ if is_registry => Err(AskError::ClientsListener { at }),
+            StatusCode::FORBIDDEN if body.starts_with(b"show a certificate") => {
+                Err(AskError::CertificateWanted { at })
+            }
             // As every version before it has said.
             StatusCode::NOT_FOUND if body.starts_with(b"there are /healthz") => {
                 Err(AskError::OldMirror { at })

@@ -110,3 +110,8 @@ impl PeerCertificate {
         &self.0
     }
 }
+
+/// That the other end of a connection could have shown a certificate that counts, and has none. In the extensions of each of
+/// its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoCertificate;

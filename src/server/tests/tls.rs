@@ -14,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::config;
-use crate::http::{Peer, PeerCertificate, Scheme};
+use crate::http::{NoCertificate, Peer, PeerCertificate, Scheme};
 
 /// A server with a certificate for 127.0.0.1.
 pub(super) struct Secure {
@@ -98,7 +98,11 @@ fn who(request: &Request<Incoming>) -> Response<ResponseBody> {
     let names = extensions
         .get::<PeerCertificate>()
         .map(|certificate| certificate.names().join(","));
-    Response::new(ResponseBody::whole(format!("{scheme} {names:?}")))
+    let missing = match extensions.get::<NoCertificate>() {
+        Some(NoCertificate) => ", and might have",
+        None => "",
+    };
+    Response::new(ResponseBody::whole(format!("{scheme} {names:?}{missing}")))
 }
 
 #[tokio::test]
@@ -147,7 +151,10 @@ async fn a_client_is_known_by_the_names_in_its_certificate() {
         let names = "https Some(\"ci.example.org,b.example.org\")";
         assert!(told.ends_with(names), "{told}");
         match answer(None).await {
-            Ok(told) => assert!(!required && told.ends_with("https None"), "{told}"),
+            Ok(told) => {
+                let nobody = "https None, and might have";
+                assert!(!required && told.ends_with(nobody), "{told}");
+            }
             Err(_) => assert!(required),
         }
         // What is shown has to be right, even where nothing has to be shown.
@@ -194,36 +201,47 @@ async fn stalled_handshakes_keep_nobody_out_and_are_ended() {
     }
 }
 
-#[tokio::test]
-async fn a_certificate_whose_authority_counts_no_more_is_nobodys_on_an_open_connection() {
+/// A client's kept connection, whose certificate's authority is replaced, and what is answered on it then.
+async fn after_its_authority(required: bool) -> String {
     let [old, new] = ["old", "new"].map(Authority::new);
-    let secure = Secure::start(patient(), Some((&old, true)), who);
+    let secure = Secure::start(patient(), Some((&old, required)), who);
     let config = trusting(&[&secure.authority], Some(&old.client("ci", &[])));
     let mut stream = secure.shake(config).await.unwrap();
     let authorities = &secure.files.clients.as_ref().unwrap().file;
-    let mut ask = async |last: bool| {
+    let mut ask = async || {
         let mut read = Vec::new();
         stream.write_all(GET.as_bytes()).await.unwrap();
-        let end: &[u8] = if last { b"None" } else { b")" };
-        while find(&read, end).is_none() {
+        while find(&read, b")").is_none() {
             assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0);
         }
         String::from_utf8(read).unwrap()
     };
     let known = "https Some(\"ci\")";
-    assert!(ask(false).await.ends_with(known));
+    assert!(ask().await.ends_with(known));
     // As one is replaced by another: both count for a while.
     std::fs::write(authorities, old.pem() + &new.pem()).unwrap();
     secure.tls.take(secure.tls.prepare(&secure.files).unwrap());
-    assert!(ask(false).await.ends_with(known));
+    assert!(ask().await.ends_with(known));
     std::fs::write(authorities, new.pem()).unwrap();
     secure.tls.take(secure.tls.prepare(&secure.files).unwrap());
-    let told = ask(true).await;
+    stream.write_all(GET.as_bytes()).await.unwrap();
+    let (text, end) = read_to_end(stream).await;
+    assert_eq!(end, Ok(()));
+    text
+}
+
+#[tokio::test]
+async fn a_certificate_whose_authority_counts_no_more_is_nobodys_on_an_open_connection() {
+    let told = after_its_authority(false).await;
     assert!(
-        told.ends_with("https None") && told.contains("connection: close"),
+        told.ends_with("https None, and might have") && told.contains("connection: close"),
         "{told}"
     );
-    assert_eq!(read_to_end(stream).await, (String::new(), Ok(())));
+}
+
+#[tokio::test]
+async fn where_a_certificate_is_required_nothing_is_answered_without_one_that_counts() {
+    assert_eq!(after_its_authority(true).await, "");
 }
 
 /// There were places for 256 sessions, of all clients.

@@ -35,13 +35,26 @@ enum Standing {
     Bad,
 }
 
+/// What is asked of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    /// They may show a certificate.
+    Optional,
+    Required,
+}
+
 /// What a client is known by, when a request begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::server) enum Proven {
-    /// By this, if by anything.
+    /// By a certificate, whose names are these, if it has any; or by nothing where nothing is asked for.
     By(Option<PeerCertificate>),
+    /// By nothing, and it might have shown a certificate.
+    Nothing,
     /// By nothing any more: it is to come again with what counts now.
     Outdated,
+    /// As the one before, where nobody is answered who has shown no certificate that counts.
+    Barred,
 }
 
 impl Identity {
@@ -74,7 +87,7 @@ impl Identity {
     fn at(&self, now: SystemTime) -> Proven {
         let mut standing = lock(&self.standing);
         let Standing::Good { generation, until } = *standing else {
-            return Proven::Outdated;
+            return self.outdated();
         };
         let present = self.tls.generation();
         if generation != present || until.is_some_and(|until| now >= until) {
@@ -88,8 +101,27 @@ impl Identity {
             };
         }
         match *standing {
+            Standing::Good { .. } if self.chain.is_empty() && self.asked() != Asked::Nothing => {
+                Proven::Nothing
+            }
             Standing::Good { .. } => Proven::By(self.certificate.clone()),
-            Standing::Bad => Proven::Outdated,
+            Standing::Bad => self.outdated(),
+        }
+    }
+
+    fn outdated(&self) -> Proven {
+        match self.asked() {
+            Asked::Required => Proven::Barred,
+            Asked::Nothing | Asked::Optional => Proven::Outdated,
+        }
+    }
+
+    /// What is asked of new connections.
+    fn asked(&self) -> Asked {
+        match &self.tls.present().clients {
+            None => Asked::Nothing,
+            Some(authority) if authority.verifier.client_auth_mandatory() => Asked::Required,
+            Some(_) => Asked::Optional,
         }
     }
 
@@ -202,7 +234,8 @@ mod tests {
         let tls = Tls::load(Listener::Clients, &files).unwrap();
         let nobody = Identity::of(&tls, 0, Vec::new(), SystemTime::now());
         files.clients.as_mut().unwrap().required = true;
+        assert_eq!(nobody.now(), Proven::Nothing);
         tls.take(tls.prepare(&files).unwrap());
-        assert_eq!(nobody.now(), Proven::Outdated);
+        assert_eq!(nobody.now(), Proven::Barred);
     }
 }
