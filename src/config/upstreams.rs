@@ -83,6 +83,14 @@ pub(super) fn read(section: &Section<'_>, inherited: Inherited<'_>) -> Upstreams
         table.finish();
     }
     section.finish();
+    for (key, table) in &tables {
+        let alias = |claim: &&Claim<'_>| claim.word == "alias" && claim.name == *key;
+        if let Some(claim) = claims.iter().filter(alias).find(|it| it.key != *key) {
+            let other = claim.key;
+            let message = format!("this is the alias of `{other}`: write [upstreams.\"{other}\"]");
+            read.all = Err(table.complain_of_all(message));
+        }
+    }
     if let Err(reported) = check_claims(claims) {
         read.all = Err(reported);
     }

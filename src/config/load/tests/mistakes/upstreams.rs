@@ -94,6 +94,10 @@ const MISTAKES: &[(&str, &str)] = &[
         "f.toml:2: upstreams.\"a.io\".alias: `quay` already means",
     ),
     (
+        "[upstreams.dockerhub]\nendpoints = ['https://a.io']",
+        "f.toml:1: upstreams.dockerhub: this is the alias of `docker.io`: write [upstreams.\"docker.io\"]",
+    ),
+    (
         "[upstreams.'a.io']\nalias = 'a.io'",
         "f.toml:2: upstreams.\"a.io\".alias: `a.io` is not an alias: write lower-case letters, digits and single hyphens, such as \"my-registry\"",
     ),
@@ -158,8 +162,8 @@ const MISTAKES: &[(&str, &str)] = &[
         "f.toml:1: upstreams: this is a table: write [upstreams.\"ghcr.io\"] for each registry",
     ),
     (
-        "[upstreams]\nghcr = true",
-        "f.toml:2: upstreams.ghcr: this is a table: write [upstreams.ghcr]",
+        "[upstreams]\nother = true",
+        "f.toml:2: upstreams.other: this is a table: write [upstreams.other]",
     ),
     (
         "[upstreams.'docker.io']\nenabled = false",
