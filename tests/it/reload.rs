@@ -160,12 +160,13 @@ async fn an_upstream_that_a_reload_brings_is_asked_for_its_quota_and_no_other() 
     let mirror = Setup::new(&origin).start().await;
     mirror.rewrite("read_quota = false", "read_quota = true");
     mirror.reloaded().await;
-    origin.arrived(Kind::ManifestHead, 1).await;
+    // One is told to get a token, and comes again with it.
+    origin.arrived(Kind::ManifestHead, 2).await;
     origin.reset();
     mirror.reloaded().await;
     mirror.rewrite("read_quota = true", "read_quota = true\nquota = \"9/1h\"");
     mirror.reloaded().await;
-    origin.arrived(Kind::ManifestHead, 1).await;
+    origin.arrived(Kind::ManifestHead, 2).await;
     let asked = origin.requests_for(Kind::ManifestHead);
     assert!(asked.iter().filter(|request| request.is_ok()).count() <= 1);
 }
