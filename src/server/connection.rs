@@ -56,7 +56,7 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
     }
     let turn = Arc::new(Turn::default());
     let under_tls = shared.tls.is_some();
-    let spares = Arc::clone(&shared.places.spares);
+    let spares = shared.places.spares_with(&place);
     let socket = Paced::new(stream, Arc::clone(&turn), &limits, spares, under_tls);
     let spoken = spoken(socket, &peer, limits.header_timeout, &shared);
     let Some((stream, identity)) = spoken.await else {

@@ -106,6 +106,15 @@ impl Places {
         self.telling()
     }
 
+    /// Those that a connection in this place can be spared with: its end has to make room where room is wanted.
+    pub(super) fn spares_with(&self, place: &Place) -> Arc<Spares> {
+        match place {
+            Place::Taken { .. } | Place::Awaited(_) => Arc::clone(&self.spares),
+            // Nobody waits for its place, and its time is short.
+            Place::Telling { .. } => Arc::default(),
+        }
+    }
+
     /// What is told to a connection in such a place, where nothing else is to be told.
     pub(super) fn surplus(&self, place: &Place) -> Option<Surplus> {
         matches!(place, Place::Telling { .. }).then(|| Surplus::of_all(self.most))

@@ -91,6 +91,60 @@ async fn at_the_cap_a_connection_that_stays_silent_ends_for_a_new_one() {
     assert_eq!(silent.read_to_end().await, (String::new(), Ok(())));
 }
 
+/// Connections that are told that they are too many stood among those that can be spared, and went first: their ends made
+/// room for nobody, and one client's silent ones kept newcomers from the places of those that were idle.
+#[tokio::test(start_paused = true)]
+async fn at_the_cap_the_end_of_one_that_is_told_so_is_not_taken_for_a_place() {
+    let (go_on, held) = std::sync::mpsc::channel::<()>();
+    // While it waits, the clock stands still but for where it is told to go on.
+    let _still = tokio::task::spawn_blocking(move || held.recv());
+    let listener = listen::bind("127.0.0.1:0".parse().unwrap(), "server.listen").unwrap();
+    let to = listener.local_addr().unwrap();
+    let config = "[limits]\nper_client_connections = 1";
+    let config = crate::config::Config::from_toml(config).unwrap();
+    let settings = Settings {
+        max_connections: 2,
+        ..patient()
+    };
+    let service: Service =
+        Arc::new(|_| Box::pin(async { Response::new(ResponseBody::whole("hello")) }));
+    // Tied to the test's runtime.
+    tokio::spawn(run(
+        vec![listener],
+        settings,
+        Clients::new(&config),
+        None,
+        service,
+        CancellationToken::new(),
+    ));
+    let mut idle = connect_from(2, to).await;
+    idle.send(GET).await;
+    idle.read_until("hello").await;
+    let told = connect_from(2, to).await;
+    let mut second = connect_from(3, to).await;
+    second.send(GET).await;
+    second.read_until("hello").await;
+    tokio::time::advance(spare::SILENCE).await;
+    let mut newcomer = connect_from(4, to).await;
+    newcomer.send(GET).await;
+    tokio::select! {
+        ended = idle.read_to_end() => assert_eq!(ended, (String::new(), Ok(()))),
+        ended = told.read_to_end() => panic!("it had no place to leave: {ended:?}"),
+    }
+    newcomer.read_until("hello").await;
+    drop(go_on);
+}
+
+/// A client at an address of its own.
+async fn connect_from(last: u8, to: SocketAddr) -> Client {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+    Client {
+        stream: socket.connect(to).await.unwrap(),
+        unread: Vec::new(),
+    }
+}
+
 #[tokio::test]
 async fn who_gets_no_place_is_told_so_or_closed_and_nobody_is_left_waiting() {
     let settings = Settings {
