@@ -29,6 +29,10 @@ pub(super) const TLS_HANDSHAKE: u8 = 0x16;
 /// with unread bytes would turn FIN into RST, and RST takes from the client what it has not read yet.
 const LINGER: (u64, Duration) = (256 << 10, Duration::from_secs(1));
 
+/// How long the kernel keeps, for a client that takes nothing of it, what is left of a connection that has ended: nothing
+/// else bounds those.
+const LEFT: Duration = Duration::from_secs(10);
+
 /// Bytes that the kernel takes of a response beyond what is on its way already. It would take megabytes, for each reader
 /// that does not read.
 const UNSENT: u32 = 128 << 10;
@@ -150,7 +154,7 @@ impl Paced {
     /// Ends the connection with FIN, and reads what the client still sends so that it stays a FIN.
     pub(super) async fn close(mut self) {
         // The kernel keeps what is not taken yet, and would for as long as the client answers its probes.
-        let keep = self.write.full();
+        let keep = self.write.full().min(LEFT);
         if let Err(error) = SockRef::from(&self.stream).set_tcp_user_timeout(Some(keep)) {
             tracing::debug!(%error, "cannot bound what is left of a connection");
         }

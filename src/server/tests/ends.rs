@@ -66,6 +66,31 @@ async fn a_body_proven_wrong_ends_with_rst() {
     assert_eq!((rest.as_str(), end), ("", Err(ErrorKind::ConnectionReset)));
 }
 
+/// The kernel kept it for the write-idle timeout, when the connection's place was somebody else's already: a client that asked
+/// again and again, and read nothing, made it keep far more than there are connections.
+#[tokio::test]
+async fn what_is_left_of_an_ended_connection_is_kept_for_a_short_time() {
+    let second = Duration::from_secs(1);
+    for (patience, kept) in [(60 * second, 10 * second), (2 * second, 2 * second)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let stream = listener.accept().await.unwrap().0.into_std().unwrap();
+        let same = stream.try_clone().unwrap();
+        let settings = Settings {
+            write_idle_timeout: patience,
+            ..patient()
+        };
+        let stream = TcpStream::from_std(stream).unwrap();
+        let socket = pace::Paced::new(stream, Arc::default(), &settings, Arc::default(), false);
+        drop(client);
+        socket.close().await;
+        let told = socket2::SockRef::from(&same).tcp_user_timeout().unwrap();
+        assert_eq!(told, Some(kept));
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_ends_its_side_still_gets_its_answer() {
     let server = Server::start(patient(), || ResponseBody::whole("hello"));
