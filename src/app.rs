@@ -285,14 +285,15 @@ async fn close(mirror: &Mirror, store: &Store) {
 }
 
 fn settings(config: &Config, descriptors: u64) -> server::Settings {
-    let default = descriptors::default_connections(descriptors);
-    let max_connections = config.limits.max_connections.unwrap_or(default);
-    let asked_for = descriptors::AskedFor {
-        connections: max_connections,
+    let beside = descriptors::Beside {
         files: config.cache.open_files,
         upstreams: config.fetch.connections_total,
+        fills: config.fetch.max_fills,
+        operators: ADMIN_CONNECTIONS,
     };
-    if let Some(told) = asked_for.shortage(descriptors) {
+    let default = beside.default_connections(descriptors);
+    let max_connections = config.limits.max_connections.unwrap_or(default);
+    if let Some(told) = beside.shortage(max_connections, descriptors) {
         tracing::warn!("{told}");
     }
     let server = &config.server;

@@ -2,12 +2,17 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::place;
+
 /// Taken for an unlimited number, so that what is derived from it stays sensible.
 const UNLIMITED: u64 = 1 << 20;
 /// A connection costs memory too, so a very high descriptor limit does not carry over.
 const MAX_CONNECTIONS: u64 = 1 << 16;
 /// For the index, the log, listeners, timers, and logins at upstreams.
 const OWN: u64 = 64;
+/// A connection has its own, and that of the blob that it reads or of what it asks an upstream; a fill has that of the blob, and
+/// that of what it notes of it.
+const EACH: u64 = 2;
 /// With fewer the server is of no use.
 const MIN_CONNECTIONS: u64 = 16;
 
@@ -26,76 +31,110 @@ pub fn raise() -> u64 {
     effective.unwrap_or(UNLIMITED).min(UNLIMITED)
 }
 
-/// The default connection cap under a limit of `descriptors`: three quarters, the rest being for
-/// blob files, upstream connections and the index.
-pub fn default_connections(descriptors: u64) -> usize {
-    let connections = (descriptors / 4 * 3).clamp(MIN_CONNECTIONS, MAX_CONNECTIONS);
-    usize::try_from(connections).unwrap_or(usize::MAX)
-}
-
-/// What is configured to be open at once.
+/// What may be open beside clients' connections, as configured.
 #[derive(Clone, Copy, Debug)]
-pub struct AskedFor {
-    /// `limits.max_connections`, or its default.
-    pub connections: usize,
+pub struct Beside {
     /// `cache.open_files`
     pub files: usize,
     /// `fetch.connections_total`
     pub upstreams: usize,
+    /// `fetch.max_fills`
+    pub fills: usize,
+    /// Places of the operators' listener.
+    pub operators: usize,
 }
 
-impl AskedFor {
-    /// Why a limit of `descriptors` is too low for it, and what to do; `None` where it is not.
-    pub fn shortage(self, descriptors: u64) -> Option<String> {
+impl Beside {
+    /// The default connection cap under a limit of `descriptors`: what all else leaves; where that is little, a quarter, since
+    /// all else is seldom open at once.
+    pub fn default_connections(self, descriptors: u64) -> usize {
+        let left = descriptors.saturating_sub(self.all() + count(place::beyond(usize::MAX)));
+        let connections = (left / EACH).max(descriptors / 4);
+        let connections = connections.clamp(MIN_CONNECTIONS, MAX_CONNECTIONS);
+        usize::try_from(connections).unwrap_or(usize::MAX)
+    }
+
+    /// Why a limit of `descriptors` is too low for it and for so many connections, and what to do; `None` where it is not.
+    pub fn shortage(self, connections: usize, descriptors: u64) -> Option<String> {
         let Self {
-            connections,
             files,
             upstreams,
+            fills,
+            ..
         } = self;
-        let needed = OWN + (connections + files + upstreams) as u64;
+        let needed = EACH * count(connections) + count(place::beyond(connections)) + self.all();
+        let named = EACH * count(connections) + count(files + upstreams) + EACH * count(fills);
+        let more = needed - named;
         (needed > descriptors).then(|| {
             format!(
-                "{descriptors} file descriptors are allowed, and {needed} may be needed: for {connections} connections \
-                 (`limits.max_connections`), {files} blobs (`cache.open_files`), {upstreams} fetches \
-                 (`fetch.connections_total`) and {OWN} more; raise the limit (LimitNOFILE= of systemd, `ulimit -n`), or \
-                 lower one of these"
+                "{descriptors} file descriptors are allowed, and {needed} may be needed: two each for {connections} \
+                 connections and what is read on them (`limits.max_connections`) and for {fills} fills (`fetch.max_fills`), \
+                 {files} for blobs (`cache.open_files`), {upstreams} for fetches (`fetch.connections_total`) and {more} \
+                 more; raise the limit (LimitNOFILE= of systemd, `ulimit -n`), or lower one of these"
             )
         })
     }
+
+    fn all(self) -> u64 {
+        let Self {
+            files,
+            upstreams,
+            fills,
+            operators,
+        } = self;
+        let operators = operators + place::beyond(operators);
+        OWN + count(files + upstreams + operators) + EACH * count(fills)
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const DEFAULTS: Beside = Beside {
+        files: 512,
+        upstreams: 64,
+        fills: 256,
+        operators: 64,
+    };
+
+    /// Twice 700 and 256, 512, 64, and 304 more: 44 that wait for a place, 64 that are told, 132 of operators, our own 64.
     #[test]
     fn a_limit_that_is_too_low_for_what_is_configured_is_told() {
-        let asked_for = AskedFor {
-            connections: 700,
-            files: 200,
-            upstreams: 60,
-        };
-        assert_eq!(asked_for.shortage(1024), None);
-        let told = asked_for.shortage(1023).unwrap();
-        for part in ["1023 file", "1024 may", "700 conn", "LimitNOFILE"] {
+        assert_eq!(DEFAULTS.shortage(700, 2792), None);
+        let told = DEFAULTS.shortage(700, 2791).unwrap();
+        for part in [
+            "2791 file",
+            "2792 may",
+            "700 conn",
+            "256 fills",
+            "304 more",
+            "LimitNOFILE",
+        ] {
             assert!(told.contains(part), "{told}");
         }
     }
 
-    /// The defaults of both fit each other, but for a limit that is of no use to a server.
+    /// The defaults of all fit each other, but for a limit that is of no use to a server.
     #[test]
     fn the_usual_limits_are_enough_for_the_defaults() {
-        for (descriptors, is_enough) in [(256, false), (1024, false), (4096, true), (20_000, true)]
-        {
-            let asked_for = AskedFor {
-                connections: default_connections(descriptors),
-                files: 512,
-                upstreams: 64,
-            };
+        for (descriptors, is_enough) in [
+            (256, false),
+            (1024, false),
+            (4096, true),
+            (20_000, true),
+            (65_536, true),
+            (UNLIMITED, true),
+        ] {
+            let connections = DEFAULTS.default_connections(descriptors);
             assert_eq!(
-                asked_for.shortage(descriptors).is_none(),
+                DEFAULTS.shortage(connections, descriptors).is_none(),
                 is_enough,
-                "{descriptors}"
+                "{connections} of {descriptors}"
             );
         }
     }
@@ -117,9 +156,15 @@ mod tests {
     }
 
     #[test]
-    fn connections_leave_a_quarter_of_the_descriptors() {
-        assert_eq!(default_connections(20_000), 15_000);
-        assert_eq!(default_connections(8), 16);
-        assert_eq!(default_connections(UNLIMITED), 65_536);
+    fn connections_get_what_all_else_leaves() {
+        for (descriptors, connections) in [
+            (8, 16),
+            (1024, 256),
+            (20_000, 9_198),
+            (65_536, 31_966),
+            (UNLIMITED, 65_536),
+        ] {
+            assert_eq!(DEFAULTS.default_connections(descriptors), connections);
+        }
     }
 }

@@ -50,6 +50,15 @@ pub(super) struct Waiting {
     wanted: Wanted,
 }
 
+/// Connections beyond the `most` that have a place: those that wait for one, and those that are told that they get none.
+pub(super) fn beyond(most: usize) -> usize {
+    waiting(most) + TOLD_AT_ONCE
+}
+
+fn waiting(most: usize) -> usize {
+    most.div_ceil(WAITING.0).min(WAITING.1)
+}
+
 impl Places {
     pub(super) fn new(most: usize, patience: Duration) -> Self {
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits));
@@ -57,7 +66,7 @@ impl Places {
             most,
             patience,
             all: semaphore(most),
-            waiting: semaphore(most.div_ceil(WAITING.0).min(WAITING.1)),
+            waiting: semaphore(waiting(most)),
             telling: semaphore(TOLD_AT_ONCE),
             spares: Arc::default(),
         }
