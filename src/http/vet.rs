@@ -11,6 +11,8 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Version};
 
+use super::passthrough::TOKEN_PATH;
+
 /// Why a request is refused for its form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FormError {
@@ -23,7 +25,7 @@ pub(super) enum FormError {
     /// RFC 9112, section 3.2.
     #[error("exactly one valid Host header is required")]
     Host,
-    /// A GET or HEAD with a chunked body.
+    /// A chunked body of a GET or HEAD, or of what is read to its end.
     #[error("Transfer-Encoding is not accepted")]
     TransferEncoding,
 }
@@ -39,7 +41,9 @@ pub(super) fn vet(request: &Parts) -> Result<(), FormError> {
     if !has_valid_host(request) {
         return Err(FormError::Host);
     }
-    if is_read(&request.method) && request.headers.contains_key(TRANSFER_ENCODING) {
+    // Any other body is not read, and ends its connection.
+    let is_followed = is_read(&request.method) || request.uri.path() == TOKEN_PATH;
+    if is_followed && request.headers.contains_key(TRANSFER_ENCODING) {
         return Err(FormError::TransferEncoding);
     }
     Ok(())
@@ -146,6 +150,14 @@ mod tests {
                     &[host, ("transfer-encoding", "chunked")],
                 ),
                 None,
+            ),
+            (
+                request(
+                    Method::POST,
+                    "/_/token?service=m",
+                    &[host, ("transfer-encoding", "chunked")],
+                ),
+                Some(FormError::TransferEncoding),
             ),
         ] {
             assert_eq!(vet(&request).err(), refused, "{request:?}");

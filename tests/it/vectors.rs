@@ -45,8 +45,18 @@ struct Stage {
 impl Stage {
     /// A mirror that waits longer than the test does: what ends is ended on purpose.
     async fn patient() -> Self {
+        Self::with("").await
+    }
+
+    /// One that takes clients' logins for its upstream: where it gives out tokens it reads what it is sent.
+    async fn taking_logins() -> Self {
+        Self::with("access = \"passthrough\"").await
+    }
+
+    async fn with(upstream: &str) -> Self {
         let (origin, blob) = origin_with_blob(1, 1000).await;
         let forebay = Setup::new(&origin)
+            .upstream(upstream)
             .config("[server]\nheader_timeout = \"10m\"\nidle_timeout = \"10m\"")
             .start()
             .await;

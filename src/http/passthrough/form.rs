@@ -141,6 +141,13 @@ fn user(name: &str, password: &str) -> Who {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+    use http::Request;
+    use http_body::Frame;
+    use http_body_util::{Full, StreamBody};
+
     use super::*;
 
     fn alice() -> Who {
@@ -205,5 +212,34 @@ mod tests {
             of("scope=registry:catalog:*&scope=repository:m.io:5000/app:pull+repository:b:pull");
         assert_eq!(form.name.as_deref(), Some("m.io:5000/app"));
         assert_eq!(of("scope=repository:app").name, None);
+    }
+
+    fn post() -> Parts {
+        let request = Request::post("/_/token").body(()).unwrap();
+        request.into_parts().0
+    }
+
+    #[tokio::test]
+    async fn a_form_is_read_up_to_its_bound_and_no_further() {
+        for (length, is_read) in [(MOST, true), (MOST + 1, false)] {
+            let form = Form::read(&post(), Full::from(vec![b'x'; length])).await;
+            assert_eq!(form.is_ok(), is_read, "{length}");
+        }
+    }
+
+    /// A place among its client's, and a connection, are held meanwhile.
+    #[tokio::test(start_paused = true)]
+    async fn a_form_that_drips_is_not_waited_for() {
+        const EACH: Duration = Duration::from_secs(1);
+        for (bytes, is_read) in [(8, true), (60, false)] {
+            let drip = stream::unfold(0, async |sent| {
+                tokio::time::sleep(EACH).await;
+                let next = Frame::data(Bytes::from_static(b"x"));
+                (sent < bytes).then_some((Ok::<_, Infallible>(next), sent + 1))
+            });
+            let body = StreamBody::new(Box::pin(drip));
+            let form = Form::read(&post(), body).await;
+            assert_eq!(form.is_ok(), is_read, "{bytes}");
+        }
     }
 }

@@ -201,6 +201,37 @@ async fn a_head_that_may_be_read_in_two_ways_is_refused_and_ends_the_connection(
     stage.refuses(LINES).await;
 }
 
+/// A form for a token is the one body that is read, so that what comes after it might be answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_may_end_in_two_places_is_refused_and_ends_the_connection() {
+    let posted = |message: &[u8]| {
+        let rest = message.strip_prefix(b"GET /v2/").unwrap();
+        [b"POST /_/token", rest].concat()
+    };
+    let messages: Vec<_> = LENGTHS.iter().map(|(get, ..)| posted(get)).collect();
+    let rows = messages.iter().zip(LENGTHS);
+    let table: Vec<Row<'_>> = rows
+        .map(|(message, (_, status, after))| (&message[..], *status, *after))
+        .collect();
+    let stage = Stage::taking_logins().await;
+    stage.refuses(&table).await;
+
+    let form = |length| {
+        let form = "x".repeat(length);
+        format!(
+            "POST /_/token?ns=m.test HTTP/1.1\r\nHost: m\r\nContent-Length: {length}\r\n\r\n{form}"
+        )
+    };
+    stage
+        .refuses(&[
+            (form(3).as_bytes(), "200", Ends),
+            (form(16 << 10).as_bytes(), "200", Ends),
+            (form((16 << 10) + 1).as_bytes(), "400", Ends),
+            (form(200_000).as_bytes(), "400", Ends),
+        ])
+        .await;
+}
+
 /// RFC 9112 lets a line end in a lone LF, and a Host be empty; two lengths that agree are one. What is announced as a body
 /// is no request, whatever it looks like.
 #[tokio::test(flavor = "multi_thread")]
