@@ -101,7 +101,10 @@ impl Caller {
             mut scheme,
             ..
         } = peer;
-        let passed_on = if peer.forwards && address.is_in(&proxies.trusted) {
+        // Where proxies say below HTTP whom they ask for, one that has not asks for nobody: its connection is from before that
+        // was so, when the client's bytes may have been the first.
+        let forwards = peer.forwards && (peer.is_introduced() || !proxies.proxy_protocol);
+        let passed_on = if forwards && address.is_in(&proxies.trusted) {
             let named = match proxies.header {
                 ForwardedHeader::XForwardedFor => forwarded::x_forwarded_for,
                 ForwardedHeader::Forwarded => forwarded::forwarded,

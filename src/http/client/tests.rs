@@ -41,6 +41,31 @@ fn found(peer: &str, header: ForwardedHeader, headers: &[(&str, &str)]) -> (Stri
     (caller.address.to_string(), caller.key.is_some())
 }
 
+/// One that a proxy without its own headers had open when a reload switched `proxy_protocol` on could name any client.
+#[test]
+fn where_proxies_introduce_their_clients_an_open_connection_that_was_not_introduced_names_nobody() {
+    let peer = Peer::from(addr("10.0.0.1:1"));
+    let headers = lines(&[(XFF, "192.0.2.1"), ("x-forwarded-proto", "https")]);
+    let named = |peer, proxy_protocol| {
+        let proxies = Proxies {
+            proxy_protocol,
+            ..proxies(ForwardedHeader::XForwardedFor)
+        };
+        let caller = Caller::find(peer, &headers, &proxies);
+        (
+            caller.address.to_string(),
+            caller.key.is_some(),
+            caller.scheme,
+        )
+    };
+    let client = ("192.0.2.1".to_owned(), true, Scheme::Https);
+    let nobody = ("10.0.0.1:1".to_owned(), false, Scheme::Http);
+    assert_eq!(named(peer, false), client);
+    assert_eq!(named(peer, true), nobody);
+    // A proxy that is another's client is believed as it always is.
+    assert_eq!(named(peer.introduced(), true), client);
+}
+
 /// The same, with each line of headers as `X` or `F` and its value, `|` between them; proxies send the first one's. Who has
 /// no key is `nobody`.
 fn asks(peer: &str, headers: &str) -> String {
