@@ -181,7 +181,7 @@ async fn serve(config: &Config, recorder: Recorder, started: Started) -> Result<
     let gate = Gate::new(config);
     // Tied to the process, or until another gate comes: it reads small files, and there is nothing to wait for.
     let gatekeeper = tokio::spawn(gate.clone().upkeep());
-    let api = Api::new(mirror.clone(), clients.clone(), gate);
+    let api = Api::new(mirror.clone(), clients.terms(), gate);
     let present = Present::new(api);
     let told = present.clone();
     admin.access_files(Box::new(move || told.access_files()));

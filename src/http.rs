@@ -29,4 +29,4 @@ pub use address::Naming;
 pub use api::Api;
 pub use body::{Aborted, ResponseBody};
 pub use client::{ClientAddr, ClientKey, NoCertificate, Peer, PeerCertificate, Scheme};
-pub use limit::{Clients, Connected, Surplus};
+pub use limit::{Clients, Connected, Surplus, Terms};

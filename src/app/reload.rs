@@ -156,11 +156,14 @@ impl Reload {
             tls.take(prepared);
         }
         self.levels.set(config.log.level);
-        self.clients.reconfigure(&config);
         self.gatekeeper.abort();
         self.gatekeeper = tokio::spawn(gate.clone().upkeep());
-        let api = self.present.get().reconfigured(mirror.clone(), gate);
-        self.present.set(api);
+        // A request takes them with the rest of its configuration, a connection by itself.
+        let terms = self.clients.terms().reconfigured(&config);
+        let api = self.present.get();
+        self.present
+            .set(api.reconfigured(mirror.clone(), Arc::clone(&terms), gate));
+        self.clients.go_by(terms);
         self.admin.reconfigured(mirror.clone());
         self.admin.configured(Configured {
             at: SystemTime::now(),

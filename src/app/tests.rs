@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::http::{ClientAddr, Peer};
 
 /// What follows a request that must end its connection: never to be answered.
 const SMUGGLED: &str = "GET /v2/ HTTP/1.1\r\nHost: smuggled\r\n\r\n";
@@ -18,17 +19,17 @@ struct Running {
     _dir: tempfile::TempDir,
 }
 
+const CONFIG: &str =
+    "[upstreams.\"docker.io\"]\nendpoints = [\"http://127.0.0.1:1\"]\n[cache]\nmin_free = \"0B\"\n";
+
 async fn start() -> Running {
     let dir = tempfile::tempdir().unwrap();
-    let mut config = Config::from_toml(
-        "[upstreams.\"docker.io\"]\nendpoints = [\"http://127.0.0.1:1\"]\n[cache]\nmin_free = \"0B\"",
-    )
-    .unwrap();
+    let mut config = Config::from_toml(CONFIG).unwrap();
     config.cache.dir = dir.path().join("cache");
     let admin = Admin::new(Recorder::install().unwrap());
     let (mirror, _) = open(&config).await.unwrap();
     admin.serving(mirror.clone());
-    let api = Api::new(mirror, Clients::new(&config), Gate::new(&config));
+    let api = Api::new(mirror, Clients::new(&config).terms(), Gate::new(&config));
     let clients = serve_on(&config, clients_service(Present::new(api)));
     let operators = serve_on(&config, admin_service(admin.clone()));
     Running {
@@ -228,6 +229,37 @@ async fn operators_see_readiness_change_and_clients_see_no_admin_path() {
         head.starts_with("http/1.1 503 ") && body == "draining\n",
         "{head}"
     );
+}
+
+/// It was let in by the limits of the next one, and answered by all else of the one before.
+#[tokio::test]
+async fn a_request_keeps_to_the_limits_of_the_configuration_that_answers_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = Config::from_toml(CONFIG).unwrap();
+    config.cache.dir = dir.path().join("cache");
+    let (mirror, _) = open(&config).await.unwrap();
+    let (clients, gate) = (Clients::new(&config), Gate::new(&config));
+    let api = Api::new(mirror.clone(), clients.terms(), gate.clone());
+    let next = format!("{CONFIG}[limits]\nper_client_requests = '1/1h'\nmax_delay = '0s'");
+    let terms = clients
+        .terms()
+        .reconfigured(&Config::from_toml(&next).unwrap());
+    clients.go_by(Arc::clone(&terms));
+    let ask = async |api: &Api| {
+        let peer = SocketAddr::from(([192, 0, 2, 1], 1));
+        let mut request = Request::new(ResponseBody::whole(Vec::new()));
+        *request.uri_mut() = "/v2/unknown.example/x/manifests/v1".parse().unwrap();
+        request.headers_mut().insert("host", "h".parse().unwrap());
+        request
+            .extensions_mut()
+            .insert(Peer::from(ClientAddr::from(peer)));
+        api.answer(request).await.status().as_u16()
+    };
+    for _ in 0..3 {
+        assert_eq!(ask(&api).await, 404);
+    }
+    let api = api.reconfigured(mirror, terms, gate);
+    assert_eq!([ask(&api).await, ask(&api).await], [404, 429]);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The registry API: one request in, one response out.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use super::passthrough::{Asker, Guesser, Passthrough, Shown, TOKEN_PATH};
 use super::record::Record;
 use super::respond::{self, Answer};
 use super::route::{self, Action, Catalog, Route, RouteError, Target};
-use super::{Clients, Surplus, errors, login, range, vet};
+use super::{Surplus, Terms, errors, login, range, vet};
 use crate::access::{Client, Gate, LoginError, Permit, Refusal, Visible};
 use crate::metrics::AccessOutcome;
 use crate::mirror::{Mirror, MirrorError, RangeSpec, Waiter, Wanted};
@@ -32,7 +33,7 @@ const TO_TELL: Duration = Duration::from_secs(1);
 /// Answers the requests of registry clients.
 pub struct Api {
     mirror: Mirror,
-    clients: Clients,
+    terms: Arc<Terms>,
     gate: Gate,
     passthrough: Passthrough,
 }
@@ -45,11 +46,11 @@ enum Permitted {
 }
 
 impl Api {
-    /// An API in front of `mirror`, which lets in what `clients` allows, to what `gate` permits.
-    pub fn new(mirror: Mirror, clients: Clients, gate: Gate) -> Self {
+    /// An API in front of `mirror`, which lets clients in by `terms`, to what `gate` permits.
+    pub fn new(mirror: Mirror, terms: Arc<Terms>, gate: Gate) -> Self {
         Self {
             mirror,
-            clients,
+            terms,
             gate,
             passthrough: Passthrough::default(),
         }
@@ -58,11 +59,11 @@ impl Api {
     /// The API of another configuration. The tokens that were given out go on counting, but for those of registries that take
     /// no clients' logins any more, or have another endpoint.
     #[must_use]
-    pub fn reconfigured(&self, mirror: Mirror, gate: Gate) -> Self {
+    pub fn reconfigured(&self, mirror: Mirror, terms: Arc<Terms>, gate: Gate) -> Self {
         self.passthrough.go_by(&mirror);
         Self {
             mirror,
-            clients: self.clients.clone(),
+            terms,
             gate,
             passthrough: self.passthrough.clone(),
         }
@@ -124,7 +125,7 @@ impl Api {
             return refused(errors::of_limit(surplus.into()));
         }
         // The login in the header is none of the mirror's own.
-        let facts = login::facts(head, caller.as_ref(), &self.clients);
+        let facts = login::facts(head, caller.as_ref(), &self.terms);
         let guesser = Guesser {
             floods: self.gate.floods(),
             // Behind a proxy that names nobody one would keep out all.
@@ -149,7 +150,7 @@ impl Api {
     /// Who asks.
     fn caller(&self, head: &Parts) -> Option<Caller> {
         let peer = *head.extensions.get::<Peer>()?;
-        Some(self.clients.caller(peer, &head.headers))
+        Some(self.terms.caller(peer, &head.headers))
     }
 
     async fn decide(
@@ -238,7 +239,7 @@ impl Api {
         caller: Option<&Caller>,
         deadline: Instant,
     ) -> Result<Client, LoginError> {
-        let facts = login::facts(head, caller, &self.clients);
+        let facts = login::facts(head, caller, &self.terms);
         let attempt = login::attempt(&head.headers);
         let until = deadline - TO_TELL;
         let client = self.gate.identify(facts, attempt, until).await;
@@ -277,7 +278,7 @@ impl Api {
 
     async fn admit(&self, caller: Option<Caller>) -> Result<Admitted, limit::Refusal> {
         match caller {
-            Some(caller) => self.clients.admit(&caller).await,
+            Some(caller) => self.terms.admit(&caller).await,
             None => Ok(Admitted::default()),
         }
     }

@@ -37,13 +37,13 @@ const SOON: Duration = Duration::from_secs(5);
 /// What bytes are counted in: governor counts to 2^32, and in whole nanoseconds each.
 const CELL: u64 = 1 << 10;
 
-/// Every client that there is, and what each may take. A clone is the same.
+/// The terms of connections that come now. A clone is the same.
 #[derive(Clone, Debug)]
-pub struct Clients(Arc<RwLock<Arc<Present>>>);
+pub struct Clients(Arc<RwLock<Arc<Terms>>>);
 
-/// What counts for a request or a connection that begins now.
+/// What each client may take by one configuration, and whose word on who asks is taken. A request keeps to one.
 #[derive(Debug)]
-struct Present {
+pub struct Terms {
     limits: Limits,
     proxies: config::Proxies,
     table: Arc<Table>,
@@ -211,70 +211,70 @@ impl Clients {
     }
 
     fn of(limits: Limits, proxies: config::Proxies) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(Present {
+        Self(Arc::new(RwLock::new(Arc::new(Terms {
             limits,
             proxies,
             table: Arc::default(),
         }))))
     }
 
-    /// Goes by another configuration from now on. Where what clients may take is another, all of them begin anew; what
-    /// runs keeps to what it began with.
-    pub fn reconfigure(&self, config: &config::Config) {
-        let limits = Limits::of(config);
-        let mut present = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let table = if limits == present.limits {
-            Arc::clone(&present.table)
-        } else {
-            Arc::default()
-        };
-        *present = Arc::new(Present {
-            limits,
-            proxies: config.server.proxies.clone(),
-            table,
-        });
+    /// Goes by others from now on. What runs keeps to what it began with.
+    pub fn go_by(&self, terms: Arc<Terms>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = terms;
     }
 
-    fn present(&self) -> Arc<Present> {
+    /// Those of now.
+    pub fn terms(&self) -> Arc<Terms> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether a connection from `peer` begins with a PROXY protocol header. It is the peer that decides, never what it
     /// sends: who could choose could name any address.
     pub fn sends_proxy_header(&self, peer: ClientAddr) -> bool {
-        let proxies = &self.present().proxies;
+        let proxies = &self.terms().proxies;
         proxies.proxy_protocol && peer.is_in(&proxies.trusted)
+    }
+
+    /// Counts a connection from `peer`, or says that there are too many from there. Those of a trusted proxy are of many
+    /// clients, and are not counted.
+    pub fn connect(&self, peer: ClientAddr) -> Result<Option<Connected>, Surplus> {
+        self.terms().connect(peer)
+    }
+}
+
+impl Terms {
+    /// Those of another configuration. Where what clients may take is another, all of them begin anew.
+    #[must_use]
+    pub fn reconfigured(&self, config: &config::Config) -> Arc<Self> {
+        let limits = Limits::of(config);
+        let table = if limits == self.limits {
+            Arc::clone(&self.table)
+        } else {
+            Arc::default()
+        };
+        Arc::new(Self {
+            limits,
+            proxies: config.server.proxies.clone(),
+            table,
+        })
     }
 
     /// Whether what `peer` has proven by TLS is its own word, and it is no proxy's that asks for others.
     pub(super) fn proves_itself(&self, peer: &Peer) -> bool {
-        let proxies = &self.present().proxies;
+        let proxies = &self.proxies;
         let speaks_tls = !peer.is_introduced() || proxies.pass_tls;
         speaks_tls && !peer.address.is_in(&proxies.trusted)
     }
 
     /// Who asks, on a connection from `peer`.
     pub(super) fn caller(&self, peer: Peer, headers: &HeaderMap) -> Caller {
-        let caller = Caller::find(peer, headers, &self.present().proxies);
+        let caller = Caller::find(peer, headers, &self.proxies);
         if caller.key.is_none() {
             metrics::client_unnamed();
         }
         caller
     }
 
-    /// Counts a connection from `peer`, or says that there are too many from there. Those of a trusted proxy are of many
-    /// clients, and are not counted.
-    pub fn connect(&self, peer: ClientAddr) -> Result<Option<Connected>, Surplus> {
-        self.present().connect(peer)
-    }
-
-    /// Lets a request in as soon as its client's limits allow it, in the order of its client's requests.
-    pub(super) async fn admit(&self, caller: &Caller) -> Result<Admitted, Refusal> {
-        self.present().admit(caller).await
-    }
-}
-
-impl Present {
     fn connect(&self, peer: ClientAddr) -> Result<Option<Connected>, Surplus> {
         let Some(most) = self.limits.connections else {
             return Ok(None);
@@ -295,7 +295,8 @@ impl Present {
         }
     }
 
-    async fn admit(&self, caller: &Caller) -> Result<Admitted, Refusal> {
+    /// Lets a request in as soon as its client's limits allow it, in the order of its client's requests.
+    pub(super) async fn admit(&self, caller: &Caller) -> Result<Admitted, Refusal> {
         let Some(client) = self.limited(caller) else {
             return Ok(Admitted::default());
         };

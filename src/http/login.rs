@@ -4,14 +4,14 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
-use super::Clients;
+use super::Terms;
 use super::client::{Caller, Peer, PeerCertificate};
 use crate::access::{Attempt, Facts, Malformed};
 
 /// What is known beside the login. A certificate that a proxy has shown is the proxy's own.
-pub(super) fn facts(head: &Parts, caller: Option<&Caller>, clients: &Clients) -> Facts {
+pub(super) fn facts(head: &Parts, caller: Option<&Caller>, terms: &Terms) -> Facts {
     let peer = head.extensions.get::<Peer>();
-    let is_its_own = peer.is_none_or(|peer| clients.proves_itself(peer));
+    let is_its_own = peer.is_none_or(|peer| terms.proves_itself(peer));
     let certificate = head.extensions.get::<PeerCertificate>();
     let names = certificate
         .filter(|_| is_its_own)
@@ -44,7 +44,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::http::ClientAddr;
+    use crate::http::{ClientAddr, Clients};
 
     fn facts_of(peer: &str, forwarded: Option<&'static str>) -> Facts {
         let config = "[server]\ntrusted_proxies = ['10.0.0.0/8']\n";
@@ -53,7 +53,7 @@ mod tests {
     }
 
     fn facts_behind(config: &str, peer: Peer, forwarded: Option<&'static str>) -> Facts {
-        let clients = Clients::new(&Config::from_toml(config).unwrap());
+        let terms = Clients::new(&Config::from_toml(config).unwrap()).terms();
         let mut request = http::Request::new(());
         if let Some(value) = forwarded {
             let value = HeaderValue::from_static(value);
@@ -63,8 +63,8 @@ mod tests {
         let shown = PeerCertificate::new(vec!["node.example".to_owned()]);
         request.extensions_mut().insert(shown);
         let (head, ()) = request.into_parts();
-        let caller = clients.caller(peer, &head.headers);
-        facts(&head, Some(&caller), &clients)
+        let caller = terms.caller(peer, &head.headers);
+        facts(&head, Some(&caller), &terms)
     }
 
     #[test]

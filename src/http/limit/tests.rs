@@ -27,21 +27,21 @@ fn rate(count: u32) -> config::Rate {
     config::Rate { count, per: SECOND }
 }
 
-fn clients(limits: Limits) -> Clients {
+fn clients(limits: Limits) -> Arc<Terms> {
     let proxies = config::Proxies {
         trusted: vec!["10.0.0.0/8".parse().unwrap()],
         proxy_protocol: true,
         pass_tls: false,
         header: config::ForwardedHeader::XForwardedFor,
     };
-    Clients::of(limits, proxies)
+    Clients::of(limits, proxies).terms()
 }
 
 fn peer(ip: impl Into<IpAddr>) -> ClientAddr {
     SocketAddr::new(ip.into(), 1).into()
 }
 
-fn caller(clients: &Clients, last: u8) -> Caller {
+fn caller(clients: &Terms, last: u8) -> Caller {
     clients.caller(
         peer(Ipv4Addr::new(192, 0, 2, last)).into(),
         &HeaderMap::new(),
@@ -244,10 +244,6 @@ async fn the_bodies_of_a_client_share_its_bytes() {
     assert_eq!(start.elapsed().as_secs(), 3);
 }
 
-fn table_of(clients: &Clients) -> Arc<Table> {
-    Arc::clone(&clients.present().table)
-}
-
 fn net(at: u32) -> ClientKey {
     let [a, b, c, d] = at.to_be_bytes().map(u16::from);
     let network = Ipv6Addr::from([0x2001, 0xdb8, a << 8 | b, c << 8 | d, 0, 0, 0, 0]);
@@ -265,8 +261,7 @@ async fn a_million_clients_in_a_second_are_forgotten_but_for_those_with_somethin
     });
     let me = caller(&clients, 1);
     let running = clients.admit(&me).await.unwrap();
-    let present = clients.present();
-    let (table, limits) = (&present.table, &present.limits);
+    let (table, limits) = (&clients.table, &clients.limits);
     let mut most = 0;
     for at in 0..1_000_000 {
         let scanner = table.get(net(at), Instant::now(), limits);
@@ -328,5 +323,5 @@ fn nothing_is_kept_where_there_are_no_limits() {
         assert!(clients.connect(peer).unwrap().is_none());
         assert!(!clients.sends_proxy_header(peer));
     }
-    assert_eq!(table_of(&clients).len(), 0);
+    assert_eq!(clients.terms().table.len(), 0);
 }
