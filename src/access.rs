@@ -33,7 +33,7 @@ use crate::config::{AccessRule, Config};
 use crate::metrics::{self, AccessOutcome};
 use crate::oci::{Registry, Repository, RepositoryName};
 
-pub use attempt::{Attempt, Malformed};
+pub use attempt::{Attempt, Malformed, user_and_password};
 pub use client::{Account, Client, Facts};
 pub use files::Trouble;
 pub use floods::Floods;

@@ -42,10 +42,16 @@ impl Attempt {
     }
 }
 
-fn basic(encoded: &str) -> Result<Option<Attempt>, Malformed> {
+/// The user and the password of a `Basic` header, from what follows the scheme; a password may have colons.
+pub fn user_and_password(encoded: &str) -> Result<(String, String), Malformed> {
     let bytes = STANDARD.decode(encoded).map_err(|_| Malformed)?;
     let text = String::from_utf8(bytes).map_err(|_| Malformed)?;
     let (user, password) = text.split_once(':').ok_or(Malformed)?;
+    Ok((user.to_owned(), password.to_owned()))
+}
+
+fn basic(encoded: &str) -> Result<Option<Attempt>, Malformed> {
+    let (user, password) = user_and_password(encoded)?;
     if user.is_empty() && password.is_empty() {
         return Ok(None);
     }
@@ -54,7 +60,7 @@ fn basic(encoded: &str) -> Result<Option<Attempt>, Malformed> {
         return Err(Malformed);
     }
     Ok(Some(Attempt::Basic {
-        user: user.to_owned(),
+        user,
         password: Secret::new(password),
     }))
 }

@@ -18,7 +18,7 @@ pub struct Facts {
     /// Whether the request tells that somebody else asks from there. Then the address lets nobody in, and still keeps out.
     pub passed_on: bool,
     /// The names of the certificate that it has shown, verified, as rules write them.
-    pub certificate: Vec<String>,
+    pub certificate: Arc<[String]>,
 }
 
 /// Who asks, as far as it is known.
@@ -49,7 +49,7 @@ impl Client {
             trusted: facts.address.is_some_and(is_in) && !facts.passed_on,
             passed_on: facts.passed_on,
             address: facts.address,
-            certificate: facts.certificate.into(),
+            certificate: facts.certificate,
             account,
         }
     }

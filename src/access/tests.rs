@@ -74,13 +74,13 @@ pub(super) fn at(address: &str) -> Facts {
         address: Some(address),
         counted_at: Some(address),
         passed_on: false,
-        certificate: Vec::new(),
+        certificate: Arc::default(),
     }
 }
 
 fn with_certificate(name: &str) -> Facts {
     Facts {
-        certificate: vec!["other".to_owned(), name.to_owned()],
+        certificate: ["other".to_owned(), name.to_owned()].into(),
         ..at("192.0.2.1")
     }
 }

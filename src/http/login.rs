@@ -15,14 +15,14 @@ pub(super) fn facts(head: &Parts, caller: Option<&Caller>, terms: &Terms) -> Fac
     let certificate = head.extensions.get::<PeerCertificate>();
     let names = certificate
         .filter(|_| is_its_own)
-        .map(PeerCertificate::names);
+        .map(PeerCertificate::shared);
     let address = caller.map(|caller| caller.address.ip());
     Facts {
         // The address of a proxy that names nobody stands for all of its clients, and says nothing of any.
         address: address.filter(|_| caller.is_some_and(|caller| caller.key.is_some())),
         counted_at: address,
         passed_on: caller.is_some_and(|caller| caller.passed_on),
-        certificate: names.unwrap_or_default().to_vec(),
+        certificate: names.unwrap_or_default(),
     }
 }
 
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn a_proxys_own_certificate_and_address_are_no_clients() {
         let direct = facts_of("192.0.2.1:1", Some("198.51.100.1"));
-        assert_eq!(direct.certificate, ["node.example"]);
+        assert_eq!(*direct.certificate, ["node.example"]);
         assert_eq!(direct.address, Some("192.0.2.1".parse().unwrap()));
         let named = facts_of("10.0.0.1:1", Some("198.51.100.1"));
         assert!(named.certificate.is_empty());

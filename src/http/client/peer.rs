@@ -109,6 +109,11 @@ impl PeerCertificate {
     pub fn names(&self) -> &[String] {
         &self.0
     }
+
+    /// The same names, for who keeps them: no request makes a copy.
+    pub(in crate::http) fn shared(&self) -> Arc<[String]> {
+        Arc::clone(&self.0)
+    }
 }
 
 /// That the other end of a connection could have shown a certificate that counts, and has none. In the extensions of each of

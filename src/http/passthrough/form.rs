@@ -3,8 +3,6 @@
 use std::error::Error;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -12,6 +10,7 @@ use http::{HeaderMap, Method};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Limited};
 
+use crate::access::user_and_password;
 use crate::config::Secret;
 use crate::login::Who;
 
@@ -117,12 +116,10 @@ fn basic(headers: &HeaderMap) -> Result<Who, FormError> {
     };
     let read = || {
         let (scheme, rest) = value.to_str().ok()?.trim().split_once(' ')?;
-        let decoded = STANDARD.decode(rest.trim()).ok()?;
-        let text = String::from_utf8(decoded).ok()?;
-        let (name, password) = text.split_once(':')?;
+        let (name, password) = user_and_password(rest.trim()).ok()?;
         scheme
             .eq_ignore_ascii_case("basic")
-            .then(|| user(name, password))
+            .then(|| user(&name, &password))
     };
     read().ok_or(FormError::Login)
 }
@@ -143,6 +140,8 @@ fn user(name: &str, password: &str) -> Who {
 mod tests {
     use std::convert::Infallible;
 
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use futures_util::stream;
     use http::Request;
     use http_body::Frame;
