@@ -1,9 +1,9 @@
 //! One request of a registry client, from its head to its response's last byte.
 //!
 //! `vet` refuses messages that no client sends in earnest; `route` turns the rest into typed values; `client` tells where
-//! a request comes from, `login` what it says of who asks, and `limit` lets it in, holds it or refuses it; the mirror answers; `respond` and `errors` turn its answer into a
-//! response whose headers come from typed values only; `body` carries the bytes, and with them the record that becomes the
-//! request's one line in the log.
+//! a request comes from, `login` what it says of who asks, and `limit` lets it in, holds it or refuses it; the mirror
+//! answers; `respond` and `errors` turn its answer into a response whose headers come from typed values only; `body` carries
+//! the bytes, and with them the record that becomes the request's one line in the log.
 //!
 //! Owns no state of its own, but for what `limit` knows of clients.
 

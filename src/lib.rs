@@ -133,8 +133,8 @@
 //!     client may take is bounded where an operator says so, and costs no other client and no fill anything: kept by
 //!     `src/http/limit.rs`, tested by `src/http/limit/tests.rs`, `tests/it/limits.rs`. Where connections are as many as
 //!     there may be, an idle one ends for a new one, and what finds no place is told so: kept by `src/server/place.rs`,
-//!     `src/server/spare.rs`, tested by `src/server/tests/places.rs`, `tests/it/limits/house.rs`; a slow one is let go: `src/server/clocks.rs`,
-//!     `src/server/tests/patience.rs`, `tests/it/limits/slow.rs`. What is sent to cost more than it should:
+//!     `src/server/spare.rs`, tested by `src/server/tests/places.rs`, `tests/it/limits/house.rs`; a slow one is let go:
+//!     `src/server/clocks.rs`, `src/server/tests/patience.rs`, `tests/it/limits/slow.rs`. What is sent to cost more than it should:
 //!     `tests/it/limits/bombs.rs`, `tests/it/limits/ranges.rs`, `tests/it/limits/series.rs`.
 //! 12. **Eviction only unlinks.** Open readers finish, a running fill is never evicted. What a manifest served within the
 //!     hour refers to is evicted after all else, as far as four fifths of the cache allow; the limit and `min_free` win.

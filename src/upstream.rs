@@ -2,9 +2,9 @@
 //!
 //! A question goes down through these, each with one concern:
 //! [`Upstreams`] finds or makes the upstream of a registry; [`Upstream`] knows the registry API's
-//! endpoints, pays for what costs (`metered`, `quota`) and tries again where that helps (`retry`); `exchange` logs in (`auth`, `challenge`,
-//! `token`, with who `credentials` says that forebay is) and follows redirects (`redirect`); `transport` sends one request, under the address
-//! policy (`address`, `resolver`) and the timeouts.
+//! endpoints, pays for what costs (`metered`, `quota`) and tries again where that helps (`retry`); `exchange` logs in
+//! (`auth`, `challenge`, `token`, with who `credentials` says that forebay is) and follows redirects (`redirect`);
+//! `transport` sends one request, under the address policy (`address`, `resolver`) and the timeouts.
 //!
 //! Where each client sees what is theirs, an upstream is asked with the login that its client has brought (`brought`), and what
 //! that login may see is known for a short while (`entitled`).

@@ -1,7 +1,8 @@
 //! Hot tags: asked for ahead of their time, so that no pull of one waits for its upstream.
 //!
-//! Each waits for its time in a task of its own, and no longer than the configuration counts by which it was planned. Owns nothing but the bound on them; who is hot, memory counts for as long
-//! as a record stands, and when it is time, [`freshness::ahead`] says.
+//! Each waits for its time in a task of its own, and no longer than the configuration counts by which it was planned. Owns
+//! nothing but the bound on them; who is hot, memory counts for as long as a record stands, and when it is time,
+//! [`freshness::ahead`] says.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};

@@ -101,7 +101,8 @@ impl Disk {
     }
 
     /// Takes the directory from all other users, where it was made by somebody who left it open to them, and from its
-    /// group's writing. One that is shared on purpose, or not this user's to change, stays as it is: what is in it is made for this user alone.
+    /// group's writing. One that is shared on purpose, or not this user's to change, stays as it is: what is in it is made
+    /// for this user alone.
     pub(crate) fn keep_others_out(&self) {
         let root = self.layout.root();
         let Ok(meta) = fs::metadata(root) else { return };

@@ -1,6 +1,8 @@
 //! All upstreams: those that are configured by name, and those of configured families, which come
 //! into being when a client first asks for one.
 
+mod logins;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +10,8 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
-use url::Url;
 
-use super::client::{Upstream, endpoints_of};
+use super::client::Upstream;
 use super::credentials::{BROUGHT, Cloud, LoginFiles};
 use super::entitled::Entitlements;
 use super::proxy::{Proxies, Via};
@@ -19,7 +20,7 @@ use super::tls::{self, Tls, TlsError};
 use super::token::Tokens;
 use super::transport::Clients;
 use crate::config::{self, Config, Routes};
-use crate::login::{Login, LoginId};
+use crate::login::LoginId;
 use crate::metrics::UpstreamName;
 use crate::oci::Registry;
 
@@ -283,41 +284,6 @@ impl Upstreams {
                 Some(self.members.get_with_by_ref(registry, member))
             }
         }
-    }
-
-    /// Where clients' logins of a registry are shown; `None` unless one is configured there that lets each client see what is
-    /// theirs.
-    pub fn login_endpoint(&self, registry: &Registry) -> Option<Url> {
-        let settings = &self.origins[self.routes.upstream_for(registry)?].settings;
-        settings.passthrough?;
-        endpoints_of(settings, registry).into_iter().next()
-    }
-
-    /// The upstream of a login's registry, asked with that login; `None` unless one is configured there that lets each client
-    /// see what is theirs.
-    pub fn with_login(&self, login: &Arc<Login>) -> Option<Arc<Upstream>> {
-        let upstream = self.to_prove(login)?;
-        Some(self.keep(login, upstream))
-    }
-
-    /// The same, of a login that nobody has proven yet: nothing is kept for it.
-    pub fn to_prove(&self, login: &Arc<Login>) -> Option<Arc<Upstream>> {
-        if let Some(known) = self.logins.get(&login.id()) {
-            return Some(known);
-        }
-        let upstream = self.get(login.registry())?.with_login(login)?;
-        Some(Arc::new(upstream))
-    }
-
-    /// The upstream's answer was that the login is good.
-    pub fn keep(&self, login: &Login, upstream: Arc<Upstream>) -> Arc<Upstream> {
-        let entry = self.logins.entry(login.id());
-        entry.or_insert(upstream).into_value()
-    }
-
-    /// Whether a login was good a while ago.
-    pub fn knows(&self, login: &Login) -> bool {
-        self.logins.contains_key(&login.id())
     }
 }
 

@@ -176,8 +176,8 @@ fn address(log: &str) -> String {
         .to_owned()
 }
 
-/// The manifests and blobs that it gave, or said where they are: pushes are made of other requests than GET, and an answer that only
-/// asks for a login gives nothing.
+/// The manifests and blobs that it gave, or said where they are: pushes are made of other requests than GET, and an answer
+/// that only asks for a login gives nothing.
 fn given(access: &str) -> (u64, u64) {
     let gave = |line: &&str| {
         let answered = |status| line.contains(&format!(" HTTP/1.1\" {status}"));

@@ -1,4 +1,5 @@
-//! A proxy that nobody is meant to use. The mirror they are told to ask straight, and everything else that they dial comes here and is noted.
+//! A proxy that nobody is meant to use. The mirror they are told to ask straight, and everything else that they dial comes
+//! here and is noted.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
