@@ -38,8 +38,9 @@ pub use client::{Account, Client, Facts};
 pub use files::Trouble;
 pub use floods::Floods;
 use logins::Logins;
-use passwords::{Passwords, SOON};
+use passwords::Passwords;
 pub use permit::{Permit, Refusal, Visible};
+use queue::SOON;
 
 /// Decides who may pull what. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::floods::{self, Entry, Floods, Refused, Ticket};
-use super::queue::{Queue, Standing, Turn};
+use super::queue::{Queue, SOON, Standing, Turn};
 use super::{Account, LoginError};
 use crate::config::{Htpasswd, Secret};
 use crate::login::Keyed;
@@ -29,8 +29,6 @@ use memory::{Known, Memory};
 const LONGEST: usize = 72;
 /// The cost of what is checked where there is no such user, if there is none at all.
 const COST: u32 = 10;
-/// When to come back where too many wait.
-pub(super) const SOON: Duration = Duration::from_secs(2);
 
 /// What stands for a login or a token where it is looked up. To compare such hashes tells nothing of how much of a guess was
 /// right, and to read them out of memory gives no password.

@@ -17,8 +17,8 @@ const MOST: usize = 256;
 const LONGEST: Duration = Duration::from_secs(8);
 /// What a check is taken to need for each of its rounds until one was measured: a slow core's.
 const ROUND: Duration = Duration::from_micros(70);
-/// When to come back at the earliest.
-const SOON: Duration = Duration::from_secs(2);
+/// When to come back at the earliest where too many wait.
+pub(super) const SOON: Duration = Duration::from_secs(2);
 
 /// See the file's own words.
 #[derive(Debug)]
