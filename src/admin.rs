@@ -157,17 +157,15 @@ impl Admin {
         }
     }
 
-    /// Whether a path is one of those that tell what becomes of the process, and no more.
-    pub fn is_probe(path: &str) -> bool {
-        matches!(path, "/healthz" | "/readyz")
-    }
-
-    /// The answer to who asks for more than a probe does, and has not shown the certificate that operators have.
-    pub fn without_certificate() -> Response<String> {
-        text(
-            StatusCode::FORBIDDEN,
-            "show a certificate of the authority that client_ca_file in [admin.tls] names: only /healthz and /readyz take none\n",
-        )
+    /// Answers one request of who has not shown the certificate that operators have: what probes ask for, and no more.
+    pub async fn answer_stranger(&self, method: &Method, path: &str) -> Response<String> {
+        match path {
+            "/healthz" | "/readyz" => self.answer(method, path).await,
+            _ => text(
+                StatusCode::FORBIDDEN,
+                "show a certificate of the authority that client_ca_file in [admin.tls] names: only /healthz and /readyz take none\n",
+            ),
+        }
     }
 
     async fn readiness(&self) -> Response<String> {

@@ -319,10 +319,10 @@ fn admin_service(admin: Admin) -> server::Service {
     Arc::new(move |request: Request<Incoming>| {
         let admin = admin.clone();
         Box::pin(async move {
-            let path = request.uri().path();
+            let (method, path) = (request.method(), request.uri().path());
             let response = match request.extensions().get::<NoCertificate>() {
-                Some(NoCertificate) if !Admin::is_probe(path) => Admin::without_certificate(),
-                _ => admin.answer(request.method(), path).await,
+                Some(NoCertificate) => admin.answer_stranger(method, path).await,
+                None => admin.answer(method, path).await,
             };
             let (head, body) = response.into_parts();
             Response::from_parts(head, ResponseBody::whole(body))
