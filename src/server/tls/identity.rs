@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use rustls::ServerConnection;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
-use super::{Tls, names};
+use super::{Present, Tls, names};
 use crate::http::PeerCertificate;
 use crate::sync::lock;
 
@@ -55,6 +55,16 @@ pub(in crate::server) enum Proven {
     Outdated,
     /// As the one before, where nobody is answered who has shown no certificate that counts.
     Barred,
+}
+
+impl Asked {
+    fn by(present: &Present) -> Self {
+        match &present.clients {
+            None => Self::Nothing,
+            Some(authority) if authority.verifier.client_auth_mandatory() => Self::Required,
+            Some(_) => Self::Optional,
+        }
+    }
 }
 
 impl Identity {
@@ -118,19 +128,14 @@ impl Identity {
 
     /// What is asked of new connections.
     fn asked(&self) -> Asked {
-        match &self.tls.present().clients {
-            None => Asked::Nothing,
-            Some(authority) if authority.verifier.client_auth_mandatory() => Asked::Required,
-            Some(_) => Asked::Optional,
-        }
+        Asked::by(&self.tls.present())
     }
 
     /// Whether it would be taken in a handshake of now.
     fn is_valid(&self, now: SystemTime) -> bool {
         let present = self.tls.present();
         match (self.chain.split_first(), &present.clients) {
-            (None, None) => true,
-            (None, Some(authority)) => !authority.verifier.client_auth_mandatory(),
+            (None, _) => Asked::by(&present) != Asked::Required,
             (Some(_), None) => false,
             (Some((own, between)), Some(authority)) => {
                 let since = now.duration_since(SystemTime::UNIX_EPOCH);
