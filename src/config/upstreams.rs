@@ -83,16 +83,10 @@ pub(super) fn read(section: &Section<'_>, inherited: Inherited<'_>) -> Upstreams
         table.finish();
     }
     section.finish();
-    for (key, table) in &tables {
-        let alias = |claim: &&Claim<'_>| claim.word == "alias" && claim.name == *key;
-        if let Some(claim) = claims.iter().filter(alias).find(|it| it.key != *key) {
-            let other = claim.key;
-            let message = format!("this is the alias of `{other}`: write [upstreams.\"{other}\"]");
-            read.all = Err(table.complain_of_all(message));
+    for checked in [check_keys(&tables, &claims), check_claims(claims)] {
+        if let Err(reported) = checked {
+            read.all = Err(reported);
         }
-    }
-    if let Err(reported) = check_claims(claims) {
-        read.all = Err(reported);
     }
     read
 }
@@ -125,6 +119,20 @@ struct Claim<'a> {
     name: String,
     /// The name as far as it has to differ from others.
     folded: String,
+}
+
+/// No table is called as another one's registry is by its alias: that one was meant.
+fn check_keys(tables: &[(&str, Section<'_>)], claims: &[Claim<'_>]) -> Result<(), Reported> {
+    let mut reported = Ok(());
+    for (key, table) in tables {
+        let alias = |claim: &&Claim<'_>| claim.word == "alias" && claim.name == *key;
+        if let Some(claim) = claims.iter().filter(alias).find(|it| it.key != *key) {
+            let other = claim.key;
+            let message = format!("this is the alias of `{other}`: write [upstreams.\"{other}\"]");
+            reported = Err(table.complain_of_all(message));
+        }
+    }
+    reported
 }
 
 /// No name means two upstreams. The later source is told, since the earlier might be the default.
