@@ -11,9 +11,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
 };
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{ALL_VERSIONS, ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion};
 
 /// Who signs.
 #[derive(Debug)]
@@ -123,11 +124,7 @@ pub fn trusting_by(
         let root = roots.add(authority.0.der().clone());
         root.expect("it is an authority's");
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
-        .expect("there are versions")
-        .with_root_certificates(roots);
+    let builder = client_of(versions, roots).expect("there are versions");
     let Some(pair) = shown else {
         return builder.with_no_client_auth();
     };
@@ -138,6 +135,16 @@ pub fn trusting_by(
         key.expect("a key"),
     );
     config.expect("they belong together")
+}
+
+/// TLS of a client that trusts `roots`, before it is said what it shows.
+pub(crate) fn client_of(
+    versions: &[&'static SupportedProtocolVersion],
+    roots: RootCertStore,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
+    Ok(builder.with_root_certificates(roots))
 }
 
 fn params(common: &str, names: &[&str]) -> CertificateParams {

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ALL_VERSIONS, RootCertStore};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
+
+use crate::certificates::client_of;
 
 /// What goes to and fro, in plain or under TLS.
 pub type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
@@ -39,15 +41,10 @@ impl Way {
             let root = root.map_err(io::Error::other)?;
             roots.add(root).map_err(io::Error::other)?;
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let client = client_of(ALL_VERSIONS, roots).map_err(io::Error::other)?;
         Ok(Self {
             to,
-            tls: Some(Arc::new(config).into()),
+            tls: Some(Arc::new(client.with_no_client_auth()).into()),
         })
     }
 
