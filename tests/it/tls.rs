@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use forebay_loadtest::certificates::{Authority, trusting};
+use forebay_loadtest::certificates::{Authority, Pair, trusting};
+use forebay_loadtest::origin::Origin;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -17,7 +18,7 @@ use crate::harness::{
 };
 
 /// A mirror that speaks TLS to its clients.
-async fn secure(authority: &Authority, origin: &forebay_loadtest::origin::Origin) -> Forebay {
+async fn secure(authority: &Authority, origin: &Origin) -> Forebay {
     let setup = Setup::new(origin);
     let tls = listener_tls("server", authority, setup.dir());
     setup.config(&tls).start().await
@@ -51,40 +52,66 @@ async fn images_are_pulled_over_tls_and_plain_http_is_told_so() {
     }
 }
 
-/// The admin listener's TLS that asks clients for certificates of `operators`, and their authority's `client_certificates`.
-fn operators_tls(setup: &Setup, servers: &Authority, operators: &Authority, asked: &str) -> String {
-    let tls = listener_tls("admin", servers, setup.dir());
-    let ca = setup.dir().join("operators.crt");
-    std::fs::write(&ca, operators.pem()).unwrap();
-    let ca = ca.display();
-    format!("{tls}\nclient_ca_file = '{ca}'\nclient_certificates = '{asked}'")
+/// A mirror whose operators have certificates.
+struct Guarded {
+    mirror: Forebay,
+    /// Its admin listener's.
+    tls: String,
+    servers: Authority,
+    operators: Authority,
+    _origin: Origin,
+}
+
+impl Guarded {
+    /// With these `client_certificates`.
+    async fn start(asked: &str) -> Self {
+        let origin = plain_origin().start().await.unwrap();
+        let (servers, operators) = (Authority::new("servers"), Authority::new("operators"));
+        let setup = Setup::new(&origin);
+        let tls = listener_tls("admin", &servers, setup.dir());
+        let ca = setup.dir().join("operators.crt");
+        std::fs::write(&ca, operators.pem()).unwrap();
+        let ca = ca.display();
+        let tls = format!("{tls}\nclient_ca_file = '{ca}'\nclient_certificates = '{asked}'");
+        Self {
+            mirror: setup.config(&tls).start().await,
+            tls,
+            servers,
+            operators,
+            _origin: origin,
+        }
+    }
+
+    fn client(&self, shown: Option<&Pair>) -> Client {
+        Client::over_tls(trusting(&[&self.servers], shown), self.mirror.admin)
+    }
+
+    /// What `forebay status` says, which shows no certificate.
+    async fn refuses_status(&self) {
+        let told = status(&self.mirror, &self.tls).await;
+        let errors = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(
+            errors.contains("wants to be shown a certificate"),
+            "{errors}"
+        );
+    }
 }
 
 #[tokio::test]
 async fn operators_ask_over_tls_with_a_certificate_of_their_own() {
-    let origin = plain_origin().start().await.unwrap();
-    let (authority, operators) = (Authority::new("servers"), Authority::new("operators"));
-    let setup = Setup::new(&origin);
-    let tls = operators_tls(&setup, &authority, &operators, "required");
-    let mirror = setup.config(&tls).start().await;
-    let known = operators.client("ops", &[]);
-    let operator = Client::over_tls(trusting(&[&authority], Some(&known)), mirror.admin);
+    let guarded = Guarded::start("required").await;
+    let known = guarded.operators.client("ops", &[]);
+    let operator = guarded.client(Some(&known));
     assert_eq!(operator.get("/readyz").await.status, 200);
-    let nobody = Client::over_tls(trusting(&[&authority], None), mirror.admin);
-    assert_eq!(nobody.tries("/readyz").await, None);
+    assert_eq!(guarded.client(None).tries("/readyz").await, None);
 }
 
 #[tokio::test]
 async fn probes_need_no_certificate_where_it_is_optional_and_all_else_does() {
-    let origin = plain_origin().start().await.unwrap();
-    let (authority, operators) = (Authority::new("servers"), Authority::new("operators"));
-    let setup = Setup::new(&origin);
-    let tls = operators_tls(&setup, &authority, &operators, "optional");
-    let mirror = setup.config(&tls).start().await;
+    let guarded = Guarded::start("optional").await;
     // One without a name, too: it is shown all the same.
-    let known = operators.client_with("", Vec::new());
-    let operator = Client::over_tls(trusting(&[&authority], Some(&known)), mirror.admin);
-    let nobody = Client::over_tls(trusting(&[&authority], None), mirror.admin);
+    let known = guarded.operators.client_with("", Vec::new());
+    let (operator, nobody) = (guarded.client(Some(&known)), guarded.client(None));
     for (path, without) in [
         ("/healthz", 200),
         ("/readyz", 200),
@@ -96,12 +123,7 @@ async fn probes_need_no_certificate_where_it_is_optional_and_all_else_does() {
         assert_eq!(nobody.get(path).await.status, without, "{path}");
         assert_ne!(operator.get(path).await.status, 403, "{path}");
     }
-    let told = status(&mirror, &tls).await;
-    let errors = String::from_utf8_lossy(&told.stderr).into_owned();
-    assert!(
-        errors.contains("wants to be shown a certificate"),
-        "{errors}"
-    );
+    guarded.refuses_status().await;
 }
 
 /// What `forebay status` says by a configuration that has the mirror's admin listener with `tls`.
@@ -137,18 +159,8 @@ async fn status_is_asked_over_tls_of_who_has_the_configured_certificate() {
 
 #[tokio::test]
 async fn status_says_that_a_certificate_is_wanted() {
-    let origin = plain_origin().start().await.unwrap();
-    let authority = Authority::new("servers");
-    let setup = Setup::new(&origin);
-    let operators = Authority::new("operators");
-    let tls = operators_tls(&setup, &authority, &operators, "required");
-    let mirror = setup.config(&tls).start().await;
-    let told = status(&mirror, &tls).await;
-    let errors = String::from_utf8_lossy(&told.stderr).into_owned();
-    assert!(
-        errors.contains("wants to be shown a certificate"),
-        "{errors}"
-    );
+    let guarded = Guarded::start("required").await;
+    guarded.refuses_status().await;
 }
 
 /// Its clients were all known by it, where it began their connections by a PROXY header.
