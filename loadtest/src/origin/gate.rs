@@ -74,6 +74,10 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// How far behind its pace a sender may fall and still catch up. Timers wake late, by a millisecond and more, and a pace that
+/// forgave that each time would be slower than it says, the faster the more.
+const CATCH_UP: Duration = Duration::from_millis(20);
+
 /// Bytes a second, shared by everything that holds a clone.
 #[derive(Clone, Debug)]
 pub struct Pace {
@@ -107,11 +111,14 @@ impl Pace {
         );
         let at = {
             let mut next = self.next.lock().expect("nobody panics with the lock");
-            let at = (*next).max(Instant::now());
+            let now = Instant::now();
+            let at = (*next).max(now.checked_sub(CATCH_UP).unwrap_or(now));
             *next = at + cost;
-            at
+            (at > now).then_some(at)
         };
-        sleep_until(at).await;
+        if let Some(at) = at {
+            sleep_until(at).await;
+        }
     }
 }
 
@@ -156,5 +163,31 @@ mod tests {
             pace.turn(500).await;
         }
         assert_eq!(start.elapsed().as_secs(), 2);
+    }
+
+    /// A timer has milliseconds alone, so that a pace of many small turns in each was far slower than it said.
+    #[tokio::test]
+    async fn pace_is_kept_where_its_turns_are_shorter_than_a_timer_can_tell() {
+        tokio::time::pause();
+        let pace = Pace::new(1_000_000);
+        let start = Instant::now();
+        for _ in 0..10_000 {
+            pace.turn(100).await;
+        }
+        let took = start.elapsed().as_millis();
+        assert!((970..=1_001).contains(&took), "{took}");
+    }
+
+    #[tokio::test]
+    async fn who_was_long_away_sends_no_burst() {
+        tokio::time::pause();
+        let pace = Pace::new(1000);
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        let start = Instant::now();
+        for _ in 0..3 {
+            pace.turn(1000).await;
+        }
+        let took = start.elapsed().as_millis();
+        assert!((1_970..=2_001).contains(&took), "{took}");
     }
 }
