@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use forebay_loadtest::fleet::{Failure, Node};
+use forebay_loadtest::stats::percentile;
 use tokio::task::JoinSet;
 
 use super::origin::{TAG, name};
@@ -44,12 +45,11 @@ impl Args {
         let requests: u64 = outcomes.iter().map(|outcome| outcome.requests).sum();
         let mut times: Vec<_> = outcomes.iter().flat_map(|it| it.times.clone()).collect();
         times.sort_unstable();
-        let at = |percent: usize| times.get(times.len() * percent / 100).copied();
         println!(
             "{} images pulled in {elapsed:.1?} with {requests} requests; a pull took {:.1?} (p50), {:.1?} (p99)",
             times.len(),
-            at(50).unwrap_or_default(),
-            at(99).unwrap_or_default(),
+            percentile(&times, 50),
+            percentile(&times, 99),
         );
         let failures: Vec<_> = outcomes
             .iter()

@@ -10,6 +10,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use forebay_loadtest::fleet::Connection;
+use forebay_loadtest::stats::median;
 use http::Method;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -45,8 +46,7 @@ impl Args {
             println!("{round}: the p99 is {ratio:.2} times what it is without it");
             ratios.push(ratio);
         }
-        ratios.sort_unstable_by(f64::total_cmp);
-        let median = ratios[ratios.len() / 2];
+        let median = median(&ratios);
         println!(
             "with the greedy client the modest ones' p99 is {median:.2} times what it is without (median)"
         );

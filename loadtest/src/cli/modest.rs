@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use forebay_loadtest::fleet::{Connection, Way};
+use forebay_loadtest::stats::percentile;
 use http::Method;
 use tokio::task::JoinSet;
 
@@ -115,10 +116,7 @@ pub(super) struct Times {
 impl Times {
     fn of(mut times: Vec<Duration>) -> Self {
         times.sort_unstable();
-        let at = |percent: usize| {
-            let index = (times.len() * percent / 100).min(times.len().saturating_sub(1));
-            times.get(index).copied().unwrap_or_default()
-        };
+        let at = |percent| percentile(&times, percent);
         Self {
             count: times.len(),
             p50: at(50),
@@ -140,18 +138,5 @@ impl std::fmt::Display for Times {
             f,
             "{count} requests, p50 {p50:.1?}, p99 {p99:.1?}, longest {longest:.1?}"
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_are_of_the_sorted_times() {
-        let times = Times::of((1..=200).rev().map(Duration::from_millis).collect());
-        let millis = [times.p50, times.p99, times.longest].map(|time| time.as_millis());
-        assert_eq!((times.count, millis), (200, [101, 199, 200]));
-        assert_eq!(Times::of(Vec::new()).p99, Duration::ZERO);
     }
 }

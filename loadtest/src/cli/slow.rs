@@ -9,6 +9,7 @@ mod memory;
 use std::io;
 use std::time::Duration;
 
+use forebay_loadtest::stats::median;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 
@@ -58,9 +59,8 @@ impl Args {
             .build()?;
         let ratios = self.rounds_beside(apart.handle()).await;
         apart.shutdown_background();
-        let mut ratios = ratios?;
-        ratios.sort_unstable_by(f64::total_cmp);
-        let median = ratios[ratios.len() / 2];
+        let ratios = ratios?;
+        let median = median(&ratios);
         println!(
             "beside slow clients the modest ones' p99 is {median:.2} times what it is without (median)"
         );
