@@ -5,11 +5,11 @@ mod greedy;
 mod modest;
 mod origin;
 mod slow;
-mod units;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use forebay_loadtest::units;
 
 /// Upstream and load for container registry mirrors.
 #[derive(Debug, Parser)]

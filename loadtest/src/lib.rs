@@ -3,7 +3,7 @@
 //! [`fleet`] is clients that pull. [`certificates`] is an authority for their TLS. [`cloud`] stands in for the services that
 //! registries' logins come from. [`origin`] is a registry that behaves as Docker Hub does, fails on request, and counts every
 //! request and every byte it sends. It serves tests in-process and load tests as a command. [`report`] tells what a run found
-//! out, [`stats`] sums it up. Nothing here depends on a mirror.
+//! out, [`stats`] sums it up, and [`units`] are sizes and times as people write them. Nothing here depends on a mirror.
 
 pub mod certificates;
 pub mod cloud;
@@ -11,3 +11,4 @@ pub mod fleet;
 pub mod origin;
 pub mod report;
 pub mod stats;
+pub mod units;

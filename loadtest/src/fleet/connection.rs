@@ -1,26 +1,33 @@
-//! One connection that is kept: a request, and its whole answer.
+//! One connection that is kept: a request, and its answer, whole or as it comes.
 //!
 //! Written by hand rather than with a client's library: thousands of these share a machine with what they measure.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 use super::way::{Stream, Way};
 
 /// The most that an answer's head may take.
 const HEAD_LIMIT: usize = 64 << 10;
+/// How much of a body is read at a time.
+const READ: usize = 32 << 10;
 
 /// A connection to a server.
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
     received: BytesMut,
-    host: SocketAddr,
+    host: String,
+    /// How long it waits for the next bytes, if not for ever.
+    patience: Option<Duration>,
+    /// Whether the last answer was read to its end, and another request may follow.
     open: bool,
     /// Whether anything has come since the last request.
     answered: bool,
@@ -37,14 +44,39 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// The head of an answer, whose body is still to be read.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    length: u64,
+    keeps: bool,
+}
+
 impl Answer {
     /// A header's text; empty where there is none.
     pub fn header(&self, name: &str) -> &str {
-        let value = self.headers.get(name);
-        value
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        text(&self.headers, name)
     }
+}
+
+impl Head {
+    /// A header's text; empty where there is none.
+    pub(super) fn header(&self, name: &str) -> &str {
+        text(&self.headers, name)
+    }
+
+    /// How long the body is; 0 for a HEAD's.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    let value = headers.get(name);
+    value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
 }
 
 impl Connection {
@@ -53,10 +85,20 @@ impl Connection {
         Ok(Self {
             stream: way.connect(from, None).await?,
             received: BytesMut::new(),
-            host: way.address(),
+            host: way.host().to_owned(),
+            patience: None,
             open: true,
             answered: false,
         })
+    }
+
+    /// The same, which gives up where nothing comes for so long.
+    #[must_use]
+    pub(super) fn patient(self, patience: Duration) -> Self {
+        Self {
+            patience: Some(patience),
+            ..self
+        }
     }
 
     /// Whether another request may be sent.
@@ -71,28 +113,56 @@ impl Connection {
 
     /// One request and its whole answer.
     pub async fn ask(&mut self, method: &Method, path: &str) -> io::Result<Answer> {
-        let answered = self.exchange(method, path).await;
-        self.open &= answered.is_ok();
-        answered
+        let host = &self.host;
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\n\r\n");
+        let head = self.begin(method, &request).await?;
+        let mut body = Vec::new();
+        self.rest(&head, |bytes| body.extend_from_slice(bytes))
+            .await?;
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: body.into(),
+        })
     }
 
-    async fn exchange(&mut self, method: &Method, path: &str) -> io::Result<Answer> {
-        self.answered = false;
-        let host = self.host;
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\n\r\n");
-        self.stream.write_all(head.as_bytes()).await?;
+    /// Sends a request as it is, and reads the head of its answer.
+    pub(super) async fn begin(&mut self, method: &Method, request: &str) -> io::Result<Head> {
+        (self.answered, self.open) = (false, false);
+        self.stream.write_all(request.as_bytes()).await?;
         self.stream.flush().await?;
         let (status, headers) = self.head().await?;
-        self.open = headers.get(CONNECTION).is_none_or(|value| value != "close");
-        let body = match length(method, &headers)? {
-            0 => Bytes::new(),
-            length => self.body(length).await?,
-        };
-        Ok(Answer {
+        let length = length(method, &headers)?;
+        let keeps = headers.get(CONNECTION).is_none_or(|value| value != "close");
+        self.open = keeps && length == 0;
+        Ok(Head {
             status,
             headers,
-            body,
+            length,
+            keeps,
         })
+    }
+
+    /// Reads the body of the answer that has begun.
+    pub(super) async fn rest(
+        &mut self,
+        head: &Head,
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
+        let mut left = head.length;
+        while left > 0 {
+            if self.received.is_empty() {
+                self.received.reserve(READ);
+                self.receive().await?;
+            }
+            let whole = usize::try_from(left).unwrap_or(usize::MAX);
+            let count = self.received.len().min(whole);
+            each(&self.received[..count]);
+            self.received.advance(count);
+            left -= count as u64;
+        }
+        self.open = head.keeps;
+        Ok(())
     }
 
     async fn head(&mut self) -> io::Result<(u16, HeaderMap)> {
@@ -108,17 +178,15 @@ impl Connection {
         }
     }
 
-    async fn body(&mut self, length: usize) -> io::Result<Bytes> {
-        self.received
-            .reserve(length.saturating_sub(self.received.len()));
-        while self.received.len() < length {
-            self.receive().await?;
-        }
-        Ok(self.received.split_to(length).freeze())
-    }
-
     async fn receive(&mut self) -> io::Result<()> {
-        if self.stream.read_buf(&mut self.received).await? == 0 {
+        let read = self.stream.read_buf(&mut self.received);
+        let count = match self.patience {
+            Some(patience) => timeout(patience, read)
+                .await
+                .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "nothing more came"))?,
+            None => read.await,
+        }?;
+        if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.answered = true;
@@ -127,7 +195,7 @@ impl Connection {
 }
 
 /// How long the body is. Without a length it would end where the connection does, and could be cut unnoticed.
-fn length(method: &Method, headers: &HeaderMap) -> io::Result<usize> {
+fn length(method: &Method, headers: &HeaderMap) -> io::Result<u64> {
     if method == Method::HEAD {
         return Ok(0);
     }

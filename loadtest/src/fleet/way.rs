@@ -22,13 +22,22 @@ pub type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 #[derive(Clone)]
 pub struct Way {
     to: SocketAddr,
+    /// As requests name it.
+    host: String,
+    /// Whom its certificate has to be for.
+    name: ServerName<'static>,
     tls: Option<TlsConnector>,
 }
 
 impl Way {
     /// In plain.
     pub fn plain(to: SocketAddr) -> Self {
-        Self { to, tls: None }
+        Self {
+            to,
+            host: to.to_string(),
+            name: ServerName::from(to.ip()),
+            tls: None,
+        }
     }
 
     /// Under TLS, by a certificate of `authority`, which is a file of PEM, for the server's address.
@@ -43,9 +52,27 @@ impl Way {
         }
         let client = client_of(ALL_VERSIONS, roots).map_err(io::Error::other)?;
         Ok(Self {
-            to,
             tls: Some(Arc::new(client.with_no_client_auth()).into()),
+            ..Self::plain(to)
         })
+    }
+
+    /// The same, to a server that is called `name` and that requests call `host`, a port with it where it has to be said.
+    ///
+    /// # Errors
+    /// Where it is neither a name nor an address.
+    pub fn named(self, name: &str, host: &str) -> io::Result<Self> {
+        let name = ServerName::try_from(name.to_owned());
+        Ok(Self {
+            name: name.map_err(io::Error::other)?,
+            host: host.to_owned(),
+            ..self
+        })
+    }
+
+    /// What requests call it.
+    pub(super) fn host(&self) -> &str {
+        &self.host
     }
 
     /// Where it leads.
@@ -74,7 +101,7 @@ impl Way {
         let Some(tls) = &self.tls else {
             return Ok(Either::Left(stream));
         };
-        let stream = tls.connect(ServerName::from(self.to.ip()), stream).await?;
+        let stream = tls.connect(self.name.clone(), stream).await?;
         Ok(Either::Right(Box::new(stream)))
     }
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 /// Bytes: `1000`, `64KiB`, `15MB`.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// What to write instead.
+pub fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text)?;
     let factor = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -21,7 +24,10 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 }
 
 /// `50ms`, `10s`, `5m`, `6h`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// What to write instead.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text)?;
     let milliseconds = match unit {
         "ms" => Some(number),
