@@ -1,9 +1,13 @@
 //! The command line: one file a command.
 
+mod bars;
+mod demo;
+mod descriptors;
 mod fleet;
 mod greedy;
 mod modest;
 mod origin;
+mod run;
 mod slow;
 
 use std::process::ExitCode;
@@ -21,9 +25,11 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Fleet(fleet::Args),
     Greedy(greedy::Args),
     Origin(Box<origin::Args>),
+    Run(Box<run::Args>),
     Slow(slow::Args),
 }
 
@@ -31,9 +37,11 @@ impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         let runtime = tokio::runtime::Runtime::new();
         let result = runtime.and_then(|runtime| match self.command {
+            Command::Demo(args) => runtime.block_on(args.run()),
             Command::Fleet(args) => runtime.block_on(args.run()),
             Command::Greedy(args) => runtime.block_on(args.run()),
             Command::Origin(args) => runtime.block_on(args.run()),
+            Command::Run(args) => runtime.block_on(args.run()),
             Command::Slow(args) => runtime.block_on(args.run()),
         });
         match result {

@@ -10,5 +10,6 @@ pub mod cloud;
 pub mod fleet;
 pub mod origin;
 pub mod report;
+pub mod scenario;
 pub mod stats;
 pub mod units;

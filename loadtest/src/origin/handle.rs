@@ -149,6 +149,12 @@ impl Origin {
         self.state.ledger.reset();
     }
 
+    /// How many pulls are left, if there is a quota: to the address or the user that has the least.
+    pub fn quota_left(&self) -> Option<i64> {
+        let quota = self.state.quota()?;
+        Some(self.state.ledger.left(&quota))
+    }
+
     // Off and on.
 
     /// Switches everything off: connects are refused, connections end.

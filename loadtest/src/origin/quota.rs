@@ -44,6 +44,7 @@ pub(crate) struct Ledger(Mutex<HashMap<String, Account>>);
 
 #[derive(Debug)]
 struct Account {
+    limit: i64,
     spent: i64,
     since: Instant,
 }
@@ -83,11 +84,13 @@ impl Ledger {
         let mut accounts = self.0.lock().expect("nobody panics with the lock");
         let now = Instant::now();
         let account = accounts.entry(source.to_owned()).or_insert(Account {
+            limit,
             spent: 0,
             since: now,
         });
         if now.duration_since(account.since) >= quota.window {
             *account = Account {
+                limit,
                 spent: 0,
                 since: now,
             };
@@ -104,6 +107,17 @@ impl Ledger {
             source: source.to_owned(),
             refused,
         }
+    }
+
+    /// What is left to the source that has the least.
+    pub(crate) fn left(&self, quota: &Quota) -> i64 {
+        let accounts = self.0.lock().expect("nobody panics with the lock");
+        let now = Instant::now();
+        let running = accounts
+            .values()
+            .filter(|account| now.duration_since(account.since) < quota.window);
+        let left = running.map(|account| account.limit - account.spent);
+        left.min().unwrap_or(quota.anonymous)
     }
 
     /// Starts a new window for every source.
@@ -150,9 +164,11 @@ mod tests {
         assert_eq!(pull(None).remaining, 1);
         assert_eq!(pull(None).remaining, 0);
         assert!(pull(None).refused);
+        assert_eq!(ledger.left(&quota), 0);
         assert_eq!(pull(Some("alice")).remaining, 199);
         assert!(!ledger.charge(&quota, None, "192.0.2.1", Cost::Free).refused);
         tokio::time::advance(quota.window).await;
+        assert_eq!(ledger.left(&quota), 2);
         assert_eq!(pull(None).remaining, 1);
     }
 }

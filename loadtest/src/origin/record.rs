@@ -55,6 +55,11 @@ impl Counts {
         self.0.values().map(|tally| tally.requests).sum()
     }
 
+    /// How many bytes of body sockets have taken.
+    pub fn body_bytes(&self) -> u64 {
+        self.0.values().map(|tally| tally.body_bytes).sum()
+    }
+
     fn add(&mut self, request: &Request) {
         self.0.entry(request.kind).or_default().add(request);
     }
@@ -130,7 +135,7 @@ impl Log {
         let records = self.lock();
         let mut counts = records.forgotten.clone();
         for record in &records.kept {
-            counts.add(&read(record));
+            counts.add(&record.lock().expect("nobody panics with the lock"));
         }
         counts
     }

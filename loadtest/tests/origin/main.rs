@@ -1,4 +1,4 @@
-//! The origin over real sockets, with a plain HTTP client and with skopeo.
+//! The origin over real sockets, with a plain HTTP client and with skopeo; and scenarios as a command.
 
 mod client;
 
@@ -10,4 +10,5 @@ mod lifecycle;
 mod manifests;
 mod profiles;
 mod record;
+mod run;
 mod skopeo;

@@ -1,0 +1,248 @@
+//! What a scenario is played on: a mirror, and the upstream before it as far as that is ours.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::event::{Change, Condition, State};
+use super::file::Scenario;
+use super::images::Gallery;
+use super::program::{End, Program};
+use crate::fleet::{Place, Reference};
+use crate::origin::{Fault, Origin, Quota, Reply, Server, When};
+
+/// Whom the origin's quota counts for, whoever asks: all are behind one address.
+const SOURCE: &str = "192.0.2.1";
+
+/// A mirror, and the upstream before it.
+#[derive(Debug)]
+pub struct Stage {
+    pub(super) upstream: Option<Upstream>,
+    mirror: Mirror,
+    pub(super) images: Vec<Reference>,
+}
+
+/// The origin, and what it holds.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    pub(super) origin: Arc<Origin>,
+    pub(super) gallery: Gallery,
+}
+
+#[derive(Debug)]
+enum Mirror {
+    /// A forebay that was started for this.
+    Ours(Box<Program>),
+    /// What was there before, and its process where that is known.
+    Theirs { place: Arc<Place>, pid: Option<u32> },
+    /// None: clients ask the origin.
+    None { place: Arc<Place> },
+}
+
+impl Stage {
+    /// A forebay of our own before an origin of our own, both gone with the stage.
+    ///
+    /// # Errors
+    /// Where the program can't be started.
+    pub async fn with_program(scenario: &Scenario, program: &Path) -> io::Result<Self> {
+        let upstream = Upstream::of(scenario, anywhere()).await?;
+        let endpoint = upstream.origin.registry_url();
+        let program = Program::start(program, &scenario.mirror.config, &endpoint).await?;
+        Ok(Self::of(upstream, Mirror::Ours(Box::new(program))))
+    }
+
+    /// A mirror that is there. Where its upstream is to be seen it is the origin, which listens at `upstream`.
+    ///
+    /// # Errors
+    /// Where the scenario wants more than can be had so.
+    pub async fn with_mirror(
+        scenario: &Scenario,
+        mirror: Place,
+        upstream: Option<SocketAddr>,
+        pid: Option<u32>,
+    ) -> io::Result<Self> {
+        let changes: Vec<_> = scenario.changes().collect();
+        let unable = |told: &str| Err(io::Error::other(format!("{}: {told}", scenario.name)));
+        if changes
+            .iter()
+            .any(|it| matches!(it, Change::Restart | Change::Kill))
+        {
+            return unable(
+                "it restarts the mirror, which has to be a forebay of its own: leave --target out",
+            );
+        }
+        let place = Arc::new(mirror);
+        let mirror = Mirror::Theirs { place, pid };
+        if let Some(listen) = upstream {
+            return Ok(Self::of(Upstream::of(scenario, listen).await?, mirror));
+        }
+        if changes.iter().any(|it| !matches!(it, Change::Rest(_))) {
+            return unable(
+                "it changes the mirror's upstream, which has to be the built-in origin: have the mirror pull from an \
+                 address of this machine, and say which with --upstream-is HOST:PORT",
+            );
+        }
+        if scenario.images.named.is_empty() {
+            return unable(
+                "it pulls images of the built-in origin: have the mirror pull from an address of this machine and say \
+                 which with --upstream-is HOST:PORT, or name images that the mirror can get with --image",
+            );
+        }
+        Ok(Self {
+            upstream: None,
+            mirror,
+            images: scenario.images.named.clone(),
+        })
+    }
+
+    /// No mirror: clients ask the origin itself, to see what that costs.
+    ///
+    /// # Errors
+    /// Where the scenario needs a mirror, or the origin can't listen.
+    pub async fn without_mirror(scenario: &Scenario) -> io::Result<Self> {
+        if scenario
+            .changes()
+            .any(|it| matches!(it, Change::Restart | Change::Kill))
+        {
+            let told = format!(
+                "{}: it restarts the mirror: leave --direct out",
+                scenario.name
+            );
+            return Err(io::Error::other(told));
+        }
+        let upstream = Upstream::of(scenario, anywhere()).await?;
+        let place = Arc::new(Place::mirror(upstream.address()));
+        Ok(Self::of(upstream, Mirror::None { place }))
+    }
+
+    fn of(upstream: Upstream, mirror: Mirror) -> Self {
+        Self {
+            images: upstream.gallery.references(),
+            upstream: Some(upstream),
+            mirror,
+        }
+    }
+
+    /// What it is, a name and a value each.
+    pub(super) fn about(&self) -> Vec<(String, String)> {
+        let mirror = match &self.mirror {
+            Mirror::Ours(program) => format!("{}, at {}", program.version(), program.address()),
+            Mirror::Theirs { place, .. } => format!("{place:?}"),
+            Mirror::None { .. } => "none: clients ask the origin itself".to_owned(),
+        };
+        let upstream = match &self.upstream {
+            Some(upstream) => format!("the built-in origin, at {}", upstream.address()),
+            None => "not to be seen from here".to_owned(),
+        };
+        vec![
+            ("mirror".to_owned(), mirror),
+            ("upstream".to_owned(), upstream),
+        ]
+    }
+
+    /// Where clients ask.
+    pub(super) fn mirror(&self) -> Arc<Place> {
+        match &self.mirror {
+            Mirror::Ours(program) => Arc::new(Place::mirror(program.address())),
+            Mirror::Theirs { place, .. } | Mirror::None { place } => Arc::clone(place),
+        }
+    }
+
+    /// Where clients go by themselves.
+    pub(super) fn registry(&self) -> Option<Arc<Place>> {
+        let upstream = self.upstream.as_ref()?;
+        Some(Arc::new(Place::registry(upstream.address())))
+    }
+
+    /// The mirror's process, where it is known.
+    pub(super) fn pid(&self) -> Option<u32> {
+        match &self.mirror {
+            Mirror::Ours(program) => program.pid(),
+            Mirror::Theirs { pid, .. } => *pid,
+            Mirror::None { .. } => None,
+        }
+    }
+
+    /// Has something happen.
+    pub(super) async fn change(&mut self, change: Change) -> io::Result<()> {
+        match (change, &mut self.upstream, &mut self.mirror) {
+            (Change::Rest(time), ..) => tokio::time::sleep(time).await,
+            (Change::Upstream(condition), Some(upstream), _) => upstream.be(&condition).await?,
+            (Change::MoveTags(count), Some(upstream), _) => {
+                upstream.gallery.move_tags(&upstream.origin, count);
+            }
+            (Change::Restart, _, Mirror::Ours(program)) => program.again(End::Stopped).await?,
+            (Change::Kill, _, Mirror::Ours(program)) => program.again(End::Killed).await?,
+            // Nothing else is staged, which was looked at before.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Ends what was started for this.
+    ///
+    /// # Errors
+    /// Where that does not end.
+    pub async fn end(self) -> io::Result<()> {
+        match self.mirror {
+            Mirror::Ours(mut program) => program.end(End::Killed).await,
+            Mirror::Theirs { .. } | Mirror::None { .. } => Ok(()),
+        }
+    }
+}
+
+fn anywhere() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+impl Upstream {
+    async fn of(scenario: &Scenario, listen: SocketAddr) -> io::Result<Self> {
+        let mut builder = Origin::builder().listen(Server::Registry, listen);
+        if let Some(quota) = scenario.upstream.quota {
+            builder = builder.quota(Quota {
+                anonymous: i64::from(quota.pulls),
+                window: quota.window,
+                source: Some(SOURCE.to_owned()),
+                ..Quota::default()
+            });
+        }
+        let origin = Arc::new(builder.start().await?);
+        let upstream = Self {
+            gallery: Gallery::put(&scenario.images, &origin),
+            origin,
+        };
+        upstream.be(&scenario.upstream.condition).await?;
+        Ok(upstream)
+    }
+
+    fn address(&self) -> SocketAddr {
+        let host = self.origin.host().parse();
+        host.expect("it was given no other name than its address")
+    }
+
+    async fn be(&self, condition: &Condition) -> io::Result<()> {
+        let origin = &self.origin;
+        origin.clear_faults();
+        let faults = [
+            condition.delay.map(|time| Fault::Delay(time.0)),
+            condition.throttle.map(|rate| Fault::Throttle(rate.0)),
+            condition
+                .throttle_total
+                .map(|rate| Fault::throttle_total(rate.0)),
+            match condition.state {
+                State::Up | State::Down => None,
+                State::Refuses => Some(Fault::Answer(Reply::abuse_limit())),
+                State::Fails => Some(Fault::status(503)),
+            },
+        ];
+        for fault in faults.into_iter().flatten() {
+            origin.on(When::any()).always(fault);
+        }
+        match condition.state {
+            State::Down => origin.stop().await,
+            State::Up | State::Refuses | State::Fails => origin.start_again().await?,
+        }
+        Ok(())
+    }
+}

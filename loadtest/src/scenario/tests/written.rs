@@ -1,0 +1,126 @@
+//! What is read of a scenario's file, and what is told of a wrong one.
+
+use std::time::Duration;
+
+use super::*;
+
+const SMALL: &str = r#"
+name = "small"
+about = "A small one."
+
+[[phase]]
+name = "pull"
+clients = { containerd = 2, podman = 1 }
+"#;
+
+fn told(text: &str) -> String {
+    let text = format!("{SMALL}{text}");
+    text.parse::<Scenario>().unwrap_err()
+}
+
+#[test]
+fn every_scenario_that_is_built_in_is_right_and_called_by_its_name() {
+    for builtin in &BUILTIN {
+        let scenario = builtin.scenario();
+        assert_eq!(scenario.name, builtin.name);
+        let phases = &scenario.phases;
+        let expected: usize = phases.iter().map(|phase| phase.expect.len()).sum();
+        assert!(expected + scenario.expect.len() > 0, "{}", scenario.name);
+        assert!(
+            scenario
+                .expect
+                .iter()
+                .any(|it| it.to_string() == "failed_pulls = 0")
+        );
+    }
+}
+
+#[test]
+fn what_is_not_said_is_small_and_at_once() {
+    let scenario: Scenario = SMALL.parse().unwrap();
+    assert_eq!((scenario.image_count(), scenario.hurry), (1, 1));
+    let phase = &scenario.phases[0];
+    assert_eq!((phase.count(), phase.pulls(1), phase.attempts), (3, 3, 1));
+    assert_eq!(phase.start_within, Time::default());
+    assert!(!scenario.around);
+}
+
+#[test]
+fn events_say_what_happens_and_when() {
+    let text = format!(
+        "{SMALL}events = [{{ rest = \"2s\" }}, {{ after = 1, move_tags = 1 }}, {{ after = 2, mirror = \"killed\" }}, \
+         {{ after = 3, upstream = {{ state = \"down\", delay = \"1s\" }} }}]"
+    );
+    let scenario: Scenario = text.parse().unwrap();
+    let changes: Vec<_> = scenario.changes().collect();
+    let down = Condition {
+        state: State::Down,
+        delay: Some(Time(Duration::from_secs(1))),
+        ..Condition::default()
+    };
+    let expected = [
+        Change::Rest(Duration::from_secs(2)),
+        Change::MoveTags(1),
+        Change::Kill,
+        Change::Upstream(down),
+    ];
+    assert_eq!(changes, expected);
+    let after: Vec<_> = scenario.phases[0]
+        .events
+        .iter()
+        .map(|it| it.after)
+        .collect();
+    assert_eq!(after, [0, 1, 2, 3]);
+}
+
+#[test]
+fn what_is_unknown_or_unreadable_is_told_with_its_line() {
+    for (text, what) in [
+        ("imges = 3", "imges"),
+        ("start_within = \"soon\"", "a whole number comes first"),
+        ("clients = 3", "duplicate key"),
+        ("events = [{ after = 1 }]", "an event has one of"),
+        (
+            "events = [{ rest = \"1s\", move_tags = 1 }]",
+            "an event has one of",
+        ),
+        ("events = [{ mirror = \"gone\" }]", "gone"),
+        (
+            "expect = [\"failed = 0\"]",
+            "nothing is measured as `failed`",
+        ),
+        ("[upstream]\nquota = \"100\"", "write a quota as 100/6h"),
+        ("[images]\nnamed = [\"A\"]", "`A` is no image"),
+    ] {
+        let told = told(text);
+        assert!(told.contains(what), "{told}");
+        assert!(told.contains("at line "), "{told}");
+    }
+}
+
+#[test]
+fn all_that_can_not_be_is_told_at_once() {
+    let told = told(
+        "attempts = 0\nimages = 2\nevents = [{ after = 7, rest = \"1s\" }, { after = 1, move_tags = 2 }]\n\
+         [images]\nlayers = 2\nshared_layers = 2\n",
+    );
+    for what in [
+        "images.shared_layers: ",
+        "phase `pull`: nobody pulls anything",
+        "phase `pull`: there are 1 images",
+        "phase `pull`: an event waits for pull 7 of 6",
+        "phase `pull`: events are not in the order",
+        "phase `pull`: there are 1 tags",
+    ] {
+        assert!(told.contains(what), "{what} is not in:\n{told}");
+    }
+}
+
+#[test]
+fn a_file_that_can_not_be_read_is_named() {
+    let error = Scenario::read(std::path::Path::new("/nowhere/x.toml")).unwrap_err();
+    assert!(
+        error.to_string().starts_with("/nowhere/x.toml: "),
+        "{error}"
+    );
+}
