@@ -29,6 +29,8 @@
 mod adopt;
 mod audience;
 mod begin;
+#[doc(hidden)]
+pub mod bench;
 mod bodies;
 mod clock;
 mod commit;

@@ -26,8 +26,20 @@ const BATCH: usize = 64;
 pub(crate) struct Goal {
     /// By all means.
     pub(crate) must: u64,
-    /// As long as nothing guarded has to go for it.
+    /// As long as nothing guarded has to go for it, and no more batches than these: others wait meanwhile.
     pub(crate) wish: u64,
+    pub(crate) batches: usize,
+}
+
+impl Goal {
+    /// What is wanted before this batch, the first being 0.
+    fn wanted(&self, batch: usize) -> u64 {
+        if batch < self.batches {
+            self.must.max(self.wish)
+        } else {
+            self.must
+        }
+    }
 }
 
 /// What a batch did.
@@ -59,10 +71,13 @@ impl Inner {
         goal: Goal,
         guarded: &Arc<Guarded>,
     ) -> Result<u64, StoreError> {
-        let wanted = goal.must.max(goal.wish);
         let mut freed = 0;
         let mut after = None;
-        while freed < wanted {
+        for number in 0.. {
+            let wanted = goal.wanted(number);
+            if freed >= wanted {
+                break;
+            }
             let spared = Arc::clone(guarded);
             let batch = self
                 .blocking(move |inner| inner.evict_batch(wanted - freed, after, &spared))
@@ -85,6 +100,9 @@ impl Inner {
         guarded: &Guarded,
     ) -> Result<Evicted, StoreError> {
         let blobs = self.index.oldest(after.as_ref(), BATCH)?;
+        self.counts
+            .candidates
+            .fetch_add(blobs.len() as u64, Ordering::Relaxed);
         let mut partials = self.paused.oldest().into_iter().peekable();
         let mut evicted = Evicted {
             freed: 0,

@@ -15,6 +15,7 @@ mod lists;
 mod open;
 mod quotas;
 mod read;
+mod seed;
 mod tables;
 mod writer;
 
@@ -32,6 +33,7 @@ pub(crate) use lists::list_key;
 pub(crate) use open::broken_indexes;
 pub use read::Visibility;
 pub(crate) use read::{Blobs, Place, Shard};
+pub(in crate::store) use seed::seed;
 pub use tables::TagRecord;
 pub(crate) use tables::{BlobRow, Totals};
 

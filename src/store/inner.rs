@@ -71,6 +71,8 @@ pub(crate) struct Opened {
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) evictions: AtomicU64,
+    /// Blobs that evictions have looked at.
+    pub(crate) candidates: AtomicU64,
     pub(crate) evicted_bytes: AtomicU64,
     pub(crate) guarded_evictions: AtomicU64,
     /// How many bytes were guarded when that was last looked at.

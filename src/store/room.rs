@@ -22,6 +22,11 @@ const LOW_PERCENT: u64 = 90;
 const COUNTING: Duration = Duration::from_secs(5);
 /// How often a reservation is tried again: others may take the room that was made.
 const ATTEMPTS: u32 = 8;
+/// Batches that a reservation removes beyond what it needs: some hundred blobs, so that looking at what is guarded is paid
+/// for, and few enough for a client to wait for, however large the cache is.
+const IN_PASSING: usize = 4;
+/// Batches that upkeep removes before it lets reservations have their turn.
+const STEP: usize = 8;
 
 /// Who makes room, one at a time.
 #[derive(Default)]
@@ -96,43 +101,68 @@ impl Inner {
         }
     }
 
-    /// Evicts what is missing, at first down to the low watermark where that costs nothing guarded;
-    /// whether anything came free. What is missing after that is little, the index having grown by
+    /// Evicts what is missing, at first towards the low watermark where that costs nothing guarded, and leaves the rest
+    /// to upkeep; whether anything came free. What is missing after that is little, the index having grown by
     /// what it was told, and takes no more with it.
     async fn evict_for(
         self: &Arc<Self>,
         shortfall: Shortfall,
         is_first: bool,
     ) -> Result<bool, StoreError> {
-        let low = percent(self.ledger.limit(), LOW_PERCENT);
-        let wish = self.ledger.excess(low, u64::MAX);
         let goal = Goal {
             must: shortfall.missing,
-            wish: if is_first { wish } else { 0 },
+            wish: if is_first {
+                self.above_low(u64::MAX)
+            } else {
+                0
+            },
+            batches: IN_PASSING,
         };
-        let freed = self.evict(goal).await;
+        let freed = self.evict(goal).await?;
+        if freed < goal.wish {
+            self.attention.notify_one();
+        }
         // Half of what was wanted may still be what was missing; the caller tries.
-        freed.map(|bytes| bytes > 0)
+        Ok(freed > 0)
     }
 
-    /// Evicts ahead of time where the high watermark, or the free space to leave, is passed.
+    /// What is to go until the low watermark is reached, and the free space is left.
+    fn above_low(&self, free: u64) -> u64 {
+        let low = percent(self.ledger.limit(), LOW_PERCENT);
+        self.ledger.excess(low, free)
+    }
+
+    /// Evicts ahead of time where the high watermark, or the free space to leave, is passed: step by step, so that who needs
+    /// room meanwhile does not wait for all of it.
     pub(crate) async fn evict_ahead(self: &Arc<Self>) -> Result<(), StoreError> {
-        let limit = self.ledger.limit();
+        let high = percent(self.ledger.limit(), HIGH_PERCENT);
         let free = self.blocking(|inner| inner.disk.free()).await?;
-        if self.ledger.excess(percent(limit, HIGH_PERCENT), free) == 0 {
+        if self.ledger.excess(high, free) == 0 {
             return Ok(());
         }
+        while self.evict_step().await? {}
+        Ok(())
+    }
+
+    /// Whether there is more to do.
+    async fn evict_step(self: &Arc<Self>) -> Result<bool, StoreError> {
         let _gate = self.room.gate.lock().await;
+        let free = self.blocking(|inner| inner.disk.free()).await?;
         let goal = Goal {
-            must: self.ledger.excess(limit, free),
-            wish: self.ledger.excess(percent(limit, LOW_PERCENT), free),
+            must: self.ledger.excess(self.ledger.limit(), free),
+            wish: self.above_low(free),
+            batches: STEP,
         };
+        if goal.wish == 0 {
+            return Ok(false);
+        }
         let unguarded = self.ledger.sums().evictable();
         let unguarded = unguarded.saturating_sub(self.counts.guarded.load(Ordering::Relaxed));
         if goal.must == 0 && unguarded == 0 {
             // What is being written takes the rest; nothing is to be had ahead of time.
-            return Ok(());
+            return Ok(false);
         }
-        self.evict(goal).await.map(drop)
+        let freed = self.evict(goal).await?;
+        Ok(freed > 0 && freed < goal.wish)
     }
 }

@@ -177,12 +177,15 @@ impl Inner {
     ) -> Result<(Option<Digest>, Vec<Digest>), StoreError> {
         let linked = self.index.linked(after, LINKS)?;
         let mut idle = Vec::new();
-        for (digest, recorded) in &linked {
-            let on_its_way = self.live.is_owned(digest) || self.paused.contains(digest);
-            if *recorded <= horizon && !on_its_way && self.index.blob(digest)?.is_none() {
-                idle.push(*digest);
+        self.index.blobs(|blobs| {
+            for (digest, recorded) in &linked {
+                let on_its_way = self.live.is_owned(digest) || self.paused.contains(digest);
+                if *recorded <= horizon && !on_its_way && blobs.get(digest)?.is_none() {
+                    idle.push(*digest);
+                }
             }
-        }
+            Ok(())
+        })?;
         Ok((linked.last().map(|(digest, _)| *digest), idle))
     }
 }

@@ -12,6 +12,7 @@ mod modes;
 mod opening;
 mod partial;
 mod recovery;
+mod size;
 mod support;
 mod traffic;
 mod unreadable;

@@ -112,7 +112,7 @@ fn open_once(disk: &Disk, ledger: &Arc<Ledger>) -> Result<Opened, IndexError> {
     })
 }
 
-fn create_tables(database: &Database) -> Result<(), IndexError> {
+pub(super) fn create_tables(database: &Database) -> Result<(), IndexError> {
     let mut txn = database.begin_write()?;
     txn.set_quick_repair(true);
     txn.open_table(META)?.insert("schema", SCHEMA)?;
@@ -127,7 +127,7 @@ fn create_tables(database: &Database) -> Result<(), IndexError> {
 }
 
 /// Opens every table and reads the totals: what later calls rely on.
-fn check(database: &Database) -> Result<Totals, IndexError> {
+pub(super) fn check(database: &Database) -> Result<Totals, IndexError> {
     let txn = database.begin_read()?;
     txn.open_table(BLOBS)?;
     txn.open_table(LRU)?;
