@@ -237,6 +237,9 @@ fn caused_by<T: Error + 'static>(error: &hyper::Error) -> Option<&T> {
 struct Barred;
 
 /// A response's body, which tells the connection's clocks when it is over.
+///
+/// It gives nothing while the socket takes nothing. hyper would ask it for a chunk more than the one that is being written,
+/// and keep both for as long as a slow client needs for the first.
 struct Running {
     body: ResponseBody,
     turn: Arc<Turn>,
@@ -250,6 +253,9 @@ impl Body for Running {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        if self.turn.is_full() {
+            return Poll::Pending;
+        }
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -265,5 +271,29 @@ impl Body for Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.turn.pass();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_body_is_asked_for_nothing_while_the_socket_takes_nothing() {
+        let turn = Arc::<Turn>::default();
+        let mut running = Running {
+            body: ResponseBody::whole("abc"),
+            turn: Arc::clone(&turn),
+        };
+        let mut poll = || {
+            let mut cx = Context::from_waker(Waker::noop());
+            Pin::new(&mut running).poll_frame(&mut cx)
+        };
+        turn.fill(true);
+        assert!(poll().is_pending());
+        turn.fill(false);
+        assert!(matches!(poll(), Poll::Ready(Some(Ok(_)))));
     }
 }

@@ -10,7 +10,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -37,18 +37,35 @@ const LEFT: Duration = Duration::from_secs(10);
 /// that does not read.
 const UNSENT: u32 = 128 << 10;
 
-/// Counts a connection's request heads and responses' ends, so odd while a request runs.
+/// What a connection's socket and its requests tell one another.
 #[derive(Debug, Default)]
-pub(super) struct Turn(AtomicU32);
+pub(super) struct Turn {
+    /// Counts request heads and responses' ends, so odd while a request runs.
+    passed: AtomicU32,
+    is_full: AtomicBool,
+}
 
 impl Turn {
     /// A request's head, or a response's end, was passed.
     pub(super) fn pass(&self) {
-        self.0.fetch_add(1, Ordering::Release);
+        self.passed.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether the socket has refused what was written last, and takes nothing yet. Once it does, hyper writes what it has,
+    /// and then asks for more.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Acquire)
     }
 
     fn now(&self) -> u32 {
-        self.0.load(Ordering::Acquire)
+        self.passed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn fill(&self, is_full: bool) {
+        // One task reads and writes it.
+        if self.is_full() != is_full {
+            self.is_full.store(is_full, Ordering::Release);
+        }
     }
 }
 
@@ -254,6 +271,7 @@ impl Paced {
         cx: &mut Context<'_>,
         result: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        self.turn.fill(result.is_pending());
         match result {
             Poll::Ready(Ok(bytes)) => {
                 self.write.progress(bytes);

@@ -62,6 +62,26 @@ async fn an_idle_connection_is_closed_after_the_idle_timeout_only() {
     );
 }
 
+/// A chunk is asked for only once the one before it was taken: who asks for it then is hyper, and nobody would if it did not.
+#[tokio::test]
+async fn a_slow_reader_gets_every_chunk() {
+    const CHUNK: usize = 60 << 10;
+    const CHUNKS: usize = 300;
+    let server = Server::start(patient(), || {
+        let chunks = (0..CHUNKS).map(|_| Ok(Bytes::from(vec![b'x'; CHUNK])));
+        ResponseBody::stream((CHUNKS * CHUNK) as u64, stream::iter(chunks))
+    });
+    let mut client = server.send(GET).await;
+    client.read_until("\r\n\r\n").await;
+    for _ in 0..4 {
+        tokio::time::sleep(SHORT / 10).await;
+        client.stream.read_buf(&mut client.unread).await.unwrap();
+    }
+    client.stream.shutdown().await.unwrap();
+    let (text, end) = client.read_to_end().await;
+    assert_eq!((text.len(), end), (CHUNKS * CHUNK, Ok(())));
+}
+
 /// hyper drops a body once its end is buffered: for the idle timeout that must not be the end of it.
 #[tokio::test]
 async fn a_slow_reader_gets_every_byte_and_is_idle_only_after_the_last() {
