@@ -134,9 +134,9 @@ impl BlobFile {
         self.size
     }
 
-    /// Reads at most `max` bytes from `position`: what is in the page cache at once (at most
-    /// 32 KiB), anything else on the blocking pool (at most 256 KiB). Empty only at the end, or
-    /// for a `max` of 0.
+    /// Reads at most `max` bytes from `position`: what is in the page cache at once, anything else on
+    /// the blocking pool; at most 60 KiB, and 256 KiB where the file system does not tell the one from
+    /// the other. Empty only at the end, or for a `max` of 0.
     ///
     /// A blob that the disk does not give back is dropped from the cache, so that its next fill can
     /// mend it; one that could not be read for want of descriptors or memory stays.

@@ -1,15 +1,21 @@
 //! How bytes come off the disk.
 //!
 //! First `preadv2` with `RWF_NOWAIT` into a small pooled buffer: what is in the page cache is
-//! copied on the async thread. What is not, and everything on file systems that refuse the flag
-//! (tmpfs, overlayfs), is read in larger steps on the blocking pool, of which readers have a part
-//! of their own, so that a slow disk's readers and its writers do not starve one another.
+//! copied on the async thread. What is not is waited for on the blocking pool, of which readers
+//! have a part of their own, so that a slow disk's readers and its writers do not starve one
+//! another. There the kernel is asked for more than the small buffer takes: the page cache holds what
+//! comes next, and not this process, for as long as its client may need to take what it has.
+//!
+//! File systems that refuse the flag (overlayfs, older tmpfs) have every read on the blocking pool,
+//! and larger ones, since there is no telling what is in memory.
 
 use std::io::{self, IoSliceMut};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use rustix::fs::{Advice, fadvise};
 use rustix::io::{Errno, ReadWriteFlags};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -22,12 +28,14 @@ use crate::metrics::{self, ReadPath, StoreOp, Tally};
 
 /// A read of resident pages: measured best with hyper on loopback.
 const SMALL: usize = 32 << 10;
-/// A read that waits for the disk.
+/// A read where every one of them waits.
 const LARGE: usize = 256 << 10;
+/// What the kernel is asked to have in memory where the disk is waited for, as far as it is wanted.
+const AHEAD: u64 = 1 << 20;
 /// How many reads may wait for the disk at once.
 const WAITING: usize = 32;
-/// Idle buffers that are kept: 8 MiB of each kind.
-const IDLE_BYTES: usize = 8 << 20;
+/// Idle buffers that are kept: 4 MiB of each kind.
+const IDLE_BYTES: usize = 4 << 20;
 
 /// The readers' side of the store.
 pub(crate) struct Reads {
@@ -124,10 +132,20 @@ impl Reads {
             .acquire_owned()
             .await
             .map_err(io::Error::other)?;
-        let pool = Arc::clone(&self.large);
+        let may_be_resident = self.nowait.load(Ordering::Relaxed);
+        let pool = if may_be_resident {
+            Arc::clone(&self.small)
+        } else {
+            Arc::clone(&self.large)
+        };
         let faults = self.faults.clone();
         let read = self.handle.spawn_blocking(move || {
             faults.check(Op::Read, file.path())?;
+            if may_be_resident {
+                let ahead = NonZeroU64::new(AHEAD.min(max as u64));
+                // A hint: where it is not taken, the next read waits as well.
+                let _ = fadvise(file.file(), position, ahead, Advice::WillNeed);
+            }
             let mut buffer = pool.take();
             let wanted = max.min(buffer.len());
             let result = read_full(file.file(), &mut buffer[..wanted], position);
