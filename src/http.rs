@@ -9,6 +9,8 @@
 
 mod address;
 mod api;
+#[doc(hidden)]
+pub mod bench;
 mod body;
 mod client;
 mod errors;

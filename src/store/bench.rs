@@ -7,14 +7,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
+
 use super::disk::Disk;
-use super::error::StoreError;
+use super::error::{OpenError, StoreError};
 use super::evict::Goal;
 use super::faults::Faults;
 use super::index::{BlobRow, Change, seed};
+use super::inner::lost;
 use super::layout::Layout;
 use super::ledger::{Ledger, charged};
-use super::{Audience, Store};
+use super::{Audience, Settings, Store, open};
 use crate::oci::{Digest, Registry};
 
 /// The length of each seeded blob. All of them are sparse files: nothing is on disk of them but their names.
@@ -87,14 +90,19 @@ fn make_file(disk: &Disk, digest: &Digest) -> Result<(), StoreError> {
 pub struct Steps(Store);
 
 impl Steps {
-    /// Of a store from which nothing else is wanted. Its upkeep ends: it would find that files are missing.
-    pub async fn of(store: Store) -> Self {
-        store.0.stop.cancel();
-        let upkeep = crate::sync::lock(&store.0.upkeep).take();
-        if let Some(upkeep) = upkeep {
-            let _ = upkeep.await;
+    /// Opens a store without its upkeep, which would find that files are missing.
+    ///
+    /// # Errors
+    /// What the disk or the index say.
+    pub async fn open(settings: Settings) -> Result<Self, OpenError> {
+        let handle = Handle::current();
+        let opened = handle
+            .clone()
+            .spawn_blocking(move || open::open(&settings, handle));
+        match opened.await {
+            Ok(inner) => Ok(Self(Store(inner?))),
+            Err(error) => lost(error).await,
         }
-        Self(store)
     }
 
     /// Looks a blob up in the index. Blocks.
