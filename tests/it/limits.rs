@@ -7,6 +7,7 @@ mod bytes;
 mod connections;
 mod fleet;
 mod house;
+mod memory;
 mod proxies;
 mod ranges;
 mod requests;

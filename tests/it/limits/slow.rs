@@ -41,7 +41,7 @@ async fn trickle(to: SocketAddr) {
 }
 
 /// Asks for a blob, and reads its head and no more.
-async fn reader(to: SocketAddr, path: &str) -> TcpStream {
+pub(super) async fn reader(to: SocketAddr, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.bind(([127, 0, 0, 3], 0).into()).unwrap();
