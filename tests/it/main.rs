@@ -36,6 +36,7 @@ mod registries;
 mod reload;
 mod restart;
 mod rights;
+mod scenarios;
 mod service;
 mod spec;
 mod startup;

@@ -116,6 +116,22 @@ fn all_that_can_not_be_is_told_at_once() {
     }
 }
 
+const README: &str = include_str!("../../../README.md");
+
+#[test]
+fn the_readme_names_all_there_is_and_its_example_can_be_read() {
+    for name in BUILTIN.iter().map(|builtin| builtin.name) {
+        assert!(README.contains(&format!("| `{name}` |")), "{name}");
+    }
+    for name in Measure::ALL.map(Measure::name) {
+        assert!(README.contains(&format!("`{name}`")), "{name}");
+    }
+    let (_, example) = README.split_once("```toml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let scenario: Scenario = example.parse().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(scenario.changes().count(), 5);
+}
+
 #[test]
 fn a_file_that_can_not_be_read_is_named() {
     let error = Scenario::read(std::path::Path::new("/nowhere/x.toml")).unwrap_err();
