@@ -29,7 +29,7 @@ pub use self::measure::Measure;
 pub use self::outcome::{Outcome, PhaseOutcome, Sample};
 pub use self::program::{Program, sibling};
 pub use self::stage::Stage;
-pub use self::values::{PullQuota, Size, Time};
+pub use self::values::{Like, PullQuota, Size, Time};
 
 /// A scenario that is built in: its name, and its text.
 pub struct Builtin {

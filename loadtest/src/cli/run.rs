@@ -9,6 +9,7 @@ use super::descriptors::raise_descriptors;
 use forebay_loadtest::fleet::{Place, Reference};
 use forebay_loadtest::report::{Section, Table};
 use forebay_loadtest::scenario::{BUILTIN, Live, Outcome, Scenario, Stage, play, sibling};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::bars::Bars;
 
@@ -98,11 +99,17 @@ pub(super) fn program(named: Option<&Path>) -> io::Result<PathBuf> {
     }
 }
 
-/// Plays it, shows how it goes, and ends what was started for it.
+/// Plays it, shows how it goes, and ends what was started for it, where it is interrupted too.
 pub(super) async fn played(scenario: &Scenario, mut stage: Stage) -> io::Result<Outcome> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let live = Live::default();
     let bars = Bars::show(&live);
-    let outcome = play(scenario, &mut stage, &live).await;
+    let outcome = tokio::select! {
+        outcome = play(scenario, &mut stage, &live) => outcome,
+        _ = interrupt.recv() => Err(io::ErrorKind::Interrupted.into()),
+        _ = terminate.recv() => Err(io::ErrorKind::Interrupted.into()),
+    };
     drop(bars);
     let ended = stage.end().await;
     let outcome = outcome?;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::event::{Change, Condition, Event};
 use super::expectation::Expectation;
-use super::values::{PullQuota, Size, Time};
+use super::values::{Like, PullQuota, Size, Time};
 use crate::fleet::{Flavour, Reference};
 
 /// What a fleet does to a mirror, and what is expected of it.
@@ -75,6 +75,8 @@ impl Default for Images {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
+    /// Which registry it behaves as, with its logins and redirects; if none, it is open and sends all by itself.
+    pub like: Option<Like>,
     /// Pulls that it allows in a time, as Docker Hub does.
     pub quota: Option<PullQuota>,
     /// How it is at first.
@@ -178,6 +180,10 @@ impl Scenario {
         // The uppermost layer is what a moved tag changes.
         if images.shared_layers >= images.layers && images.shared_layers > 0 {
             mistakes.push("images.shared_layers: at least one layer is an image's own".to_owned());
+        }
+        if self.around && self.upstream.like.is_some() {
+            mistakes
+                .push("upstream.like: clients log in nowhere, so they can't go around".to_owned());
         }
         if self.phases.is_empty() {
             mistakes.push("phase: there is none".to_owned());

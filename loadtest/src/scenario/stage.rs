@@ -9,8 +9,9 @@ use super::event::{Change, Condition, State};
 use super::file::Scenario;
 use super::images::Gallery;
 use super::program::{End, Program};
+use super::values::Like;
 use crate::fleet::{Place, Reference};
-use crate::origin::{Fault, Origin, Quota, Reply, Server, When};
+use crate::origin::{Builder, Fault, Origin, Quota, Reply, Server, When};
 
 /// Whom the origin's quota counts for, whoever asks: all are behind one address.
 const SOURCE: &str = "192.0.2.1";
@@ -46,7 +47,7 @@ impl Stage {
     /// # Errors
     /// Where the program can't be started.
     pub async fn with_program(scenario: &Scenario, program: &Path) -> io::Result<Self> {
-        let upstream = Upstream::of(scenario, anywhere()).await?;
+        let upstream = Upstream::of(scenario, behaviour(scenario), anywhere()).await?;
         let endpoint = upstream.origin.registry_url();
         let program = Program::start(program, &scenario.mirror.config, &endpoint).await?;
         Ok(Self::of(upstream, Mirror::Ours(Box::new(program))))
@@ -75,7 +76,8 @@ impl Stage {
         let place = Arc::new(mirror);
         let mirror = Mirror::Theirs { place, pid };
         if let Some(listen) = upstream {
-            return Ok(Self::of(Upstream::of(scenario, listen).await?, mirror));
+            let upstream = Upstream::of(scenario, behaviour(scenario), listen).await?;
+            return Ok(Self::of(upstream, mirror));
         }
         if changes.iter().any(|it| !matches!(it, Change::Rest(_))) {
             return unable(
@@ -96,7 +98,7 @@ impl Stage {
         })
     }
 
-    /// No mirror: clients ask the origin itself, to see what that costs.
+    /// No mirror: clients ask the origin itself, to see what that costs. It is open to them, whatever it is like.
     ///
     /// # Errors
     /// Where the scenario needs a mirror, or the origin can't listen.
@@ -111,7 +113,7 @@ impl Stage {
             );
             return Err(io::Error::other(told));
         }
-        let upstream = Upstream::of(scenario, anywhere()).await?;
+        let upstream = Upstream::of(scenario, Origin::builder(), anywhere()).await?;
         let place = Arc::new(Place::mirror(upstream.address()));
         Ok(Self::of(upstream, Mirror::None { place }))
     }
@@ -192,13 +194,23 @@ impl Stage {
     }
 }
 
+/// An origin that is like what the scenario says.
+fn behaviour(scenario: &Scenario) -> Builder {
+    let like = scenario.upstream.like;
+    like.map_or_else(Origin::builder, |Like(profile)| profile.origin())
+}
+
 fn anywhere() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
 impl Upstream {
-    async fn of(scenario: &Scenario, listen: SocketAddr) -> io::Result<Self> {
-        let mut builder = Origin::builder().listen(Server::Registry, listen);
+    async fn of(scenario: &Scenario, builder: Builder, listen: SocketAddr) -> io::Result<Self> {
+        let beside = SocketAddr::new(listen.ip(), 0);
+        let mut builder = builder
+            .listen(Server::Registry, listen)
+            .listen(Server::Token, beside)
+            .listen(Server::Cdn, beside);
         if let Some(quota) = scenario.upstream.quota {
             builder = builder.quota(Quota {
                 anonymous: i64::from(quota.pulls),
@@ -237,7 +249,7 @@ impl Upstream {
             },
         ];
         for fault in faults.into_iter().flatten() {
-            origin.on(When::any()).always(fault);
+            origin.on(When::any()).before_auth().always(fault);
         }
         match condition.state {
             State::Down => origin.stop().await,

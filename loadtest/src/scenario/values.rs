@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::origin::Profile;
 use crate::units;
 
 /// Bytes, as `15MB`.
@@ -29,6 +30,21 @@ impl TryFrom<String> for Time {
 
     fn try_from(text: String) -> Result<Self, String> {
         units::duration(&text).map(Self)
+    }
+}
+
+/// A registry that the origin behaves as, by the name of its profile.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Like(pub Profile);
+
+impl TryFrom<String> for Like {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let names = || Profile::ALL.map(|profile| profile.name).join(", ");
+        let known = Profile::named(&text).map(Self);
+        known.ok_or_else(|| format!("no registry is known as `{text}`; there are {}", names()))
     }
 }
 

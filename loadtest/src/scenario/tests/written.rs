@@ -90,6 +90,10 @@ fn what_is_unknown_or_unreadable_is_told_with_its_line() {
             "nothing is measured as `failed`",
         ),
         ("[upstream]\nquota = \"100\"", "write a quota as 100/6h"),
+        (
+            "[upstream]\nlike = \"docker\"",
+            "there are docker-hub, ghcr, ",
+        ),
         ("[images]\nnamed = [\"A\"]", "`A` is no image"),
     ] {
         let told = told(text);
@@ -130,6 +134,13 @@ fn the_readme_names_all_there_is_and_its_example_can_be_read() {
     let (example, _) = example.split_once("```").unwrap();
     let scenario: Scenario = example.parse().unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(scenario.changes().count(), 5);
+}
+
+#[test]
+fn clients_that_log_in_nowhere_can_not_go_around_to_a_registry_that_asks_for_it() {
+    let text = format!("around = true\n{SMALL}[upstream]\nlike = \"docker-hub\"");
+    let told = text.parse::<Scenario>().unwrap_err();
+    assert!(told.starts_with("upstream.like: "), "{told}");
 }
 
 #[test]
