@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-const STYLE: &str = "{prefix:>24} {bar:30} {pos:>6}/{len} pulls  {msg}";
+const STYLE: &str = "{prefix:>22} {bar:24} {pos:>6}/{len} pulls  {wide_msg}";
 
 /// Shows what is going on until it is ended.
 pub(super) struct Bars {
