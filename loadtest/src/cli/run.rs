@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::descriptors::raise_descriptors;
 use forebay_loadtest::fleet::{Place, Reference};
@@ -12,6 +13,9 @@ use forebay_loadtest::scenario::{BUILTIN, Live, Outcome, Scenario, Stage, play, 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::bars::Bars;
+
+/// How long a mirror that is there already may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Play a scenario against a mirror, and say whether what is expected of it holds.
 ///
@@ -81,7 +85,9 @@ impl Args {
     async fn stage(&self, scenario: &Scenario) -> io::Result<Stage> {
         if let Some(url) = &self.target {
             let mirror = Place::of_url(url, self.ca.as_deref()).await?;
-            return Stage::with_mirror(scenario, mirror, self.upstream_is, self.pid).await;
+            let stage = Stage::with_mirror(scenario, mirror, self.upstream_is, self.pid).await?;
+            stage.until_ready(PATIENCE).await?;
+            return Ok(stage);
         }
         if self.direct {
             return Stage::without_mirror(scenario).await;

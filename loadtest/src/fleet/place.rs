@@ -4,12 +4,19 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
+use http::Method;
 use serde::Serialize;
+use tokio::time::{sleep, timeout};
 use url::Url;
 
+use super::connection::{Answer, Connection};
 use super::reference::Reference;
 use super::way::Way;
+
+/// Between two looks whether somebody answers.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a client takes a server for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -85,6 +92,27 @@ impl Place {
         self.way.address()
     }
 
+    /// Waits until somebody answers there, whatever the answer: a mirror may want its upstream to be there before it starts.
+    ///
+    /// # Errors
+    /// Where nobody does in this time.
+    pub async fn until_it_answers(&self, patience: Duration) -> io::Result<()> {
+        let answered = async {
+            // Nobody tells when it begins to.
+            while self.ask().await.is_err() {
+                sleep(PAUSE).await;
+            }
+        };
+        let told = |_| format!("{self:?}: nobody answers there");
+        let answered = timeout(patience, answered).await.map_err(told);
+        answered.map_err(|told| io::Error::new(io::ErrorKind::TimedOut, told))
+    }
+
+    async fn ask(&self) -> io::Result<Answer> {
+        let mut connection = Connection::open(None, &self.way).await?;
+        connection.ask(&Method::GET, &self.ping()).await
+    }
+
     /// The ping's path.
     pub(super) fn ping(&self) -> String {
         format!("{}/v2/", self.base)
@@ -136,6 +164,19 @@ mod tests {
         for bad in ["localhost:5000", "ftp://localhost", "https://localhost", ""] {
             assert!(Place::of_url(bad, None).await.is_err(), "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_does_not_answer_yet_is_waited_for() {
+        let origin = crate::origin::Origin::builder().start().await.unwrap();
+        let place = Place::mirror(origin.host().parse().unwrap());
+        origin.stop().await;
+        let error = place.until_it_answers(Duration::ZERO).await.unwrap_err();
+        assert!(error.to_string().contains("nobody answers there"));
+        let waits = place.until_it_answers(Duration::from_mins(1));
+        let (waited, started) = tokio::join!(waits, origin.start_again());
+        waited.unwrap();
+        started.unwrap();
     }
 
     #[test]

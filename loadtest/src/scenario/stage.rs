@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::event::{Change, Condition, State};
 use super::file::Scenario;
@@ -124,6 +125,14 @@ impl Stage {
             upstream: Some(upstream),
             mirror,
         }
+    }
+
+    /// Waits until the mirror answers: some want their upstream to be there before they start.
+    ///
+    /// # Errors
+    /// Where it does not within this time.
+    pub async fn until_ready(&self, patience: Duration) -> io::Result<()> {
+        self.mirror().until_it_answers(patience).await
     }
 
     /// What it is, a name and a value each.

@@ -306,6 +306,21 @@ async fn a_connection_that_has_ended_meanwhile_is_made_anew() {
     pull(&mut node).await.unwrap();
 }
 
+/// It was used again, with the rest of the old answer before the new one.
+#[tokio::test]
+async fn a_connection_that_a_failed_pull_left_in_the_middle_of_a_body_is_not_used_again() {
+    let origin = origin().await;
+    let image = origin.image("library/app", "v1");
+    let layers = &image.linux("amd64").layers;
+    let gate = origin.on_body(&layers[0].digest).hold_at(3_000);
+    origin.on_body(&layers[1].digest).once(Fault::FlipBit(3));
+    let mut node = node(&origin);
+    let failed = pull(&mut node).await.unwrap_err();
+    assert_eq!(failed.status, None, "{failed}");
+    gate.release();
+    pull(&mut node).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_was_asked_is_added_up_with_its_times() {
     let origin = origin().await;
