@@ -24,8 +24,8 @@ use super::{Service, Shared, tls};
 use crate::http::{Aborted, ClientAddr, NoCertificate, Peer, ResponseBody};
 use crate::metrics;
 
-/// Bounds what hyper holds of a response before it writes: two chunks of a body. Its own is 400 KiB.
-const BUFFER: usize = 64 << 10;
+/// What hyper holds of a response before it writes: one chunk of a body, as the store reads it. Its own is 400 KiB.
+const BUFFER: usize = 60 << 10;
 /// Bounds a request's head, to which the one above is no hard bound.
 const HEAD: usize = 32 << 10;
 /// Who is to be told that its connection is too many has to ask within this time: few can be told at once.
