@@ -150,6 +150,16 @@ impl Gate {
         Ok(Client::new(facts, account, &access.trusted))
     }
 
+    /// Who asks, where that is told without a look at a login: as [`Gate::identify`] would.
+    pub fn known(&self, facts: Facts, brings_login: bool) -> Option<Client> {
+        let access = self.0.access.as_ref();
+        if brings_login && access.is_some_and(|access| access.logins.is_some()) {
+            return None;
+        }
+        let trusted = access.map_or(&[][..], |access| &access.trusted);
+        Some(Client::new(facts, None, trusted))
+    }
+
     /// What `client` needs to ask for anything of `repository`.
     pub fn permit(&self, client: &Client, repository: &Repository) -> Result<Permit, Refusal> {
         let Some(access) = &self.0.access else {

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Gate;
 use crate::admin::{Admin, Configured};
 use crate::config::{Config, Sources};
-use crate::http::{Api, Clients, NoCertificate, ResponseBody};
+use crate::http::{Answering, Api, Certified, Clients, ResponseBody};
 use crate::metrics::{InstallError, Listener, Recorder};
 use crate::mirror::Mirror;
 use crate::server::tls::{Tls, TlsError};
@@ -139,6 +139,7 @@ pub fn run(config: &Config, sources: Sources) -> Result<(), RunError> {
     });
     // A thread may sit in a disk that does not answer; the process ends without it.
     runtime.shutdown_background();
+    logging::flush();
     ended
 }
 
@@ -309,20 +310,17 @@ fn settings(config: &Config, descriptors: u64) -> server::Settings {
 }
 
 fn clients_service(present: Present) -> server::Service {
-    Arc::new(move |request| {
-        let api = present.get();
-        Box::pin(async move { api.answer(request).await })
-    })
+    Arc::new(move |request, remote| present.get().answer(request, remote))
 }
 
 fn admin_service(admin: Admin) -> server::Service {
-    Arc::new(move |request: Request<Incoming>| {
+    Arc::new(move |request: Request<Incoming>, remote| {
         let admin = admin.clone();
-        Box::pin(async move {
+        Answering::later(async move {
             let (method, path) = (request.method(), request.uri().path());
-            let response = match request.extensions().get::<NoCertificate>() {
-                Some(NoCertificate) => admin.answer_stranger(method, path).await,
-                None => admin.answer(method, path).await,
+            let response = match remote.certified {
+                Certified::Nothing => admin.answer_stranger(method, path).await,
+                Certified::By(_) | Certified::Unasked => admin.answer(method, path).await,
             };
             let (head, body) = response.into_parts();
             Response::from_parts(head, ResponseBody::whole(body))

@@ -8,7 +8,9 @@
 //! Owns no state of its own, but for what `limit` knows of clients.
 
 mod address;
+mod answering;
 mod api;
+mod asked;
 #[doc(hidden)]
 pub mod bench;
 mod body;
@@ -28,7 +30,8 @@ mod route;
 mod vet;
 
 pub use address::Naming;
+pub use answering::Answering;
 pub use api::Api;
 pub use body::{Aborted, ResponseBody};
-pub use client::{ClientAddr, ClientKey, NoCertificate, Peer, PeerCertificate, Scheme};
+pub use client::{Certified, ClientAddr, ClientKey, Peer, PeerCertificate, Remote, Scheme};
 pub use limit::{Clients, Connected, Surplus, Terms};

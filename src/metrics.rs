@@ -17,7 +17,9 @@ mod label;
 mod logins;
 mod quota;
 mod recorder;
+mod requests;
 mod running;
+mod series;
 mod store;
 mod tls;
 mod upstream;
@@ -36,6 +38,7 @@ pub use label::{
 pub use logins::{entitlement, login};
 pub use quota::{Quota, QuotaWait, quota, quota_refusal, quota_wait};
 pub use recorder::{InstallError, Recorder};
+pub use requests::{client_bytes, request, request_running, response_aborted, response_head};
 pub use running::{Tally, Up};
 pub use store::{
     StoreUsage, eviction, guarded_eviction, no_room, store_fault, store_read, store_usage, swept,
@@ -44,37 +47,6 @@ pub use tls::{certificate, certificate_loaded, config_reloaded, handshake};
 pub use upstream::{Counts, Given, UpstreamName};
 
 // Requests and connections of clients.
-
-/// One request came to its end, whole or not.
-pub fn request(kind: RequestKind, status: u16, cache: Cache) {
-    counter!("forebay_requests_total",
-        "kind" => kind.as_str(), "code" => code(status), "cache" => cache.as_str())
-    .increment(1);
-}
-
-/// Body bytes handed to clients' connections by one request.
-pub fn client_bytes(kind: RequestKind, cache: Cache, bytes: u64) {
-    counter!("forebay_client_bytes_total", "kind" => kind.as_str(), "cache" => cache.as_str())
-        .increment(bytes);
-}
-
-/// Time from a request's head to its response's head.
-pub fn response_head(kind: RequestKind, cache: Cache, elapsed: Duration) {
-    histogram!("forebay_response_head_seconds",
-        "kind" => kind.as_str(), "cache" => cache.as_str())
-    .record(elapsed);
-}
-
-/// A response ended before its last byte.
-pub fn response_aborted(kind: RequestKind, why: Abort) {
-    counter!("forebay_responses_aborted_total", "kind" => kind.as_str(), "by" => why.as_str())
-        .increment(1);
-}
-
-/// A request from its head to its last byte.
-pub fn request_running() -> Up {
-    Up::raise(gauge!("forebay_requests_running"))
-}
 
 /// A request, or a body, was held for its client's limit.
 pub fn client_delayed(limit: ClientLimit) {
@@ -225,9 +197,11 @@ pub fn solo() -> Up {
 
 /// A request for a tag was decided.
 pub fn tag(upstream: &UpstreamName, outcome: TagOutcome) {
-    counter!("forebay_tags_total",
-        "upstream" => upstream.label(), "outcome" => outcome.as_str())
-    .increment(1);
+    let series = upstream.tags(outcome, || {
+        counter!("forebay_tags_total",
+            "upstream" => upstream.label(), "outcome" => outcome.as_str())
+    });
+    series.increment(1);
 }
 
 /// A stale tag was served.
@@ -257,27 +231,4 @@ pub fn build_info(version: &'static str) {
 )]
 fn lossy(value: u64) -> f64 {
     value as f64
-}
-
-/// The statuses that this server sends, so that the label stays an enumeration.
-fn code(status: u16) -> &'static str {
-    match status {
-        200 => "200",
-        206 => "206",
-        304 => "304",
-        400 => "400",
-        401 => "401",
-        403 => "403",
-        404 => "404",
-        405 => "405",
-        413 => "413",
-        416 => "416",
-        429 => "429",
-        499 => "499",
-        500 => "500",
-        502 => "502",
-        503 => "503",
-        504 => "504",
-        _ => "other",
-    }
 }

@@ -6,6 +6,7 @@
 //! - [`confirm`]: what a tag points at, as its upstream tells it.
 //! - [`fill`]: one fetch of one blob, read by any number of clients.
 //! - [`rights`]: who may read what.
+//! - `at_once`: what the flows would decide from memory alone.
 //! - `ahead`: hot tags, asked for before they are due.
 //! - [`freshness`]: when a tag has to be asked for. Pure.
 //! - [`memory`]: the memory tier.
@@ -16,6 +17,7 @@
 //! - [`served`], [`error`], [`range`]: what goes up to `http`.
 
 mod ahead;
+mod at_once;
 pub mod blobs;
 pub mod body;
 pub mod confirm;
@@ -60,7 +62,7 @@ pub use body::BlobBody;
 pub use error::MirrorError;
 pub use listing::{Listing, Page};
 pub use range::{RangeSpec, Unsatisfiable};
-pub use served::{Body, BodyError, CacheStatus, Served, StaleReason};
+pub use served::{Body, BodyError, CacheStatus, Fields, Served, StaleReason};
 
 use entry::Entries;
 use fill::plan::Bounds;

@@ -20,18 +20,16 @@ mod spare;
 mod stream;
 pub mod tls;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::Request;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::http::{Clients, ResponseBody};
+use crate::http::{Answering, Clients, Remote};
 use crate::metrics;
 use tls::Tls;
 
@@ -81,14 +79,9 @@ struct Shared {
 
 /// A function that answers requests; it never fails, errors are responses.
 ///
-/// The request's extensions hold the [`Peer`](crate::http::Peer) of the connection's other end, its
-/// [`PeerCertificate`](crate::http::PeerCertificate) where it has shown one, and [`Surplus`](crate::http::Surplus) where
-/// it came on a connection too many. A body that fails ends
-/// its connection short of its length: with RST where it was proven wrong, with FIN otherwise.
-pub type Service = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
-
-/// A response on its way.
-pub type Answering = Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>;
+/// It is told who is at the connection's other end. A body that fails ends its connection short of its length: with RST
+/// where it was proven wrong, with FIN otherwise.
+pub type Service = Arc<dyn Fn(Request<Incoming>, Remote) -> Answering + Send + Sync>;
 
 impl Shared {
     fn new(

@@ -1,11 +1,18 @@
-//! Log lines on stderr: text for people, JSON for machines.
+//! Log lines on stderr: text for people, JSON for machines. Those of requests wait for one another (`lines`).
 
-use std::io::{self, IsTerminal};
+mod lines;
+
+use std::io::{self, IsTerminal, Stderr};
+use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::reload;
 
 use crate::config::{Log, LogFormat, LogLevel};
+use lines::Lines;
+
+/// The process's lines, once there are any.
+static LINES: OnceLock<Lines<Stderr>> = OnceLock::new();
 
 /// Changes what is logged while the process runs.
 pub(super) struct Levels(Box<dyn Fn(EnvFilter) + Send + Sync>);
@@ -23,9 +30,24 @@ impl Levels {
     }
 }
 
+/// Writes what waits to be written. To be called before the process ends.
+pub(super) fn flush() {
+    if let Some(lines) = LINES.get() {
+        lines.flush();
+    }
+}
+
+/// Where lines go: one by one where someone reads along.
+fn lines() -> Lines<Stderr> {
+    let is_read = io::stderr().is_terminal();
+    LINES
+        .get_or_init(|| Lines::to(io::stderr(), is_read))
+        .clone()
+}
+
 /// Sets up logging for the process. A second call changes nothing.
 pub(super) fn init(log: Log) -> Levels {
-    let builder = tracing_subscriber::fmt().with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt().with_writer(lines());
     let filter = EnvFilter::new(directives(log.level));
     let text = match log.format {
         LogFormat::Text => true,

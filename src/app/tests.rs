@@ -239,26 +239,25 @@ async fn a_request_keeps_to_the_limits_of_the_configuration_that_answers_it() {
     config.cache.dir = dir.path().join("cache");
     let (mirror, _) = open(&config).await.unwrap();
     let (clients, gate) = (Clients::new(&config), Gate::new(&config));
-    let api = Api::new(mirror.clone(), clients.terms(), gate.clone());
+    let api = Arc::new(Api::new(mirror.clone(), clients.terms(), gate.clone()));
     let next = format!("{CONFIG}[limits]\nper_client_requests = '1/1h'\nmax_delay = '0s'");
     let terms = clients
         .terms()
         .reconfigured(&Config::from_toml(&next).unwrap());
     clients.go_by(Arc::clone(&terms));
-    let ask = async |api: &Api| {
+    let ask = async |api: &Arc<Api>| {
         let peer = SocketAddr::from(([192, 0, 2, 1], 1));
         let mut request = Request::new(ResponseBody::whole(Vec::new()));
         *request.uri_mut() = "/v2/unknown.example/x/manifests/v1".parse().unwrap();
         request.headers_mut().insert("host", "h".parse().unwrap());
-        request
-            .extensions_mut()
-            .insert(Peer::from(ClientAddr::from(peer)));
-        api.answer(request).await.status().as_u16()
+        let peer = Peer::from(ClientAddr::from(peer));
+        let answer = Arc::clone(api).answer(request, peer.into());
+        answer.await.status().as_u16()
     };
     for _ in 0..3 {
         assert_eq!(ask(&api).await, 404);
     }
-    let api = api.reconfigured(mirror, terms, gate);
+    let api = Arc::new(api.reconfigured(mirror, terms, gate));
     assert_eq!([ask(&api).await, ask(&api).await], [404, 429]);
 }
 

@@ -14,6 +14,8 @@ use crate::oci::Registry;
 #[derive(Clone, Debug)]
 pub struct Routes {
     default_registry: Registry,
+    /// Its upstream, where that is its own.
+    default_index: Option<usize>,
     has_catalog: bool,
     exact: HashMap<Registry, usize>,
     /// The most specific first.
@@ -31,6 +33,7 @@ impl Routes {
     pub fn new(config: &Config) -> Self {
         let mut routes = Self {
             default_registry: config.default_registry.clone(),
+            default_index: None,
             has_catalog: config.server.catalog,
             exact: HashMap::new(),
             patterns: Vec::new(),
@@ -56,6 +59,7 @@ impl Routes {
                 routes.aliases.insert(alias.clone(), registry.clone());
             }
         }
+        routes.default_index = routes.exact.get(&routes.default_registry).copied();
         routes.patterns.sort_by_cached_key(|(pattern, _)| {
             (Reverse(pattern.specificity()), pattern.to_string())
         });
@@ -77,6 +81,10 @@ impl Routes {
 
     /// Its table, by its name where it is one registry's.
     fn table_of(&self, registry: &Registry) -> Option<(Option<&Registry>, usize)> {
+        // Whose registry most requests mean.
+        if let (true, Some(index)) = (*registry == self.default_registry, self.default_index) {
+            return Some((Some(&self.default_registry), index));
+        }
         let exact = |name: &Registry| self.exact.get_key_value(name);
         let other_name = || EcrHost::of(registry)?.names().find_map(|name| exact(&name));
         if let Some((named, index)) = exact(registry).or_else(other_name) {

@@ -10,6 +10,8 @@
 //! No name has a component `_`, so that form is certain for every registry and every name; it is for clients
 //! that can't write a dot in a path's first component (kaniko).
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 
 use super::query::Query;
@@ -20,6 +22,9 @@ use crate::oci::{Registry, Repository};
 
 /// Says that the next component is a registry.
 const MARK: &str = "_";
+/// Components of a path, decoded.
+pub(super) type Components<'a> = &'a [Cow<'a, str>];
+
 /// Longest alias that is repeated to whoever asked for it.
 const SHOWN: usize = 80;
 
@@ -101,7 +106,7 @@ pub(super) fn of_name(routes: &Routes, headers: &HeaderMap, name: &str) -> Optio
         host: vet::host(headers).and_then(|host| routes.by_host(host)),
         prefix: None,
     };
-    let components: Vec<String> = name.split('/').map(str::to_owned).collect();
+    let components: Vec<Cow<'_, str>> = name.split('/').map(Cow::from).collect();
     let repository = addressed.repository(routes, &components).ok()?;
     Some(repository.registry)
 }
@@ -118,7 +123,7 @@ impl Addressed {
     pub(super) fn repository(
         self,
         routes: &Routes,
-        name: &[String],
+        name: Components<'_>,
     ) -> Result<Repository, RouteError> {
         let (registry, name) = self.split(routes, name)?;
         let name = name.join("/").parse().map_err(RouteError::Name)?;
@@ -128,8 +133,8 @@ impl Addressed {
     fn split<'a>(
         &self,
         routes: &Routes,
-        name: &'a [String],
-    ) -> Result<(Registry, &'a [String]), RouteError> {
+        name: Components<'a>,
+    ) -> Result<(Registry, Components<'a>), RouteError> {
         for way in Naming::ALL {
             if let Some(found) = self.named(way, routes, name)? {
                 return Ok(found);
@@ -143,8 +148,8 @@ impl Addressed {
         &self,
         way: Naming,
         routes: &Routes,
-        name: &'a [String],
-    ) -> Result<Option<(Registry, &'a [String])>, RouteError> {
+        name: Components<'a>,
+    ) -> Result<Option<(Registry, Components<'a>)>, RouteError> {
         let whole = |registry: &Registry| (registry.clone(), without(routes, registry, name));
         Ok(match way {
             Naming::Marked => match name {
@@ -176,7 +181,7 @@ impl Addressed {
     pub(super) fn registry(
         self,
         routes: &Routes,
-        before: &[String],
+        before: Components<'_>,
     ) -> Result<Option<Registry>, RouteError> {
         let registry = match before {
             [] => None,
@@ -207,7 +212,7 @@ impl Addressed {
 
 /// `BuildKit`, and containerd with `override_path`, send both `ns` and, where their mirror is configured with
 /// a path, the registry in the path.
-fn without<'a>(routes: &Routes, registry: &Registry, name: &'a [String]) -> &'a [String] {
+fn without<'a>(routes: &Routes, registry: &Registry, name: Components<'a>) -> Components<'a> {
     match name {
         [first, rest @ ..] if !rest.is_empty() && Registry::looks_like_host(first) => {
             let host = first.parse().map(|host| by_known_name(routes, host));
@@ -228,6 +233,6 @@ fn without<'a>(routes: &Routes, registry: &Registry, name: &'a [String]) -> &'a 
 }
 
 /// No name of Docker Hub has more than two components.
-fn may_begin_with_alias(registry: &Registry, rest: &[String]) -> bool {
+fn may_begin_with_alias(registry: &Registry, rest: Components<'_>) -> bool {
     registry.is_docker_hub() && rest.len() >= 2
 }

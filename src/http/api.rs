@@ -7,22 +7,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
+use super::answering::Answering;
+use super::asked::{Asked, Unrouted, part_wanted, wanted};
 use super::body::ResponseBody;
-use super::client::{Caller, Peer, Scheme};
+use super::client::{Caller, Remote};
 use super::limit::{self, Admitted};
 use super::passthrough::{Asker, Guesser, Passthrough, Shown, TOKEN_PATH};
-use super::record::Record;
-use super::respond::{self, Answer};
-use super::route::{self, Action, Catalog, Route, RouteError, Target};
-use super::{Surplus, Terms, errors, login, range, vet};
+use super::respond::Answer;
+use super::route::{Action, Catalog, Route, RouteError, Target};
+use super::{Terms, errors, login, vet};
 use crate::access::{Client, Gate, LoginError, Permit, Refusal, Visible};
 use crate::metrics::AccessOutcome;
-use crate::mirror::{Mirror, MirrorError, RangeSpec, Waiter, Wanted};
-use crate::oci::Digest;
+use crate::mirror::{Mirror, MirrorError, Waiter};
 
 /// Clients give up on a response's head after 30 s (containerd 2.3). The mirror's own bounds end
 /// sooner; this one ends what they miss. It includes the time for which a request is held.
@@ -74,58 +74,56 @@ impl Api {
         &self.gate
     }
 
-    /// Answers one request. No body is read but that of a question for a token: no other request of this API has one.
-    ///
-    /// Its extensions hold the [`Peer`] at the connection's other end, and [`Surplus`] where the connection is one too
-    /// many of its client.
-    pub async fn answer<B>(&self, request: Request<B>) -> Response<ResponseBody>
+    /// Answers one request of `remote`. No body is read but that of a question for a token: no other request of this API has
+    /// one.
+    pub fn answer<B>(self: Arc<Self>, request: Request<B>, remote: Remote) -> Answering
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let deadline = Instant::now() + HEAD_WITHIN;
         let (head, body) = request.into_parts();
-        let caller = self.caller(&head);
-        let mut record = Record::new(&head, caller.map(|caller| caller.address));
-        let (answer, admitted) = if self.is_for_token(&head) {
-            self.give_token(&head, body, caller, deadline).await
-        } else {
-            self.decide(&head, caller, deadline, &mut record).await
-        };
-        let mut response = answer.into_response(&head.method, record);
-        response.body_mut().admitted(admitted);
-        if vet::must_close(&head) {
-            response
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
+        let is_for_token = self.is_for_token(&head);
+        let (mut asked, route) = Asked::read(head, remote, &self.terms, &self.mirror);
+        if is_for_token {
+            return Answering::later(async move {
+                let (answer, admitted) = self.give_token(&asked, route.err(), body).await;
+                respond(asked, answer, admitted)
+            });
         }
-        response
+        if let Some(answer) = self.at_once(&mut asked, &route) {
+            return Answering::now(respond(asked, answer, Admitted::default()));
+        }
+        Answering::later(async move {
+            let (answer, admitted) = self.decide(&mut asked, route).await;
+            respond(asked, answer, admitted)
+        })
     }
 
     fn is_for_token(&self, head: &Parts) -> bool {
-        head.uri.path() == TOKEN_PATH && self.mirror.routes().has_passthrough()
+        self.mirror.routes().has_passthrough() && head.uri.path() == TOKEN_PATH
     }
 
     async fn give_token<B>(
         &self,
-        head: &Parts,
+        asked: &Asked,
+        wrong: Option<Unrouted>,
         body: B,
-        caller: Option<Caller>,
-        deadline: Instant,
     ) -> (Answer, Admitted)
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        if let Err(error) = vet::vet(head) {
-            return (errors::of_form(error), Admitted::default());
-        }
         let refused = |answer| (answer, Admitted::default());
-        if let Some(&surplus) = head.extensions.get::<Surplus>() {
+        if let Some(Unrouted::Form(error)) = wrong {
+            return refused(errors::of_form(error));
+        }
+        if let Some(surplus) = asked.remote.surplus {
             return refused(errors::of_limit(surplus.into()));
         }
+        let deadline = asked.at + HEAD_WITHIN;
         // The login in the header is none of the mirror's own.
-        let facts = login::facts(head, caller.as_ref(), &self.terms);
+        let facts = login::facts(&asked.remote, &asked.caller, &self.terms);
         let guesser = Guesser {
             floods: self.gate.floods(),
             // Behind a proxy that names nobody one would keep out all.
@@ -138,57 +136,75 @@ impl Api {
         if let Err(refusal) = self.gate.admits(&client) {
             return refused(errors::of_access(refusal, &client));
         }
-        let admitted = match self.admit(caller).await {
+        let admitted = match self.terms.admit(&asked.caller).await {
             Ok(admitted) => admitted,
             Err(refusal) => return refused(errors::of_limit(refusal)),
         };
+        let head = &asked.head;
         let given = self.passthrough.token(&self.mirror, head, body, guesser);
         let given = tokio::time::timeout_at(deadline, given).await;
         (given.unwrap_or_else(|_| errors::too_late(None)), admitted)
     }
 
-    /// Who asks.
-    fn caller(&self, head: &Parts) -> Option<Caller> {
-        let peer = *head.extensions.get::<Peer>()?;
-        Some(self.terms.caller(peer, &head.headers))
+    /// The answer to a request for what is here and may be given away as it is, without a word to anyone: no login to check,
+    /// no limit to keep to, no upstream to ask, no disk to wait for. `None` says nothing but that it takes more than that.
+    fn at_once(&self, asked: &mut Asked, route: &Result<Route, Unrouted>) -> Option<Answer> {
+        if asked.remote.surplus.is_some() || self.mirror.routes().has_passthrough() {
+            return None;
+        }
+        let Ok(Route::Of(target)) = route else {
+            return None;
+        };
+        let facts = login::facts(&asked.remote, &asked.caller, &self.terms);
+        let brings_login = login::is_brought(&asked.head.headers);
+        let client = self.gate.known(facts, brings_login)?;
+        if let Some(name) = client.name() {
+            asked.named(&name);
+        }
+        if !self.terms.are_unbounded(&asked.caller) {
+            return None;
+        }
+        let permit = self.gate.permit(&client, &target.repository).ok()?;
+        let head = &asked.head;
+        let served = match &target.action {
+            Action::Manifest(reference) => {
+                let wanted = wanted(head);
+                self.mirror.manifest_at_once(&permit, reference, wanted)
+            }
+            Action::Blob(digest) => {
+                let (range, wanted) = part_wanted(digest, head);
+                self.mirror.blob_at_once(&permit, digest, range, wanted)
+            }
+            Action::Tags(_) | Action::Referrers { .. } => None,
+        };
+        let answer = Answer::served(served?, target, &head.headers);
+        self.gate.count(AccessOutcome::Permitted);
+        Some(answer)
     }
 
     async fn decide(
         &self,
-        head: &Parts,
-        caller: Option<Caller>,
-        deadline: Instant,
-        record: &mut Record,
+        asked: &mut Asked,
+        route: Result<Route, Unrouted>,
     ) -> (Answer, Admitted) {
         let refused = |answer| (answer, Admitted::default());
-        if let Err(error) = vet::vet(head) {
-            return refused(errors::of_form(error));
-        }
-        let routes = self.mirror.routes();
-        let route = route::route(routes, &head.method, &head.uri, &head.headers);
-        match &route {
-            Ok(Route::Ping) => record.ping(),
-            Ok(Route::Catalog(_)) => record.catalog(),
-            Ok(Route::Of(target)) => {
-                let registry = &target.repository.registry;
-                record.target(target, self.mirror.upstream_name(registry));
-            }
-            Err(_) => {}
-        }
-        if let Some(&surplus) = head.extensions.get::<Surplus>() {
+        let route = match route {
+            Ok(route) => Ok(route),
+            Err(Unrouted::Route(error)) => Err(error),
+            Err(Unrouted::Form(error)) => return refused(errors::of_form(error)),
+        };
+        if let Some(surplus) = asked.remote.surplus {
             return refused(errors::of_limit(surplus.into()));
         }
-        let client = match self.identify(head, caller.as_ref(), deadline).await {
+        let deadline = asked.at + HEAD_WITHIN;
+        let client = match self.identify(asked, deadline).await {
             Ok(client) => client,
             Err(error) => return refused(errors::of_login(error)),
         };
-        let caller = match client.name() {
-            Some(name) => {
-                record.named(&name);
-                caller.map(|caller| caller.named(&name))
-            }
-            None => caller,
-        };
+        if let Some(name) = client.name() {
+            asked.named(&name);
+        }
+        let head = &asked.head;
         let shown = self.shown(head);
         let permitted = match self.permit(route, &client, &shown) {
             Ok(permitted) => permitted,
@@ -197,28 +213,30 @@ impl Api {
         // What has no route counts as well: to be told so costs as much as a hit. A ping does not: it costs no more than a
         // refusal, and a client that is refused it takes the mirror for dead and goes around it.
         let is_ping = matches!(permitted, Ok(Permitted::Ping));
-        let admitted = match self.admit(caller.filter(|_| !is_ping)).await {
+        let admitted = match self.admit(&asked.caller, is_ping).await {
             Ok(admitted) => admitted,
             Err(refusal) => return refused(errors::of_limit(refusal)),
         };
         let waiter = Waiter {
-            key: caller.and_then(|caller| caller.key),
+            key: asked.caller.key,
             deadline: deadline - TO_TELL,
         };
-        let asker = Asker {
+        let from = Asker {
             head,
-            scheme: caller.map_or(Scheme::Http, |caller| caller.scheme),
+            scheme: asked.caller.scheme,
             shown: &shown,
         };
         let answer = match permitted {
             // Some clients learn from a ping alone how to log in.
-            Ok(Permitted::Ping) if routes.has_passthrough() && !shown.is_session() => {
+            Ok(Permitted::Ping)
+                if self.mirror.routes().has_passthrough() && !shown.is_session() =>
+            {
                 let mut answer = errors::of_ping();
-                asker.challenge(&mut answer, None);
+                from.challenge(&mut answer, None);
                 answer
             }
-            Ok(permitted) => self.ask_in_time(&permitted, asker, waiter).await,
-            Err(error) => errors::of_route(error, routes),
+            Ok(permitted) => self.ask_in_time(&permitted, from, waiter).await,
+            Err(error) => errors::of_route(error, self.mirror.routes()),
         };
         (answer, admitted)
     }
@@ -233,14 +251,9 @@ impl Api {
     }
 
     /// Who asks. A wrong login is wrong whatever it is sent with.
-    async fn identify(
-        &self,
-        head: &Parts,
-        caller: Option<&Caller>,
-        deadline: Instant,
-    ) -> Result<Client, LoginError> {
-        let facts = login::facts(head, caller, &self.terms);
-        let attempt = login::attempt(&head.headers);
+    async fn identify(&self, asked: &Asked, deadline: Instant) -> Result<Client, LoginError> {
+        let facts = login::facts(&asked.remote, &asked.caller, &self.terms);
+        let attempt = login::attempt(&asked.head.headers);
         let until = deadline - TO_TELL;
         let client = self.gate.identify(facts, attempt, until).await;
         client.inspect_err(|error| self.gate.count(error.outcome()))
@@ -276,11 +289,11 @@ impl Api {
         decided
     }
 
-    async fn admit(&self, caller: Option<Caller>) -> Result<Admitted, limit::Refusal> {
-        match caller {
-            Some(caller) => self.terms.admit(&caller).await,
-            None => Ok(Admitted::default()),
+    async fn admit(&self, caller: &Caller, is_ping: bool) -> Result<Admitted, limit::Refusal> {
+        if is_ping {
+            return Ok(Admitted::default());
         }
+        self.terms.admit(caller).await
     }
 
     async fn ask_in_time(&self, permitted: &Permitted, asker: Asker<'_>, waiter: Waiter) -> Answer {
@@ -339,11 +352,7 @@ impl Api {
         let mirror = &self.mirror;
         let served = match &target.action {
             Action::Manifest(reference) => {
-                let wanted = if head.method == Method::GET {
-                    Wanted::Body
-                } else {
-                    Wanted::Head
-                };
+                let wanted = wanted(head);
                 mirror.manifest(permit, reference, wanted, waiter).await
             }
             Action::Blob(digest) => {
@@ -366,11 +375,15 @@ impl Api {
     }
 }
 
-/// Range is for GET alone (RFC 9110, section 14.2); and a client that has the bytes needs none.
-fn part_wanted(digest: &Digest, head: &Parts) -> (Option<RangeSpec>, Wanted) {
-    if head.method != Method::GET || respond::has(&head.headers, digest) {
-        return (None, Wanted::Head);
+/// The answer as it goes out.
+fn respond(asked: Asked, answer: Answer, admitted: Admitted) -> Response<ResponseBody> {
+    let Asked { head, record, .. } = asked;
+    let mut response = answer.into_response(&head.method, record);
+    response.body_mut().admitted(admitted);
+    if vet::must_close(&head) {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    let range = range::requested(&head.headers, &respond::etag(digest));
-    (range, Wanted::Body)
+    response
 }

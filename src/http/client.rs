@@ -15,7 +15,7 @@ use ipnet::IpNet;
 
 use crate::config::{ForwardedHeader, Proxies};
 pub use crate::mirror::ClientKey;
-pub use peer::{NoCertificate, Peer, PeerCertificate, Scheme};
+pub use peer::{Certified, Peer, PeerCertificate, Remote, Scheme};
 
 /// The address that a request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -165,8 +165,7 @@ pub struct Connected {
     _client: Arc<Client>,
 }
 
-/// Its client, or all clients together, have as many connections as they may have. In a request's extensions: it came on
-/// one too many.
+/// Its client, or all clients together, have as many connections as they may have: it is one too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Surplus(Refused);
 
@@ -295,6 +294,11 @@ impl Terms {
         }
     }
 
+    /// Whether nothing bounds the caller.
+    pub(super) fn are_unbounded(&self, caller: &Caller) -> bool {
+        !self.limits.any() || caller.key.is_none() || caller.address.is_in(&self.limits.exempt)
+    }
+
     /// Lets a request in as soon as its client's limits allow it, in the order of its client's requests.
     pub(super) async fn admit(&self, caller: &Caller) -> Result<Admitted, Refusal> {
         let Some(client) = self.limited(caller) else {
@@ -316,10 +320,7 @@ impl Terms {
     /// The caller's entry, where there are limits and it is not exempt from them.
     fn limited(&self, caller: &Caller) -> Option<Arc<Client>> {
         let Self { limits, table, .. } = self;
-        let key = caller.key.filter(|_| limits.any())?;
-        if caller.address.is_in(&limits.exempt) {
-            return None;
-        }
+        let key = caller.key.filter(|_| !self.are_unbounded(caller))?;
         Some(table.get(key, Instant::now(), limits))
     }
 

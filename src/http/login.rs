@@ -2,28 +2,30 @@
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use http::request::Parts;
 
 use super::Terms;
-use super::client::{Caller, Peer, PeerCertificate};
+use super::client::{Caller, PeerCertificate, Remote};
 use crate::access::{Attempt, Facts, Malformed};
 
 /// What is known beside the login. A certificate that a proxy has shown is the proxy's own.
-pub(super) fn facts(head: &Parts, caller: Option<&Caller>, terms: &Terms) -> Facts {
-    let peer = head.extensions.get::<Peer>();
-    let is_its_own = peer.is_none_or(|peer| terms.proves_itself(peer));
-    let certificate = head.extensions.get::<PeerCertificate>();
+pub(super) fn facts(remote: &Remote, caller: &Caller, terms: &Terms) -> Facts {
+    let certificate = remote.certificate();
     let names = certificate
-        .filter(|_| is_its_own)
+        .filter(|_| terms.proves_itself(&remote.peer))
         .map(PeerCertificate::shared);
-    let address = caller.map(|caller| caller.address.ip());
+    let address = caller.address.ip();
     Facts {
         // The address of a proxy that names nobody stands for all of its clients, and says nothing of any.
-        address: address.filter(|_| caller.is_some_and(|caller| caller.key.is_some())),
-        counted_at: address,
-        passed_on: caller.is_some_and(|caller| caller.passed_on),
+        address: caller.key.is_some().then_some(address),
+        counted_at: Some(address),
+        passed_on: caller.passed_on,
         certificate: names.unwrap_or_default(),
     }
+}
+
+/// Whether there is a login, be it one or not.
+pub(super) fn is_brought(headers: &HeaderMap) -> bool {
+    headers.contains_key(AUTHORIZATION)
 }
 
 /// The login, if there is one.
@@ -44,7 +46,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::http::{ClientAddr, Clients};
+    use crate::http::{Certified, ClientAddr, Clients, Peer};
 
     fn facts_of(peer: &str, forwarded: Option<&'static str>) -> Facts {
         let config = "[server]\ntrusted_proxies = ['10.0.0.0/8']\n";
@@ -59,12 +61,13 @@ mod tests {
             let value = HeaderValue::from_static(value);
             request.headers_mut().insert("x-forwarded-for", value);
         }
-        request.extensions_mut().insert(peer);
         let shown = PeerCertificate::new(vec!["node.example".to_owned()]);
-        request.extensions_mut().insert(shown);
-        let (head, ()) = request.into_parts();
-        let caller = terms.caller(peer, &head.headers);
-        facts(&head, Some(&caller), &terms)
+        let remote = Remote {
+            certified: Certified::By(shown),
+            ..peer.into()
+        };
+        let caller = terms.caller(peer, request.headers());
+        facts(&remote, &caller, &terms)
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! A request's query, decoded strictly: an escape that is none, or bytes that are no text, are
 //! errors. `+` is a plus: media types have one, and clients send it bare.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 
 use super::route::RouteError;
@@ -10,7 +12,7 @@ const MAX_PARAMETERS: usize = 32;
 
 /// The parameters of a query.
 #[derive(Debug, Default)]
-pub(super) struct Query<'a>(Vec<(&'a str, String)>);
+pub(super) struct Query<'a>(Vec<(&'a str, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
     pub(super) fn parse(query: Option<&'a str>) -> Result<Self, RouteError> {
@@ -33,7 +35,7 @@ impl<'a> Query<'a> {
             .0
             .iter()
             .filter(|(given, _)| *given == name)
-            .map(|(_, value)| value.as_str());
+            .map(|(_, value)| &**value);
         let first = values.next();
         if values.any(|value| Some(value) != first) {
             return Err(RouteError::Ambiguous(name));
@@ -42,8 +44,8 @@ impl<'a> Query<'a> {
     }
 }
 
-/// Decodes percent escapes.
-pub(super) fn decode(text: &str) -> Result<String, RouteError> {
+/// Decodes percent escapes; text that has none, as nearly all has, is left where it is.
+pub(super) fn decode(text: &str) -> Result<Cow<'_, str>, RouteError> {
     let escapes_are_whole = text
         .split('%')
         .skip(1)
@@ -57,7 +59,7 @@ pub(super) fn decode(text: &str) -> Result<String, RouteError> {
     if decoded.chars().any(char::is_control) {
         return Err(RouteError::Encoding);
     }
-    Ok(decoded.into_owned())
+    Ok(decoded)
 }
 
 #[cfg(test)]

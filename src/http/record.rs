@@ -2,11 +2,11 @@
 //! record goes, which is after the response's last byte, or when the client has left.
 
 use std::fmt;
-use std::time::Instant;
 
-use http::header::{RANGE, USER_AGENT};
+use http::header::{HeaderValue, RANGE, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method};
+use http::{Method, Uri};
+use tokio::time::Instant;
 
 use super::body::Aborted;
 use super::client::ClientAddr;
@@ -19,16 +19,16 @@ const LEFT: u16 = 499;
 /// Longest text of a client that a log line takes.
 const SHOWN: usize = 200;
 
-/// What is known of a request so far.
+/// What is known of a request so far. What its client wrote is kept as it came, and made fit for a line when there is one.
 pub(super) struct Record {
     started: Instant,
     method: Method,
-    client: Option<ClientAddr>,
+    client: ClientAddr,
     /// The name that the client has proven.
     name: Option<String>,
-    path: String,
-    user_agent: Option<String>,
-    range: Option<String>,
+    uri: Uri,
+    user_agent: Option<HeaderValue>,
+    range: Option<HeaderValue>,
     target: Option<Target>,
     upstream: Option<metrics::UpstreamName>,
     kind: metrics::RequestKind,
@@ -42,15 +42,16 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(request: &Parts, client: Option<ClientAddr>) -> Self {
+    /// Of a request of `client`, whose head was read at `started`.
+    pub(super) fn new(request: &Parts, client: ClientAddr, started: Instant) -> Self {
         Self {
-            started: Instant::now(),
+            started,
             method: request.method.clone(),
             client,
             name: None,
-            path: shown(request.uri.path()),
-            user_agent: field(&request.headers, USER_AGENT),
-            range: field(&request.headers, RANGE),
+            uri: request.uri.clone(),
+            user_agent: request.headers.get(USER_AGENT).cloned(),
+            range: request.headers.get(RANGE).cloned(),
             target: None,
             upstream: None,
             kind: metrics::RequestKind::Other,
@@ -62,6 +63,12 @@ impl Record {
             aborted: None,
             _running: metrics::request_running(),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn for_tests(request: &Parts) -> Self {
+        let somewhere = std::net::SocketAddr::from(([192, 0, 2, 1], 1));
+        Self::new(request, somewhere.into(), Instant::now())
     }
 
     /// The client has proven to be called this.
@@ -144,22 +151,22 @@ impl Record {
         let target = self.target.as_ref();
         tracing::info!(
             target: "forebay::access",
-            client = self.client.map(tracing::field::display),
+            client = %self.client,
             name = self.name.as_deref(),
             method = %self.method,
             // The names say it all where there are any.
-            path = target.is_none().then_some(self.path.as_str()),
+            path = target.is_none().then(|| shown(self.uri.path())),
             registry = target.map(|target| target.repository.registry.as_str()),
             repository = target.map(|target| target.repository.name.as_str()),
             reference = target.map(|target| tracing::field::display(Wanted(&target.action))),
-            range = self.range.as_deref(),
+            range = self.range.as_ref().map(field),
             status,
             cache = self.cache.map(CacheStatus::as_str),
             bytes = self.sent,
             duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             aborted = aborted.map(metrics::Abort::as_str),
             error = self.error.as_deref(),
-            user_agent = self.user_agent.as_deref(),
+            user_agent = self.user_agent.as_ref().map(field),
             "{}", self.kind.as_str()
         );
     }
@@ -195,10 +202,8 @@ impl fmt::Display for Wanted<'_> {
     }
 }
 
-fn field(headers: &HeaderMap, name: HeaderName) -> Option<String> {
-    headers
-        .get(name)
-        .map(|value| shown(&String::from_utf8_lossy(value.as_bytes())))
+fn field(value: &HeaderValue) -> String {
+    shown(&String::from_utf8_lossy(value.as_bytes()))
 }
 
 /// Text of a client as a log line may hold it.

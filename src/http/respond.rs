@@ -14,10 +14,11 @@ use http::{Method, Response, StatusCode};
 use super::body::{Aborted, ResponseBody};
 use super::record::Record;
 use super::route::{Action, Target};
-use crate::mirror::{BlobBody, Body, BodyError, CacheStatus, Served, StaleReason};
+use crate::mirror::{BlobBody, Body, BodyError, CacheStatus, Fields, Served, StaleReason};
 use crate::oci::{Digest, Registry};
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+const VERSION: HeaderValue = HeaderValue::from_static("registry/2.0");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 const NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
@@ -88,18 +89,22 @@ impl Answer {
     }
 
     fn describe(&mut self, served: &Served, target: &Target) {
-        self.set(CONTENT_TYPE, served.media_type.as_str());
+        // All that there may be.
+        self.headers.reserve(12);
         self.headers
             .insert(CACHE_STATUS, cache_status(served.cache_status));
         self.of_registry(&target.repository.registry);
-        if let Some(digest) = served.digest {
-            self.set(CONTENT_DIGEST, digest);
-            self.set(ETAG, etag(&digest));
+        match (&served.fields, &served.digest) {
+            (Some(fields), _) => self.name(fields),
+            (None, Some(digest)) => self.name(&Fields::of(&served.media_type, digest)),
+            (None, None) => self.set(CONTENT_TYPE, served.media_type.as_str()),
         }
         if matches!(target.action, Action::Blob(_)) {
-            self.set(ACCEPT_RANGES, "bytes");
+            let bytes = HeaderValue::from_static("bytes");
+            self.headers.insert(ACCEPT_RANGES, bytes);
             // Content of others, which no browser is to take for a page.
-            self.set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+            let nosniff = HeaderValue::from_static("nosniff");
+            self.headers.insert(X_CONTENT_TYPE_OPTIONS, nosniff);
         }
         if let Some(slice) = &served.slice {
             self.set(
@@ -115,6 +120,13 @@ impl Answer {
         }
     }
 
+    fn name(&mut self, fields: &Fields) {
+        let headers = &mut self.headers;
+        headers.insert(CONTENT_TYPE, fields.media_type.clone());
+        headers.insert(CONTENT_DIGEST, fields.digest.clone());
+        headers.insert(ETAG, fields.etag.clone());
+    }
+
     /// Sets a header; a value that no header can carry is left out.
     pub(super) fn set(&mut self, name: HeaderName, value: impl Display) {
         match HeaderValue::from_str(&value.to_string()) {
@@ -127,7 +139,9 @@ impl Answer {
 
     /// Says which registry the answer is about.
     pub(super) fn of_registry(&mut self, registry: &Registry) {
-        self.set(NAMESPACE, registry.as_str());
+        if let Ok(registry) = HeaderValue::from_str(registry.as_str()) {
+            self.headers.insert(NAMESPACE, registry);
+        }
     }
 
     /// The response to a request of `method`. A HEAD gets all of a GET's headers and no body.
@@ -136,9 +150,10 @@ impl Answer {
         method: &Method,
         mut record: Record,
     ) -> Response<ResponseBody> {
-        self.set(API_VERSION, "registry/2.0");
+        self.headers.insert(API_VERSION, VERSION);
         if self.status != StatusCode::NOT_MODIFIED {
-            self.set(CONTENT_LENGTH, self.body.length());
+            self.headers
+                .insert(CONTENT_LENGTH, self.body.length().into());
         }
         if *method == Method::HEAD {
             self.body = ResponseBody::empty();
@@ -162,6 +177,9 @@ pub(super) fn etag(digest: &Digest) -> String {
 
 /// Whether the client says that it has the content with this digest (RFC 9110, section 13.1.2).
 pub(super) fn has(headers: &HeaderMap, digest: &Digest) -> bool {
+    if !headers.contains_key(IF_NONE_MATCH) {
+        return false;
+    }
     let etag = etag(digest);
     headers
         .get_all(IF_NONE_MATCH)

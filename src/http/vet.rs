@@ -89,6 +89,12 @@ fn has_valid_host(request: &Parts) -> bool {
 
 /// A comma may stand in a name, but no host has one, and two that somebody has joined look like that.
 fn is_host(text: &str) -> bool {
+    // A name or an address with a port at the most, as nearly all are: no parser is needed to see that.
+    let (host, port) = text.split_once(':').unwrap_or((text, "80"));
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    if !host.is_empty() && host.bytes().all(is_plain) && port.parse::<u16>().is_ok() {
+        return true;
+    }
     !text.contains(['@', ',']) && text.parse::<Authority>().is_ok()
 }
 

@@ -1,28 +1,30 @@
 //! A configured upstream, as a label and as what is counted of it beside the metrics, so that the process can tell itself
 //! how things stand (`/api/status`): what it exports, it can't read back.
 
+use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics::{Counter, SharedString};
 
 use super::label::{
-    Cache, From, QuotaLimit, RequestKind, StaleReason, UpstreamKind, UpstreamOutcome,
+    Cache, From, QuotaLimit, RequestKind, StaleReason, TagOutcome, UpstreamKind, UpstreamOutcome,
 };
+use super::series::Series;
 
 /// The label of one configured upstream: its name in the configuration (for a pattern, the pattern),
 /// so that a family of registries stays one series. Clones share what is counted, and cost one reference: each request has
 /// one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct UpstreamName(Arc<Named>);
 
-#[derive(Debug)]
 struct Named {
     name: Arc<str>,
     counts: Counts,
-    served: [[OnceLock<[Counter; 2]>; From::ALL.len()]; RequestKind::ALL.len()],
+    served: Series<[Counter; 2], { From::ALL.len() * RequestKind::ALL.len() }>,
+    tags: Series<Counter, { TagOutcome::ALL.len() }>,
 }
 
 impl UpstreamName {
@@ -31,7 +33,8 @@ impl UpstreamName {
         Self(Arc::new(Named {
             name: Arc::from(name),
             counts: Counts::default(),
-            served: Default::default(),
+            served: Series::new(),
+            tags: Series::new(),
         }))
     }
 
@@ -52,11 +55,23 @@ impl UpstreamName {
         from: From,
         look_up: impl FnOnce() -> [Counter; 2],
     ) -> &[Counter; 2] {
-        self.0.served[kind as usize][from as usize].get_or_init(look_up)
+        let place = kind as usize * From::ALL.len() + from as usize;
+        self.0.served.get(place, look_up)
+    }
+
+    /// The series of how requests for its tags were decided.
+    pub(super) fn tags(&self, outcome: TagOutcome, look_up: impl FnOnce() -> Counter) -> &Counter {
+        self.0.tags.get(outcome as usize, look_up)
     }
 
     pub(super) fn label(&self) -> SharedString {
         SharedString::from_shared(Arc::clone(&self.0.name))
+    }
+}
+
+impl fmt::Debug for UpstreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("UpstreamName").field(&self.as_str()).finish()
     }
 }
 

@@ -27,14 +27,22 @@ pub(super) struct Hot<'a> {
 }
 
 impl Mirror {
-    /// A hot tag was asked for while it is fresh: sees to it that it stays so.
-    pub(super) fn stay_ahead(
+    /// A tag was asked for while it is fresh: where it is hot, sees to it that it stays so.
+    pub(super) fn asked_while_fresh(
         &self,
         hot: &Hot<'_>,
         asks: &Arc<Asks>,
         policy: &TagPolicy,
         now: SystemTime,
     ) {
+        // No login outlives the requests of its client.
+        let may_stay_ahead = !policy.immutable && hot.upstream.login().is_none();
+        if may_stay_ahead && freshness::is_hot(asks.one_more()) {
+            self.stay_ahead(hot, asks, policy, now);
+        }
+    }
+
+    fn stay_ahead(&self, hot: &Hot<'_>, asks: &Arc<Asks>, policy: &TagPolicy, now: SystemTime) {
         let wait = freshness::ahead(now, hot.confirmed_at, policy, rand::random());
         let Some(wait) = wait else { return };
         let Ok(place) = Arc::clone(&self.inner.hot).try_acquire_owned() else {

@@ -4,9 +4,12 @@ mod ask;
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::access::Permit;
-use crate::oci::{Digest, Verifier};
+use crate::oci::{Digest, Repository, Verifier};
 use crate::store::{BlobFile, StoreError};
+use crate::upstream::Upstream;
 
 use self::ask::{Ask, own_failure};
 use super::body::BlobBody;
@@ -39,6 +42,25 @@ pub enum Wanted {
 enum Tried {
     Served(Served),
     Again(Failure),
+}
+
+/// A part of a cached blob, for who may read it.
+pub(super) fn serve_file(
+    upstream: Arc<Upstream>,
+    repository: &Repository,
+    file: Arc<BlobFile>,
+    range: Option<RangeSpec>,
+    wanted: Wanted,
+) -> Result<Served, MirrorError> {
+    let ask = Ask {
+        upstream,
+        repository: repository.clone(),
+        digest: file.digest(),
+        range,
+        wanted,
+        deadline: Instant::now(),
+    };
+    ask.serve_file(file)
 }
 
 impl Mirror {

@@ -54,27 +54,34 @@ impl Asked {
 }
 
 impl Mirror {
-    /// The upstream of a repository that may be pulled, asked with the login that the permit is of. Every flow begins here,
-    /// so that what is cached is refused as well.
+    /// The upstream of a repository that may be pulled, by the configuration. Every flow begins here, so that what is cached is
+    /// refused as well.
+    pub(super) fn allowed(&self, permit: &Permit) -> Result<Arc<Upstream>, MirrorError> {
+        let repository = permit.repository();
+        let Some(upstream) = self.inner.upstreams.get(&repository.registry) else {
+            return Err(MirrorError::NotConfigured(repository.registry.clone()));
+        };
+        match upstream.refusal(&repository.name) {
+            None => Ok(upstream),
+            Some(key) => Err(MirrorError::NotAllowed {
+                repository: repository.clone(),
+                detail: format!(
+                    "see `{key}` under [upstreams.\"{}\"] in the mirror's configuration",
+                    upstream.label().as_str()
+                ),
+            }),
+        }
+    }
+
+    /// The same, asked with the login that the permit is of, once that has proven its right.
     pub(super) async fn upstream(
         &self,
         permit: &Permit,
         asked: &Asked,
         caller: &Caller,
     ) -> Result<Arc<Upstream>, MirrorError> {
+        let upstream = self.allowed(permit)?;
         let repository = permit.repository();
-        let Some(upstream) = self.inner.upstreams.get(&repository.registry) else {
-            return Err(MirrorError::NotConfigured(repository.registry.clone()));
-        };
-        if let Some(key) = upstream.refusal(&repository.name) {
-            return Err(MirrorError::NotAllowed {
-                repository: repository.clone(),
-                detail: format!(
-                    "see `{key}` under [upstreams.\"{}\"] in the mirror's configuration",
-                    upstream.label().as_str()
-                ),
-            });
-        }
         if upstream.passthrough().is_none() {
             return Ok(upstream);
         }

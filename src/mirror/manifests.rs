@@ -254,6 +254,7 @@ impl Mirror {
             age,
             filters_applied: None,
             references: Some(Arc::clone(&manifest.references)),
+            fields: Some(Arc::clone(&manifest.fields)),
             body: Body::Bytes(manifest.bytes.clone()),
         }
     }

@@ -15,6 +15,7 @@ use crate::oci::{Descriptor, Digest, Manifest, MediaType, Repository, Tag};
 use crate::store::{References, TagRecord};
 
 use super::rights::Granted;
+use super::served::Fields;
 
 pub use recent::{Absent, AbsentKey, Held, Troubles};
 
@@ -32,6 +33,8 @@ pub struct StoredManifest {
     pub bytes: Bytes,
     /// What clients that have it ask for next.
     pub references: Arc<References>,
+    /// What goes before it.
+    pub fields: Arc<Fields>,
 }
 
 impl StoredManifest {
@@ -40,6 +43,7 @@ impl StoredManifest {
         Self {
             digest,
             media_type: parsed.media_type().clone(),
+            fields: Arc::new(Fields::of(parsed.media_type(), &digest)),
             bytes,
             references: Arc::new(References::new(digest, parsed)),
         }
@@ -133,7 +137,7 @@ impl Memory {
     /// A tier that keeps at most `bytes` of manifests.
     pub fn new(bytes: u64) -> Self {
         let weigh = |_: &Digest, manifest: &Arc<StoredManifest>| {
-            let weight = manifest.bytes.len() + manifest.references.weight() + 256;
+            let weight = manifest.bytes.len() + manifest.references.weight() + 512;
             u32::try_from(weight).unwrap_or(u32::MAX)
         };
         Self {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 
 use crate::oci::{Digest, MediaType};
 use crate::store::References;
@@ -32,8 +33,38 @@ pub struct Served {
     pub filters_applied: Option<String>,
     /// What a client that is given this manifest asks for next.
     pub references: Option<Arc<References>>,
+    /// Its header fields, where they were made before.
+    pub fields: Option<Arc<Fields>>,
     /// The bytes.
     pub body: Body,
+}
+
+/// The header fields of content that is addressed by its digest. Making them takes as long as finding what they are of, so
+/// that what is held in memory has them with it.
+#[derive(Debug)]
+pub struct Fields {
+    /// `Content-Type`.
+    pub media_type: HeaderValue,
+    /// `Docker-Content-Digest`.
+    pub digest: HeaderValue,
+    /// `ETag`: the digest, quoted.
+    pub etag: HeaderValue,
+}
+
+impl Fields {
+    /// Those of content of this type and digest.
+    pub fn of(media_type: &MediaType, digest: &Digest) -> Self {
+        // Both are written in what a header field may hold, by their grammar.
+        let field = |text: &str| {
+            HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+        };
+        let digest = digest.to_string();
+        Self {
+            media_type: field(media_type.as_str()),
+            etag: field(&format!("\"{digest}\"")),
+            digest: field(&digest),
+        }
+    }
 }
 
 /// A response body whose length is known before its first byte.

@@ -80,17 +80,13 @@ impl Mirror {
             freshness::decide(now, record.confirmed_at, &policy)
         };
         if decision == Decision::Fresh {
-            // No login outlives the requests of its client.
-            let may_stay_ahead = !policy.immutable && upstream.login().is_none();
-            if may_stay_ahead && freshness::is_hot(asks.one_more()) {
-                let hot = Hot {
-                    upstream,
-                    repository,
-                    tag,
-                    confirmed_at: record.confirmed_at,
-                };
-                self.stay_ahead(&hot, &asks, &policy, now);
-            }
+            let hot = Hot {
+                upstream,
+                repository,
+                tag,
+                confirmed_at: record.confirmed_at,
+            };
+            self.asked_while_fresh(&hot, &asks, &policy, now);
             let digest = &record.descriptor.digest;
             let found = self.manifest_by_digest(upstream, repository, digest, caller);
             return match found.await {

@@ -21,7 +21,7 @@ use super::place::Place;
 use super::proxy::{self, ProxyError, Source};
 use super::stream::{End, Stream};
 use super::{Service, Shared, tls};
-use crate::http::{Aborted, ClientAddr, NoCertificate, Peer, ResponseBody};
+use crate::http::{Aborted, Certified, ClientAddr, Peer, Remote, ResponseBody};
 use crate::metrics;
 
 /// What hyper holds of a response before it writes: one chunk of a body, as the store reads it. Its own is 400 KiB.
@@ -65,25 +65,22 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
     if under_tls {
         peer = peer.over_tls();
     }
-    let answer = service_fn(|mut request| {
+    let answer = service_fn(|request| {
         turn.pass();
-        request.extensions_mut().insert(peer);
         let proven = identity.as_ref().map(tls::Identity::now);
         let is_outdated = proven == Some(tls::Proven::Outdated);
         let is_barred = proven == Some(tls::Proven::Barred);
-        match proven {
-            Some(tls::Proven::By(Some(certificate))) => {
-                request.extensions_mut().insert(certificate);
-            }
-            Some(tls::Proven::Nothing | tls::Proven::Outdated) => {
-                request.extensions_mut().insert(NoCertificate);
-            }
-            Some(tls::Proven::By(None) | tls::Proven::Barred) | None => {}
-        }
-        if let Some(surplus) = surplus {
-            request.extensions_mut().insert(surplus);
-        }
-        let response = (!is_barred).then(|| service(request));
+        let certified = match proven {
+            Some(tls::Proven::By(Some(certificate))) => Certified::By(certificate),
+            Some(tls::Proven::Nothing | tls::Proven::Outdated) => Certified::Nothing,
+            Some(tls::Proven::By(None) | tls::Proven::Barred) | None => Certified::Unasked,
+        };
+        let remote = Remote {
+            peer,
+            certified,
+            surplus,
+        };
+        let response = (!is_barred).then(|| service(request, remote));
         let (turn, shared) = (Arc::clone(&turn), &shared);
         async move {
             let mut response = response.ok_or(Barred)?.await;

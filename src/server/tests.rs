@@ -11,13 +11,14 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
+use http::Response;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::http::Aborted;
+use crate::http::{Aborted, ResponseBody};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
@@ -58,7 +59,7 @@ impl Server {
 
     fn with_service(
         settings: Settings,
-        respond: impl Fn(&Request<Incoming>) -> Response<ResponseBody> + Send + Sync + 'static,
+        respond: impl Fn(&Remote) -> Response<ResponseBody> + Send + Sync + 'static,
     ) -> Self {
         Self::listening(settings, None, respond)
     }
@@ -66,15 +67,12 @@ impl Server {
     fn listening(
         settings: Settings,
         tls: Option<Tls>,
-        respond: impl Fn(&Request<Incoming>) -> Response<ResponseBody> + Send + Sync + 'static,
+        respond: impl Fn(&Remote) -> Response<ResponseBody> + Send + Sync + 'static,
     ) -> Self {
         let listener = listen::bind("127.0.0.1:0".parse().unwrap(), "server.listen").unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let service: Service = Arc::new(move |request| {
-            let response = respond(&request);
-            Box::pin(async move { response })
-        });
+        let service: Service = Arc::new(move |_, remote| Answering::now(respond(&remote)));
         let run = tokio::spawn(run(
             vec![listener],
             settings,

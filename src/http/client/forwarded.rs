@@ -35,6 +35,10 @@ impl Hop {
 
 /// Whether any header tells of somebody who is not at `known`: a proxy has written it, or it is made up.
 pub(super) fn tell_of_another(headers: &HeaderMap, known: ClientAddr) -> bool {
+    let telling = [X_FORWARDED_FOR, FORWARDED, X_REAL_IP];
+    if !telling.iter().any(|name| headers.contains_key(name)) {
+        return false;
+    }
     let real = entries(headers, X_REAL_IP).map(|entry| Hop {
         tells: true,
         address: entry.and_then(node),

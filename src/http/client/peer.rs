@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::ClientAddr;
+use crate::http::limit::Surplus;
 
 /// How a client speaks to the mirror, or to the proxy before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +91,50 @@ impl From<ClientAddr> for Peer {
     }
 }
 
-/// Who the other end of a connection has proven to be, by a certificate that an authority of the operator's has signed. In
-/// the extensions of each request on that connection, and in no other's.
+/// What a connection tells of its other end when a request comes on it.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// Who it is.
+    pub peer: Peer,
+    /// What it has proven by TLS.
+    pub certified: Certified,
+    /// The connection is one too many of its client, or of all.
+    pub surplus: Option<Surplus>,
+}
+
+impl Remote {
+    /// Whose certificate it is, if it has shown one.
+    pub fn certificate(&self) -> Option<&PeerCertificate> {
+        match &self.certified {
+            Certified::By(certificate) => Some(certificate),
+            Certified::Unasked | Certified::Nothing => None,
+        }
+    }
+}
+
+impl From<Peer> for Remote {
+    /// One on a connection that is wanted, and asks for no certificate.
+    fn from(peer: Peer) -> Self {
+        Self {
+            peer,
+            certified: Certified::Unasked,
+            surplus: None,
+        }
+    }
+}
+
+/// What the other end of a connection has proven of itself by TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certified {
+    /// It was not asked for a certificate.
+    Unasked,
+    /// It could have shown a certificate that counts, and has none.
+    Nothing,
+    /// It has shown one that counts.
+    By(PeerCertificate),
+}
+
+/// Who the other end of a connection has proven to be, by a certificate that an authority of the operator's has signed.
 ///
 /// Behind a proxy it is the proxy's own certificate, unless that passes TLS on as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,8 +158,3 @@ impl PeerCertificate {
         Arc::clone(&self.0)
     }
 }
-
-/// That the other end of a connection could have shown a certificate that counts, and has none. In the extensions of each of
-/// its requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoCertificate;

@@ -52,7 +52,7 @@ fn record() -> Record {
         .header("user-agent", "containerd/2.0 \u{1b}[31m")
         .header("range", "bytes=0-1");
     let request = request.body(()).unwrap_or_else(|_| Request::new(()));
-    Record::new(&request.into_parts().0, None)
+    Record::for_tests(&request.into_parts().0)
 }
 
 fn of_blob() -> Record {

@@ -34,6 +34,7 @@ fn served(body: Body) -> Served {
         age: None,
         filters_applied: None,
         references: None,
+        fields: None,
         body,
     }
 }
@@ -45,7 +46,7 @@ fn respond(
     conditions: &HeaderMap,
 ) -> Response<ResponseBody> {
     let (request, ()) = http::Request::new(()).into_parts();
-    Answer::served(served, target, conditions).into_response(method, Record::new(&request, None))
+    Answer::served(served, target, conditions).into_response(method, Record::for_tests(&request))
 }
 
 fn get(served: Served, target: &Target) -> Response<ResponseBody> {

@@ -1,6 +1,9 @@
 //! The endpoints of the registry API: paths and their parameters, without regard to which registry is meant.
 
+use std::borrow::Cow;
+
 use super::{Action, RouteError};
+use crate::http::address::Components;
 use crate::http::query::{Query, decode};
 use crate::mirror::Page;
 use crate::oci::{Reference, ReferenceError};
@@ -12,18 +15,24 @@ const MAX_PARAMETER: usize = 256;
 /// Longest `last` of a catalog. Its own links say a registry's host (253 bytes) and port, a slash and a name (255).
 const MAX_REPOSITORY: usize = 520;
 
+/// Components that a path has mostly.
+const USUAL: usize = 8;
+
 /// An endpoint, and the components between `v2` and it.
 pub(super) enum Endpoint<'a> {
     /// `_catalog`.
-    Catalog { before: &'a [String], page: Page },
+    Catalog { before: Components<'a>, page: Page },
     /// A repository's tags.
-    Tags { name: &'a [String], page: Page },
+    Tags { name: Components<'a>, page: Page },
     /// Another one of a repository's.
-    Of { name: &'a [String], action: Action },
+    Of {
+        name: Components<'a>,
+        action: Action,
+    },
 }
 
 /// Splits a path at the API's version: what stands before it, if anything, and what comes after.
-pub(super) fn split_at_v2(path: &str) -> Result<(Option<String>, &str), RouteError> {
+pub(super) fn split_at_v2(path: &str) -> Result<(Option<Cow<'_, str>>, &str), RouteError> {
     let path = path.strip_prefix('/').ok_or(RouteError::Path)?;
     let (first, after) = path.split_once('/').unwrap_or((path, ""));
     if first == "v2" {
@@ -37,11 +46,15 @@ pub(super) fn split_at_v2(path: &str) -> Result<(Option<String>, &str), RouteErr
 }
 
 /// The components of what comes after `v2`, decoded.
-pub(super) fn components(rest: &str) -> Result<Vec<String>, RouteError> {
-    rest.split('/').map(component).collect()
+pub(super) fn components(rest: &str) -> Result<Vec<Cow<'_, str>>, RouteError> {
+    let mut components = Vec::with_capacity(USUAL);
+    for raw in rest.split('/') {
+        components.push(component(raw)?);
+    }
+    Ok(components)
 }
 
-fn component(raw: &str) -> Result<String, RouteError> {
+fn component(raw: &str) -> Result<Cow<'_, str>, RouteError> {
     let decoded = decode(raw)?;
     if decoded.contains('/') {
         return Err(RouteError::Encoding);
@@ -52,7 +65,7 @@ fn component(raw: &str) -> Result<String, RouteError> {
 /// Reads the path from its end, since a repository's name may hold any of the endpoints' words. It can't
 /// hold `_catalog`: its components begin with a letter or digit.
 pub(super) fn endpoint<'a>(
-    components: &'a [String],
+    components: Components<'a>,
     query: &Query<'_>,
 ) -> Result<Endpoint<'a>, RouteError> {
     if let [before @ .., last] = components
@@ -67,7 +80,7 @@ pub(super) fn endpoint<'a>(
     if name.is_empty() {
         return Err(RouteError::Path);
     }
-    let action = match (endpoint.as_str(), last.as_str()) {
+    let action = match (&**endpoint, &**last) {
         ("manifests", reference) => Action::Manifest(parse_reference(reference)?),
         ("blobs", digest) => Action::Blob(digest.parse()?),
         ("referrers", digest) => Action::Referrers {

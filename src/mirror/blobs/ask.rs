@@ -105,6 +105,7 @@ impl Ask {
             age: None,
             filters_applied: None,
             references: None,
+            fields: None,
             body,
         }
     }

@@ -92,6 +92,7 @@ fn served(list: Referrers, cache_status: CacheStatus, age: Option<Duration>) -> 
         age,
         filters_applied: list.filters_applied,
         references: None,
+        fields: None,
         body: Body::Bytes(list.bytes),
     }
 }

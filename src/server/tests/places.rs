@@ -107,7 +107,7 @@ async fn at_the_cap_the_end_of_one_that_is_told_so_is_not_taken_for_a_place() {
         ..patient()
     };
     let service: Service =
-        Arc::new(|_| Box::pin(async { Response::new(ResponseBody::whole("hello")) }));
+        Arc::new(|_, _| Answering::now(Response::new(ResponseBody::whole("hello"))));
     // Tied to the test's runtime.
     tokio::spawn(run(
         vec![listener],
@@ -154,11 +154,10 @@ async fn who_gets_no_place_is_told_so_or_closed_and_nobody_is_left_waiting() {
     };
     let (feed, running) = fed(5);
     let running = std::sync::Mutex::new(Some(running));
-    let server = Server::with_service(settings, move |request| {
+    let server = Server::with_service(settings, move |remote| {
         let running = running.lock().unwrap().take();
         Response::new(running.unwrap_or_else(|| {
-            let surplus = request.extensions().get::<crate::http::Surplus>();
-            ResponseBody::whole(surplus.map_or("welcome", |_| "too many"))
+            ResponseBody::whole(remote.surplus.map_or("welcome", |_| "too many"))
         }))
     });
     let mut holder = server.send(GET).await;
@@ -191,7 +190,7 @@ async fn a_quiet_listener_takes_no_place_from_another() {
     let listeners = vec![bind(), bind()];
     let addresses = [0, 1].map(|at: usize| listeners[at].local_addr().unwrap());
     let service: Service =
-        Arc::new(|_| Box::pin(async { Response::new(ResponseBody::whole("hello")) }));
+        Arc::new(|_, _| Answering::now(Response::new(ResponseBody::whole("hello"))));
     // Tied to the test's runtime.
     tokio::spawn(run(
         listeners,
@@ -246,10 +245,10 @@ async fn a_response_that_begins_while_draining_says_close() {
     let listener = listen::bind("127.0.0.1:0".parse().unwrap(), "server.listen").unwrap();
     let address = listener.local_addr().unwrap();
     let (called, mut calls) = mpsc::unbounded_channel();
-    let service: Service = Arc::new(move |_| {
+    let service: Service = Arc::new(move |_, _| {
         let gate = gate.lock().unwrap().take();
         called.send(()).unwrap();
-        Box::pin(async move {
+        Answering::later(async move {
             gate.unwrap().await.unwrap();
             Response::new(ResponseBody::whole("hello"))
         })

@@ -14,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::config;
-use crate::http::{NoCertificate, Peer, PeerCertificate, Scheme};
+use crate::http::{Certified, Scheme};
 
 /// A server with a certificate for 127.0.0.1.
 pub(super) struct Secure {
@@ -29,7 +29,7 @@ impl Secure {
     pub(super) fn start(
         settings: Settings,
         clients: Option<(&Authority, bool)>,
-        respond: impl Fn(&Request<Incoming>) -> Response<ResponseBody> + Send + Sync + 'static,
+        respond: impl Fn(&Remote) -> Response<ResponseBody> + Send + Sync + 'static,
     ) -> Self {
         let authority = Authority::new("servers");
         let dir = tempfile::tempdir().unwrap();
@@ -87,20 +87,18 @@ async fn read_to_end(mut stream: TlsStream<TcpStream>) -> (String, Result<(), Er
 
 const CLOSE: &str = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
-fn hello(_: &Request<Incoming>) -> Response<ResponseBody> {
+fn hello(_: &Remote) -> Response<ResponseBody> {
     Response::new(ResponseBody::whole("hello"))
 }
 
 /// Says how its peer came, and whose certificate it has.
-fn who(request: &Request<Incoming>) -> Response<ResponseBody> {
-    let extensions = request.extensions();
-    let scheme = extensions.get::<Peer>().unwrap().scheme.as_str();
-    let names = extensions
-        .get::<PeerCertificate>()
-        .map(|certificate| certificate.names().join(","));
-    let missing = match extensions.get::<NoCertificate>() {
-        Some(NoCertificate) => ", and might have",
-        None => "",
+fn who(remote: &Remote) -> Response<ResponseBody> {
+    let scheme = remote.peer.scheme.as_str();
+    let certificate = remote.certificate();
+    let names = certificate.map(|certificate| certificate.names().join(","));
+    let missing = match remote.certified {
+        Certified::Nothing => ", and might have",
+        Certified::By(_) | Certified::Unasked => "",
     };
     Response::new(ResponseBody::whole(format!("{scheme} {names:?}{missing}")))
 }

@@ -1,0 +1,106 @@
+//! A request as it was read, before anything is decided.
+
+use http::Method;
+use http::header::RANGE;
+use http::request::Parts;
+use tokio::time::Instant;
+
+use super::Terms;
+use super::client::{Caller, Remote};
+use super::record::Record;
+use super::route::{self, Route, RouteError};
+use super::vet::{self, FormError};
+use super::{range, respond};
+use crate::mirror::{Mirror, RangeSpec, Wanted};
+use crate::oci::Digest;
+
+/// A request and who sends it.
+pub(super) struct Asked {
+    pub(super) head: Parts,
+    pub(super) remote: Remote,
+    pub(super) caller: Caller,
+    /// When its head was read.
+    pub(super) at: Instant,
+    /// What its line in the log will say.
+    pub(super) record: Record,
+}
+
+/// Why a request has no route.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unrouted {
+    /// No client sends it in earnest.
+    #[error(transparent)]
+    Form(#[from] FormError),
+    /// It asks for nothing that there is.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+}
+
+impl Asked {
+    /// Reads a request, and finds what it asks for. Waits for nothing and looks at no cache.
+    pub(super) fn read(
+        head: Parts,
+        remote: Remote,
+        terms: &Terms,
+        mirror: &Mirror,
+    ) -> (Self, Result<Route, Unrouted>) {
+        let at = Instant::now();
+        let caller = terms.caller(remote.peer, &head.headers);
+        let mut record = Record::new(&head, caller.address, at);
+        let route = route_of(&head, mirror);
+        match &route {
+            Ok(Route::Ping) => record.ping(),
+            Ok(Route::Catalog(_)) => record.catalog(),
+            Ok(Route::Of(target)) => {
+                let registry = &target.repository.registry;
+                record.target(target, mirror.upstream_name(registry));
+            }
+            Err(_) => {}
+        }
+        let asked = Self {
+            head,
+            remote,
+            caller,
+            at,
+            record,
+        };
+        (asked, route)
+    }
+
+    /// The client has proven to be called this.
+    pub(super) fn named(&mut self, name: &str) {
+        self.record.named(name);
+        self.caller = self.caller.named(name);
+    }
+}
+
+fn route_of(head: &Parts, mirror: &Mirror) -> Result<Route, Unrouted> {
+    vet::vet(head)?;
+    let routes = mirror.routes();
+    Ok(route::route(
+        routes,
+        &head.method,
+        &head.uri,
+        &head.headers,
+    )?)
+}
+
+/// Whether a manifest's bytes are wanted.
+pub(super) fn wanted(head: &Parts) -> Wanted {
+    if head.method == Method::GET {
+        Wanted::Body
+    } else {
+        Wanted::Head
+    }
+}
+
+/// Which part of a blob is wanted. Range is for GET alone (RFC 9110, section 14.2); and a client that has the bytes needs
+/// none.
+pub(super) fn part_wanted(digest: &Digest, head: &Parts) -> (Option<RangeSpec>, Wanted) {
+    if head.method != Method::GET || respond::has(&head.headers, digest) {
+        return (None, Wanted::Head);
+    }
+    let asks = head.headers.contains_key(RANGE);
+    let range = asks.then(|| range::requested(&head.headers, &respond::etag(digest)));
+    (range.flatten(), Wanted::Body)
+}

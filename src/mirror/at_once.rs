@@ -1,0 +1,105 @@
+//! What can be answered at once: whatever the flows would decide from memory alone.
+//!
+//! Nearly every request of a fleet is for what another node has just asked for. Each step here is the first of a flow's, in
+//! the flow's order, taken where its answer is in memory; `None` says nothing but that the flow itself has to be gone
+//! through. What a flow would count, this counts as well.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::access::Permit;
+use crate::metrics::{self, TagOutcome};
+use crate::oci::{Digest, Reference, Repository, Tag};
+use crate::upstream::Upstream;
+
+use super::Mirror;
+use super::ahead::Hot;
+use super::blobs::{Wanted, serve_file};
+use super::freshness::{self, Decision};
+use super::memory::{KnownTag, StoredManifest, Told};
+use super::range::RangeSpec;
+use super::rights::audience;
+use super::served::{CacheStatus, Served};
+
+impl Mirror {
+    /// A manifest that is in memory, by its digest or by a tag that is fresh.
+    pub fn manifest_at_once(
+        &self,
+        permit: &Permit,
+        reference: &Reference,
+        wanted: Wanted,
+    ) -> Option<Served> {
+        let (upstream, repository) = (self.everybodys(permit)?, permit.repository());
+        let manifest = match reference {
+            Reference::Digest(digest) => self.held(&upstream, repository, digest)?,
+            Reference::Tag(tag) => self.fresh(&upstream, repository, tag)?,
+        };
+        let served = Self::serve(&manifest, CacheStatus::Hit, None);
+        if wanted == Wanted::Body {
+            self.inner.store.served(&manifest.references);
+        }
+        Some(served)
+    }
+
+    /// A blob, or a part of one, whose file is open.
+    pub fn blob_at_once(
+        &self,
+        permit: &Permit,
+        digest: &Digest,
+        range: Option<RangeSpec>,
+        wanted: Wanted,
+    ) -> Option<Served> {
+        let (upstream, repository) = (self.everybodys(permit)?, permit.repository());
+        let rights = &self.inner.rights;
+        let granted = rights.remembered(&upstream, repository, digest)?;
+        let file = self.inner.store.blob_if_open(granted.digest())?;
+        serve_file(upstream, repository, file, range, wanted).ok()
+    }
+
+    /// The upstream, where all see of it what the mirror's own login may.
+    fn everybodys(&self, permit: &Permit) -> Option<Arc<Upstream>> {
+        let upstream = self.allowed(permit).ok()?;
+        upstream.passthrough().is_none().then_some(upstream)
+    }
+
+    fn held(
+        &self,
+        upstream: &Upstream,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Option<Arc<StoredManifest>> {
+        let granted = self.inner.rights.remembered(upstream, repository, digest)?;
+        self.inner.memory.manifest(&granted)
+    }
+
+    fn fresh(
+        &self,
+        upstream: &Arc<Upstream>,
+        repository: &Repository,
+        tag: &Tag,
+    ) -> Option<Arc<StoredManifest>> {
+        let Told {
+            known: KnownTag::Record(record),
+            asks,
+        } = self.inner.memory.tag(repository, tag)?
+        else {
+            return None;
+        };
+        let counts = record.audience.includes(audience(upstream)) && !record.refused;
+        let (now, policy) = (SystemTime::now(), upstream.policy_of(tag));
+        let decision = freshness::decide(now, record.confirmed_at, &policy);
+        if !counts || decision != Decision::Fresh {
+            return None;
+        }
+        let manifest = self.held(upstream, repository, &record.descriptor.digest)?;
+        let hot = Hot {
+            upstream,
+            repository,
+            tag,
+            confirmed_at: record.confirmed_at,
+        };
+        self.asked_while_fresh(&hot, &asks, &policy, now);
+        metrics::tag(upstream.label(), TagOutcome::Fresh);
+        Some(manifest)
+    }
+}
