@@ -1,5 +1,6 @@
 //! Log lines on stderr: text for people, JSON for machines. Those of requests wait for one another (`lines`).
 
+mod json;
 mod lines;
 
 use std::io::{self, IsTerminal, Stderr};
@@ -9,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::reload;
 
 use crate::config::{Log, LogFormat, LogLevel};
+use json::Json;
 use lines::Lines;
 
 /// The process's lines, once there are any.
@@ -62,7 +64,7 @@ pub(super) fn init(log: Log) -> Levels {
         let _ = builder.try_init();
         levels
     } else {
-        let builder = builder.json().with_ansi(false);
+        let builder = builder.with_ansi(false).event_format(Json);
         let builder = builder.with_env_filter(filter).with_filter_reloading();
         let levels = Levels::of(builder.reload_handle());
         let _ = builder.try_init();

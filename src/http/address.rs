@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use http::HeaderMap;
 
 use super::query::Query;
+use super::respond::NAMESPACE;
 use super::route::RouteError;
 use super::vet;
 use crate::config::Routes;
@@ -88,7 +89,7 @@ pub(super) fn namespace(
     if let Some(namespace) = query.get("ns")? {
         given.push(namespace.parse().map_err(RouteError::Name)?);
     }
-    for field in headers.get_all("oci-namespace") {
+    for field in headers.get_all(NAMESPACE) {
         let text = field.to_str().map_err(|_| RouteError::Encoding)?;
         given.push(text.parse().map_err(RouteError::Name)?);
     }

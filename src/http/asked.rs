@@ -22,7 +22,7 @@ pub(super) struct Asked {
     /// When its head was read.
     pub(super) at: Instant,
     /// What its line in the log will say.
-    pub(super) record: Record,
+    pub(super) record: Box<Record>,
 }
 
 /// Why a request has no route.
@@ -46,7 +46,7 @@ impl Asked {
     ) -> (Self, Result<Route, Unrouted>) {
         let at = Instant::now();
         let caller = terms.caller(remote.peer, &head.headers);
-        let mut record = Record::new(&head, caller.address, at);
+        let mut record = Box::new(Record::new(&head, caller.address, at));
         let route = route_of(&head, mirror);
         match &route {
             Ok(Route::Ping) => record.ping(),

@@ -57,7 +57,8 @@ pub struct ResponseBody {
     unpaid: Option<Bytes>,
     /// What its client has taken for it, and the pace that it is given away at.
     admitted: Admitted,
-    record: Option<Record>,
+    /// Apart: a response is moved many times before it is sent.
+    record: Option<Box<Record>>,
 }
 
 impl ResponseBody {
@@ -104,7 +105,7 @@ impl ResponseBody {
     }
 
     /// Lets the record ride along.
-    pub(super) fn carry(&mut self, mut record: Record) {
+    pub(super) fn carry(&mut self, mut record: Box<Record>) {
         record.expect(self.left);
         self.record = Some(record);
     }

@@ -46,6 +46,12 @@ impl<'a> Query<'a> {
 
 /// Decodes percent escapes; text that has none, as nearly all has, is left where it is.
 pub(super) fn decode(text: &str) -> Result<Cow<'_, str>, RouteError> {
+    if text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'%')
+    {
+        return Ok(Cow::Borrowed(text));
+    }
     let escapes_are_whole = text
         .split('%')
         .skip(1)

@@ -21,7 +21,7 @@ const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api
 const VERSION: HeaderValue = HeaderValue::from_static("registry/2.0");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
-const NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
+pub(super) const NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Of a 429: it would have taken a pull.
@@ -148,7 +148,7 @@ impl Answer {
     pub(super) fn into_response(
         mut self,
         method: &Method,
-        mut record: Record,
+        mut record: Box<Record>,
     ) -> Response<ResponseBody> {
         self.headers.insert(API_VERSION, VERSION);
         if self.status != StatusCode::NOT_MODIFIED {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
@@ -128,9 +129,9 @@ impl Asks {
 /// Manifests, tags and sizes.
 #[derive(Debug)]
 pub struct Memory {
-    manifests: Cache<Digest, Arc<StoredManifest>>,
-    tags: Cache<(Repository, Tag), Told>,
-    sizes: Cache<(Repository, Digest), u64>,
+    manifests: Cache<Digest, Arc<StoredManifest>, RandomState>,
+    tags: Cache<(Repository, Tag), Told, RandomState>,
+    sizes: Cache<(Repository, Digest), u64, RandomState>,
 }
 
 impl Memory {
@@ -141,13 +142,18 @@ impl Memory {
             u32::try_from(weight).unwrap_or(u32::MAX)
         };
         Self {
-            manifests: Cache::builder().max_capacity(bytes).weigher(weigh).build(),
+            manifests: Cache::builder()
+                .max_capacity(bytes)
+                .weigher(weigh)
+                .build_with_hasher(RandomState::default()),
             // What was learned last counts, before what is asked for most.
             tags: Cache::builder()
                 .max_capacity(ENTRIES)
                 .eviction_policy(EvictionPolicy::lru())
-                .build(),
-            sizes: Cache::new(ENTRIES),
+                .build_with_hasher(RandomState::default()),
+            sizes: Cache::builder()
+                .max_capacity(ENTRIES)
+                .build_with_hasher(RandomState::default()),
         }
     }
 

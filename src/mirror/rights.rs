@@ -20,6 +20,7 @@ mod provisional;
 
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
@@ -74,7 +75,7 @@ type Answer = Result<Option<u64>, MirrorError>;
 pub struct Rights {
     store: Store,
     /// Proven.
-    facts: Cache<Fact, ()>,
+    facts: Cache<Fact, (), RandomState>,
     provisional: Arc<Table>,
     proofs: SingleFlight<Question, Answer>,
     /// Proven of digests that were not in the index then; written down when they are.
@@ -90,7 +91,9 @@ impl Rights {
         let count = |_: &Digest, facts: &Vec<Fact>| u32::try_from(facts.len()).unwrap_or(u32::MAX);
         Self {
             store,
-            facts: facts.max_capacity(FACTS).build(),
+            facts: facts
+                .max_capacity(FACTS)
+                .build_with_hasher(RandomState::default()),
             provisional: Arc::default(),
             proofs: SingleFlight::new(tasks),
             unwritten: unwritten.max_capacity(UNWRITTEN).weigher(count).build(),

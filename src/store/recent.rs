@@ -34,7 +34,7 @@ const FIRST_TURN: u64 = 1 << 32;
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
     pub(crate) references: Arc<References>,
-    /// Its place among all: the higher, the later it was served. Another one each time it is.
+    /// Its place among all: the higher, the later it was served. Another one each time it is, but for the last.
     pub(crate) turn: u64,
     /// When that was.
     pub(crate) at: u64,
@@ -81,6 +81,9 @@ impl Recent {
     /// A manifest is being served.
     pub(crate) fn note(&self, references: &Arc<References>, now: u64) {
         let mut state = lock(&self.0);
+        if state.is_last_again(references.manifest(), now) {
+            return;
+        }
         let known = state.turns.get(references.manifest()).copied();
         let used = known.and_then(|turn| state.remove(turn)?.used);
         let turn = FIRST_TURN + state.served;
@@ -138,6 +141,20 @@ impl Recent {
 }
 
 impl State {
+    /// Whether the manifest is the one that was served last, as most are while a fleet pulls one image: then only the time
+    /// is another.
+    fn is_last_again(&mut self, manifest: &Digest, now: u64) -> bool {
+        let Some(mut last) = self.entries.last_entry() else {
+            return false;
+        };
+        let image = &mut last.get_mut().image;
+        let is_last = image.references.manifest() == manifest;
+        if is_last {
+            image.at = now;
+        }
+        is_last
+    }
+
     fn insert(&mut self, references: &Arc<References>, turn: u64, at: u64, used: Option<u64>) {
         let references = Arc::clone(references);
         let manifest = *references.manifest();

@@ -44,8 +44,8 @@ const EDGES: [(&str, &[&str]); 18] = [
     (
         "app",
         &[
-            "oci", "metrics", "config", "access", "store", "upstream", "mirror", "http", "admin",
-            "server", "status",
+            "oci", "metrics", "sync", "config", "access", "store", "upstream", "mirror", "http",
+            "admin", "server", "status",
         ],
     ),
     (

@@ -104,7 +104,7 @@ fn read_all(body: ResponseBody) {
 fn a_whole_response_is_one_line_with_all_its_facts() {
     let line = Lines::of(|| {
         let mut body = ResponseBody::whole("hello");
-        body.carry(of_blob());
+        body.carry(Box::new(of_blob()));
         read_all(body);
     });
     assert_eq!(line["target"], "forebay::access");
@@ -128,7 +128,7 @@ fn a_client_that_leaves_is_recorded_with_what_it_got() {
         let chunks = stream::iter([Ok(Bytes::from_static(b"abc"))]);
         let mut body =
             ResponseBody::stream(9, futures_util::StreamExt::chain(chunks, stream::pending()));
-        body.carry(of_blob());
+        body.carry(Box::new(of_blob()));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let frame = http_body::Body::poll_frame(std::pin::Pin::new(&mut body), &mut context);
         assert!(frame.is_ready());
@@ -150,7 +150,7 @@ fn a_body_that_fails_says_how() {
     for (why, word) in [(Aborted::Cut, "cut"), (Aborted::Mismatch, "mismatch")] {
         let line = Lines::of(|| {
             let mut body = ResponseBody::stream(9, stream::iter([Err(why)]));
-            body.carry(of_blob());
+            body.carry(Box::new(of_blob()));
             read_all(body);
         });
         assert_eq!(line["fields"]["aborted"], word);

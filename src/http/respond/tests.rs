@@ -46,7 +46,8 @@ fn respond(
     conditions: &HeaderMap,
 ) -> Response<ResponseBody> {
     let (request, ()) = http::Request::new(()).into_parts();
-    Answer::served(served, target, conditions).into_response(method, Record::for_tests(&request))
+    Answer::served(served, target, conditions)
+        .into_response(method, Box::new(Record::for_tests(&request)))
 }
 
 fn get(served: Served, target: &Target) -> Response<ResponseBody> {
