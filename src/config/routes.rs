@@ -95,11 +95,13 @@ impl Routes {
         found.map(|(_, index)| (None, *index))
     }
 
+    /// Whether the `Host` under which clients reach us tells any registry.
+    pub fn has_hosts(&self) -> bool {
+        !self.hosts.is_empty()
+    }
+
     /// The registry that clients mean by the `Host` under which they reach us; its port is ignored.
     pub fn by_host(&self, host: &str) -> Option<Registry> {
-        if self.hosts.is_empty() {
-            return None;
-        }
         let host: Registry = host.parse().ok()?;
         self.hosts.get(host.host()).cloned()
     }

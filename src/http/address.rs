@@ -100,11 +100,17 @@ pub(super) fn namespace(
     }
 }
 
+/// The registry of the name that the mirror was reached under.
+pub(super) fn of_host(routes: &Routes, headers: &HeaderMap) -> Option<Registry> {
+    let host = routes.has_hosts().then(|| vet::host(headers))?;
+    routes.by_host(host?)
+}
+
 /// The registry of a name that a client writes where it says nothing else, as in a token's scope.
 pub(super) fn of_name(routes: &Routes, headers: &HeaderMap, name: &str) -> Option<Registry> {
     let addressed = Addressed {
         namespace: None,
-        host: vet::host(headers).and_then(|host| routes.by_host(host)),
+        host: of_host(routes, headers),
         prefix: None,
     };
     let components: Vec<Cow<'_, str>> = name.split('/').map(Cow::from).collect();

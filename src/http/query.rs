@@ -16,8 +16,10 @@ pub(super) struct Query<'a>(Vec<(&'a str, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
     pub(super) fn parse(query: Option<&'a str>) -> Result<Self, RouteError> {
+        let Some(query) = query else {
+            return Ok(Self::default());
+        };
         query
-            .unwrap_or_default()
             .split('&')
             .filter(|parameter| !parameter.is_empty())
             .take(MAX_PARAMETERS)

@@ -1,7 +1,7 @@
 //! The record of one request: its line in the log and its share of the metrics, written when the
 //! record goes, which is after the response's last byte, or when the client has left.
 
-use std::fmt;
+use std::borrow::Cow;
 
 use http::header::{HeaderValue, RANGE, USER_AGENT};
 use http::request::Parts;
@@ -13,6 +13,7 @@ use super::client::ClientAddr;
 use super::route::{Action, Target};
 use crate::metrics;
 use crate::mirror::CacheStatus;
+use crate::oci::Reference;
 
 /// Status of a request whose client left before there was a response, as nginx writes it.
 const LEFT: u16 = 499;
@@ -153,12 +154,12 @@ impl Record {
             target: "forebay::access",
             client = %self.client,
             name = self.name.as_deref(),
-            method = %self.method,
+            method = self.method.as_str(),
             // The names say it all where there are any.
             path = target.is_none().then(|| shown(self.uri.path())),
             registry = target.map(|target| target.repository.registry.as_str()),
             repository = target.map(|target| target.repository.name.as_str()),
-            reference = target.map(|target| tracing::field::display(Wanted(&target.action))),
+            reference = target.map(|target| wanted(&target.action)).as_deref(),
             range = self.range.as_ref().map(field),
             status,
             cache = self.cache.map(CacheStatus::as_str),
@@ -190,15 +191,13 @@ impl Drop for Record {
 }
 
 /// The part of a route that tells one request to a repository from another.
-struct Wanted<'a>(&'a Action);
-
-impl fmt::Display for Wanted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Action::Manifest(reference) => reference.fmt(f),
-            Action::Blob(digest) | Action::Referrers { digest, .. } => digest.fmt(f),
-            Action::Tags(_) => f.write_str("tags"),
-        }
+fn wanted(action: &Action) -> Cow<'_, str> {
+    match action {
+        Action::Manifest(Reference::Tag(tag)) => Cow::Borrowed(tag.as_str()),
+        Action::Manifest(Reference::Digest(digest))
+        | Action::Blob(digest)
+        | Action::Referrers { digest, .. } => Cow::Owned(digest.to_string()),
+        Action::Tags(_) => Cow::Borrowed("tags"),
     }
 }
 

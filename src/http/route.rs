@@ -213,7 +213,7 @@ pub(super) fn route(
         namespace: namespace
             .clone()
             .map(|namespace| address::by_known_name(routes, namespace)),
-        host: vet::host(headers).and_then(|host| routes.by_host(host)),
+        host: address::of_host(routes, headers),
         prefix: prefix?,
     };
     let here = || Here {

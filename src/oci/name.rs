@@ -57,12 +57,25 @@ impl FromStr for RepositoryName {
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`: what lies between two alphanumerics is nothing, or one
 /// separator.
 fn is_component(text: &str) -> bool {
-    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.starts_with(alphanumeric)
-        && text.ends_with(alphanumeric)
-        && text
-            .split(alphanumeric)
-            .all(|gap| matches!(gap, "." | "_" | "__") || gap.bytes().all(|byte| byte == b'-'))
+    let bytes = text.as_bytes();
+    // Where what lies between began.
+    let mut gap = Some(0);
+    for (at, byte) in bytes.iter().enumerate() {
+        let alphanumeric = byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        match (alphanumeric, gap) {
+            (true, Some(start)) if at > 0 && !(start > 0 && is_separator(&bytes[start..at])) => {
+                return false;
+            }
+            (true, _) => gap = None,
+            (false, None) => gap = Some(at),
+            (false, Some(_)) => {}
+        }
+    }
+    gap.is_none()
+}
+
+fn is_separator(gap: &[u8]) -> bool {
+    matches!(gap, b"." | b"_" | b"__") || gap.iter().all(|byte| *byte == b'-')
 }
 
 impl fmt::Display for RepositoryName {

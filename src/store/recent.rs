@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
+use foldhash::fast::RandomState;
+
 use super::references::References;
 use super::touches::GRANULE;
 use crate::oci::Digest;
@@ -34,7 +36,7 @@ const FIRST_TURN: u64 = 1 << 32;
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
     pub(crate) references: Arc<References>,
-    /// Its place among all: the higher, the later it was served. Another one each time it is, but for the last.
+    /// Its place among all: the higher, the later it was served. Another one each time it is.
     pub(crate) turn: u64,
     /// When that was.
     pub(crate) at: u64,
@@ -69,7 +71,7 @@ pub(crate) struct Recent(Mutex<State>);
 struct State {
     /// By turn.
     entries: BTreeMap<u64, Entry>,
-    turns: HashMap<Digest, u64>,
+    turns: HashMap<Digest, u64, RandomState>,
     /// Those that hold more than their share: weight and turn.
     heavy: BTreeSet<(usize, u64)>,
     served: u64,
@@ -86,8 +88,7 @@ impl Recent {
         }
         let known = state.turns.get(references.manifest()).copied();
         let used = known.and_then(|turn| state.remove(turn)?.used);
-        let turn = FIRST_TURN + state.served;
-        state.served += 1;
+        let turn = state.next_turn();
         state.insert(references, turn, now, used);
         state.shed();
     }
@@ -141,18 +142,31 @@ impl Recent {
 }
 
 impl State {
-    /// Whether the manifest is the one that was served last, as most are while a fleet pulls one image: then only the time
-    /// is another.
+    /// Whether the manifest is the one that was served last, as most are while a fleet pulls one image: then its time and
+    /// its turn are all that changes.
     fn is_last_again(&mut self, manifest: &Digest, now: u64) -> bool {
-        let Some(mut last) = self.entries.last_entry() else {
+        let Some(last) = self.entries.last_entry() else {
             return false;
         };
-        let image = &mut last.get_mut().image;
-        let is_last = image.references.manifest() == manifest;
-        if is_last {
-            image.at = now;
+        let image = &last.get().image;
+        if image.references.manifest() != manifest || image.weight() > SHARE {
+            return false;
         }
-        is_last
+        let mut entry = last.remove();
+        let turn = self.next_turn();
+        entry.image.at = now;
+        entry.image.turn = turn;
+        if let Some(known) = self.turns.get_mut(manifest) {
+            *known = turn;
+        }
+        self.entries.insert(turn, entry);
+        true
+    }
+
+    fn next_turn(&mut self) -> u64 {
+        let turn = FIRST_TURN + self.served;
+        self.served += 1;
+        turn
     }
 
     fn insert(&mut self, references: &Arc<References>, turn: u64, at: u64, used: Option<u64>) {

@@ -4,14 +4,14 @@
 //! As `tracing_subscriber` writes them, but for spans, of which there are none here. There is a line for each request, so
 //! that each part of it is written once, to where it stays.
 
+use std::cell::RefCell;
 use std::fmt::{self, Debug, Write as _};
-use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serializer as _;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::time::{self, FormatTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -32,101 +32,144 @@ where
     ) -> fmt::Result {
         let about = event.metadata();
         line.write_str("{\"timestamp\":\"")?;
-        SystemTime.format_time(&mut line)?;
+        Time::write(&mut line)?;
         line.write_str("\",\"level\":\"")?;
         line.write_str(about.level().as_str())?;
         line.write_str("\",\"fields\":{")?;
         let mut fields = Fields {
             line: &mut line,
-            next: "",
+            next: "\"",
+            shown: String::new(),
             written: Ok(()),
         };
         event.record(&mut fields);
         fields.written?;
         line.write_str("},\"target\":")?;
-        json(&mut line, |to| to.serialize_str(about.target()))?;
+        text(&mut line, about.target())?;
         line.write_str("}\n")
     }
 }
 
-type Target<'a, 'line> = &'a mut serde_json::Serializer<Text<'a, 'line>>;
-
-/// Writes one value.
-fn json(
-    line: &mut Writer<'_>,
-    write: impl FnOnce(Target<'_, '_>) -> serde_json::Result<()>,
-) -> fmt::Result {
-    let mut to = serde_json::Serializer::new(Text(line));
-    write(&mut to).map_err(|_| fmt::Error)
+/// The time of a line, as `2006-01-02T15:04:05.000000Z`. All of a second's lines begin with the same.
+#[derive(Default)]
+struct Time {
+    second: u64,
+    /// Up to the second.
+    text: String,
 }
 
-/// A line, for a serializer that writes bytes. What it writes at a time is text.
-struct Text<'a, 'line>(&'a mut Writer<'line>);
+thread_local! {
+    static TIME: RefCell<Time> = RefCell::default();
+}
 
-impl io::Write for Text<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = str::from_utf8(bytes).map_err(io::Error::other)?;
-        self.0.write_str(text).map_err(io::Error::other)?;
-        Ok(bytes.len())
+impl Time {
+    fn write(line: &mut Writer<'_>) -> fmt::Result {
+        TIME.with_borrow_mut(|time| {
+            let mut now = since_1970();
+            if time.second != now.as_secs() || time.text.is_empty() {
+                now = time.read(now)?;
+            }
+            let (text, micros) = (&time.text, now.subsec_micros());
+            write!(line, "{text}.{micros:06}Z")
+        })
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    /// Reads the clock as the library writes it, until it does so within one second, and says when that was.
+    fn read(&mut self, mut now: Duration) -> Result<Duration, fmt::Error> {
+        loop {
+            self.text.clear();
+            time::SystemTime.format_time(&mut Writer::new(&mut self.text))?;
+            let then = std::mem::replace(&mut now, since_1970());
+            if then.as_secs() == now.as_secs() {
+                break;
+            }
+        }
+        self.text.truncate(SECONDS);
+        self.second = now.as_secs();
+        Ok(now)
     }
+}
+
+/// `2006-01-02T15:04:05`.
+const SECONDS: usize = 19;
+
+fn since_1970() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default()
+}
+
+/// Writes a string of JSON. Most need no escapes.
+fn text(line: &mut Writer<'_>, text: &str) -> fmt::Result {
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if text.bytes().all(is_plain) {
+        line.write_char('"')?;
+        line.write_str(text)?;
+        return line.write_char('"');
+    }
+    let escaped = serde_json::to_string(text).map_err(|_| fmt::Error)?;
+    line.write_str(&escaped)
 }
 
 /// An event's fields, as they are written.
 struct Fields<'a, 'line> {
     line: &'a mut Writer<'line>,
-    /// What comes before the next one.
+    /// What comes before the next one's name.
     next: &'static str,
+    /// What a value looks like that is no text.
+    shown: String,
     written: fmt::Result,
 }
 
-impl Fields<'_, '_> {
-    fn put(&mut self, field: &Field, write: impl FnOnce(Target<'_, '_>) -> serde_json::Result<()>) {
-        let Self {
-            line,
-            next,
-            written,
-        } = self;
-        *written = written
-            .and_then(|()| line.write_str(next))
-            .and_then(|()| json(line, |to| to.serialize_str(field.name())))
-            .and_then(|()| line.write_char(':'))
-            .and_then(|()| json(line, write));
-        *next = ",";
+impl<'line> Fields<'_, 'line> {
+    fn put(&mut self, field: &Field, write: impl FnOnce(&mut Writer<'line>) -> fmt::Result) {
+        let line = &mut *self.line;
+        self.written = self
+            .written
+            .and_then(|()| line.write_str(self.next))
+            // An identifier, and so plain.
+            .and_then(|()| line.write_str(field.name()))
+            .and_then(|()| line.write_str("\":"))
+            .and_then(|()| write(line));
+        self.next = ",\"";
     }
 }
 
 impl Visit for Fields<'_, '_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, |to| to.serialize_f64(value));
+        // What is no number is `null`, as everywhere in JSON.
+        let value = serde_json::Value::from(value);
+        self.put(field, |line| write!(line, "{value}"));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, |to| to.serialize_i64(value));
+        self.put(field, |line| write!(line, "{value}"));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, |to| to.serialize_u64(value));
+        self.put(field, |line| write!(line, "{value}"));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, |to| to.serialize_bool(value));
+        self.put(field, |line| write!(line, "{value}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, |to| to.serialize_str(value));
+        self.put(field, |line| text(line, value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.put(field, |to| to.collect_str(&format_args!("{value:?}")));
+        let mut shown = std::mem::take(&mut self.shown);
+        shown.clear();
+        // Writing to a string does not fail, and what fails to show itself is shown as far as it got.
+        let _ = write!(shown, "{value:?}");
+        self.put(field, |line| text(line, &shown));
+        self.shown = shown;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::sync::{Arc, Mutex};
 
     use serde_json::Value;
