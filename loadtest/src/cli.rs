@@ -2,7 +2,6 @@
 
 mod bars;
 mod demo;
-mod descriptors;
 mod fleet;
 mod greedy;
 mod modest;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use super::descriptors::raise_descriptors;
+use forebay_loadtest::measure::raise_descriptors;
 use forebay_loadtest::scenario::{BUILTIN, Stage};
 
 use super::run;

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::descriptors::raise_descriptors;
 use forebay_loadtest::fleet::{Place, Reference};
+use forebay_loadtest::measure::raise_descriptors;
 use forebay_loadtest::report::{Section, Table};
 use forebay_loadtest::scenario::{BUILTIN, Live, Outcome, Scenario, Stage, play, sibling};
 use tokio::signal::unix::{SignalKind, signal};

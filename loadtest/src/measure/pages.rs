@@ -1,0 +1,88 @@
+//! Files that are to be read from the disk: they are put out of the page cache.
+
+use std::fs::{self, File};
+use std::io::{self, IoSliceMut};
+use std::path::Path;
+
+use rustix::fs::{Advice, fadvise};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
+
+/// How many places of a file are looked at.
+const PROBES: u64 = 16;
+
+/// What became of the files of a directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evicted {
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Those of them that are in memory still, as far as a few places in each file tell.
+    pub resident: u64,
+}
+
+/// Writes all files below a directory to the disk, and has the kernel forget their pages.
+///
+/// # Errors
+/// As reading directories and files has them, and where the file system can't tell what is in memory, as one that is nothing
+/// but memory can't.
+pub fn evict(dir: &Path) -> io::Result<Evicted> {
+    let mut all = Evicted::default();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            let below = evict(&entry.path())?;
+            all.bytes += below.bytes;
+            all.resident += below.resident;
+        } else if kind.is_file() {
+            let file = File::open(entry.path())?;
+            // Pages that are yet to be written can't be forgotten.
+            file.sync_all()?;
+            fadvise(&file, 0, None, Advice::DontNeed)?;
+            let length = file.metadata()?.len();
+            all.bytes += length;
+            all.resident += resident(&file, length)?;
+            // What is looked at may be read ahead of.
+            fadvise(&file, 0, None, Advice::DontNeed)?;
+        }
+    }
+    Ok(all)
+}
+
+/// How many bytes of a file are in memory, by looking at places that are as far from each other.
+fn resident(file: &File, length: u64) -> io::Result<u64> {
+    let probes = PROBES.min(length.div_ceil(64 << 10));
+    let mut found = 0;
+    for number in 0..probes {
+        let mut byte = [0];
+        let mut into = [IoSliceMut::new(&mut byte)];
+        let at = length / probes * number;
+        match preadv2(file, &mut into, at, ReadWriteFlags::NOWAIT) {
+            Ok(_) => found += 1,
+            Err(Errno::AGAIN) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(length * found / probes.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// A file system that can't tell what is in memory says so.
+    #[test]
+    fn files_are_forgotten_however_deep_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let below = dir.path().join("a/b");
+        fs::create_dir_all(&below).unwrap();
+        let mut file = File::create(below.join("blob")).unwrap();
+        file.write_all(&vec![7; 4 << 20]).unwrap();
+        let Ok(evicted) = evict(dir.path()) else {
+            return;
+        };
+        assert_eq!(evicted.bytes, 4 << 20);
+        assert!(evicted.resident < evicted.bytes / 2, "{evicted:?}");
+    }
+}

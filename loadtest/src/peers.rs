@@ -1,0 +1,193 @@
+//! What people would put before a registry: a mirror, or a cache that was made for something else. Each is set up as well as it
+//! can be, in a directory of its own, and listens on a port that the system chooses.
+//!
+//! `forebay`, `nginx` and `registry` are how each is configured, `running` is a process of one.
+
+mod forebay;
+mod nginx;
+mod registry;
+mod running;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub use self::running::Running;
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Peer {
+    /// The mirror that this belongs to.
+    Forebay,
+    /// nginx's `proxy_cache`.
+    Nginx,
+    /// The reference registry as a pull-through cache.
+    DockerRegistry,
+}
+
+/// What a peer is to do.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The registry behind it, in plain.
+    pub origin: SocketAddr,
+    /// The certificate and its key, where it is to speak TLS.
+    pub tls: Option<[PathBuf; 2]>,
+    /// Whether it writes a line for each request.
+    pub logged: bool,
+    /// Whether most of what it serves is to be read from the disk.
+    pub from_disk: bool,
+}
+
+/// Where a peer is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    dir: PathBuf,
+    address: SocketAddr,
+}
+
+impl Place {
+    fn cache(&self) -> PathBuf {
+        self.dir.join("cache")
+    }
+}
+
+impl Peer {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Forebay, Self::Nginx, Self::DockerRegistry];
+
+    /// As its program is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forebay => "forebay",
+            Self::Nginx => "nginx",
+            Self::DockerRegistry => "docker-registry",
+        }
+    }
+
+    /// Where its program is: for forebay beside the one that runs, for others where the system has programs.
+    pub fn program(self) -> Option<PathBuf> {
+        match self {
+            Self::Forebay => {
+                let own = std::env::current_exe().ok()?;
+                Some(own.parent()?.join(self.name())).filter(|program| program.is_file())
+            }
+            Self::Nginx | Self::DockerRegistry => installed(self.name()),
+        }
+    }
+
+    /// What it says of its version.
+    ///
+    /// # Errors
+    /// Where it can't be run.
+    pub fn version(self, program: &Path) -> io::Result<String> {
+        let flag = match self {
+            Self::Nginx => "-v",
+            Self::Forebay | Self::DockerRegistry => "--version",
+        };
+        let said = Command::new(program).arg(flag).output()?;
+        let said = [said.stdout, said.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        let line = said.lines().next().unwrap_or_default();
+        // nginx names itself before, docker-registry where it was made.
+        Ok(line.rsplit([' ', '/']).next().unwrap_or(line).to_owned())
+    }
+
+    /// Its configuration as it is written down.
+    pub(crate) fn config(self, setting: &Setting, place: &Place) -> String {
+        match self {
+            Self::Forebay => forebay::config(setting, place),
+            Self::Nginx => nginx::config(setting, place),
+            Self::DockerRegistry => registry::config(setting, place),
+        }
+    }
+
+    fn arguments(self, config: &Path, place: &Place) -> Vec<String> {
+        let path = |path: &Path| path.display().to_string();
+        match self {
+            Self::Forebay => vec!["serve".to_owned(), "--config".to_owned(), path(config)],
+            Self::DockerRegistry => vec!["serve".to_owned(), path(config)],
+            Self::Nginx => {
+                let log = place.dir.join("error.log");
+                let flags = [
+                    "-p",
+                    &path(&place.dir),
+                    "-c",
+                    &path(config),
+                    "-e",
+                    &path(&log),
+                ];
+                flags.map(str::to_owned).to_vec()
+            }
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A program of the system. Servers may be where only root looks.
+fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let more = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(more)
+        .map(|dir| dir.join(name))
+        .find(|program| program.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting(origin: &str) -> Setting {
+        Setting {
+            origin: origin.parse().unwrap(),
+            tls: None,
+            logged: false,
+            from_disk: false,
+        }
+    }
+
+    fn place() -> Place {
+        Place {
+            dir: "/var/lib/peer".into(),
+            address: "127.0.0.1:5443".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn every_peer_listens_where_it_is_told_before_the_origin_in_its_own_directory() {
+        for peer in Peer::ALL {
+            let text = peer.config(&setting("127.0.0.1:5000"), &place());
+            for wanted in ["127.0.0.1:5443", "127.0.0.1:5000", "/var/lib/peer/cache"] {
+                assert!(text.contains(wanted), "{peer} without {wanted}:\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn tls_and_logs_are_there_where_they_are_asked_for_alone() {
+        for (peer, log) in [
+            (Peer::Forebay, "level = \"info\""),
+            (Peer::Nginx, "access_log /var/lib/peer/access.log"),
+            (Peer::DockerRegistry, "accesslog: {disabled: false}"),
+        ] {
+            let plain = setting("127.0.0.1:5000");
+            let full = Setting {
+                tls: Some(["/tls/a.crt".into(), "/tls/a.key".into()]),
+                logged: true,
+                ..plain.clone()
+            };
+            let [plain, full] = [plain, full].map(|setting| peer.config(&setting, &place()));
+            for wanted in ["/tls/a.crt", "/tls/a.key", log] {
+                assert!(full.contains(wanted), "{peer} without {wanted}:\n{full}");
+                assert!(!plain.contains(wanted), "{peer} with {wanted}:\n{plain}");
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! nginx's `proxy_cache`, at the settings that were fastest of those that were tried.
+
+use rustix::process::geteuid;
+
+use super::{Place, Setting};
+
+pub(super) fn config(setting: &Setting, place: &Place) -> String {
+    let Setting { origin, .. } = setting;
+    let (address, cache) = (place.address, place.cache().display().to_string());
+    let dir = place.dir.display();
+    // Started by root it would give its files to somebody who can't get at them here.
+    let user = if geteuid().is_root() {
+        "user root;"
+    } else {
+        ""
+    };
+    let log = if setting.logged {
+        format!("access_log {dir}/access.log combined buffer=64k flush=1s;")
+    } else {
+        "access_log off;".to_owned()
+    };
+    let reads = if setting.from_disk {
+        "aio threads;\n    output_buffers 2 512k;"
+    } else {
+        "output_buffers 1 32k;"
+    };
+    let (ssl, certificate) = match &setting.tls {
+        None => ("", String::new()),
+        Some([certificate, key]) => {
+            let (certificate, key) = (certificate.display(), key.display());
+            let files =
+                format!("ssl_certificate {certificate};\n        ssl_certificate_key {key};");
+            (
+                " ssl",
+                format!("{files}\n        ssl_protocols TLSv1.2 TLSv1.3;"),
+            )
+        }
+    };
+    format!(
+        "daemon off;
+{user}
+worker_processes 1;
+pid {dir}/nginx.pid;
+error_log {dir}/error.log warn;
+events {{ worker_connections 16384; }}
+http {{
+    {log}
+    sendfile off;
+    {reads}
+    keepalive_timeout 1h;
+    keepalive_requests 100000000;
+    open_file_cache max=10000 inactive=1h;
+    open_file_cache_valid 1h;
+    client_body_temp_path {dir}/body;
+    fastcgi_temp_path {dir}/fastcgi;
+    proxy_temp_path {dir}/proxy;
+    scgi_temp_path {dir}/scgi;
+    uwsgi_temp_path {dir}/uwsgi;
+    proxy_cache_path {cache} levels=1:2 keys_zone=all:16m max_size=100g inactive=30d use_temp_path=off;
+    upstream origin {{
+        server {origin};
+        keepalive 64;
+    }}
+    server {{
+        listen {address}{ssl} backlog=4096;
+        {certificate}
+        location / {{
+            proxy_pass http://origin;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+            proxy_buffers 16 32k;
+            proxy_cache all;
+            proxy_cache_key $uri;
+            proxy_cache_valid 200 1h;
+            proxy_ignore_headers Cache-Control Expires Set-Cookie Vary X-Accel-Expires;
+            proxy_cache_lock on;
+            proxy_cache_lock_age 1h;
+            proxy_cache_lock_timeout 1h;
+        }}
+    }}
+}}
+"
+    )
+}

@@ -1,0 +1,33 @@
+//! The reference registry as a pull-through cache, with its descriptors in memory.
+
+use super::{Place, Setting};
+
+pub(super) fn config(setting: &Setting, place: &Place) -> String {
+    let Setting { origin, .. } = setting;
+    let (address, cache) = (place.address, place.cache().display().to_string());
+    let level = if setting.logged { "info" } else { "error" };
+    let silent = !setting.logged;
+    let tls = match &setting.tls {
+        None => String::new(),
+        Some([certificate, key]) => format!(
+            "  tls:\n    certificate: {}\n    key: {}\n",
+            certificate.display(),
+            key.display()
+        ),
+    };
+    format!(
+        "version: 0.1
+log:
+  level: {level}
+  accesslog: {{disabled: {silent}}}
+storage:
+  cache: {{blobdescriptor: inmemory}}
+  filesystem: {{rootdirectory: {cache}}}
+http:
+  addr: {address}
+  secret: none
+{tls}proxy:
+  remoteurl: http://{origin}
+"
+    )
+}
