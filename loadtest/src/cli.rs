@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod bars;
+mod compare;
 mod demo;
 mod fleet;
 mod greedy;
@@ -24,6 +25,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Compare(compare::Args),
     Demo(demo::Args),
     Fleet(fleet::Args),
     Greedy(greedy::Args),
@@ -36,6 +38,7 @@ impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         let runtime = tokio::runtime::Runtime::new();
         let result = runtime.and_then(|runtime| match self.command {
+            Command::Compare(args) => args.run(runtime.handle()),
             Command::Demo(args) => runtime.block_on(args.run()),
             Command::Fleet(args) => runtime.block_on(args.run()),
             Command::Greedy(args) => runtime.block_on(args.run()),

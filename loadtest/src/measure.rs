@@ -8,4 +8,4 @@ mod process;
 
 pub use self::cores::{Cores, pin};
 pub use self::pages::{Evicted, evict};
-pub use self::process::{Usage, own_cpu, raise_descriptors, tcp_memory};
+pub use self::process::{Usage, end_descendants, own_cpu, raise_descriptors, tcp_memory};

@@ -21,8 +21,10 @@ pub use self::running::Running;
 pub enum Peer {
     /// The mirror that this belongs to.
     Forebay,
-    /// nginx's `proxy_cache`.
+    /// nginx's `proxy_cache`, which reads files into buffers of its own.
     Nginx,
+    /// The same with sendfile: which of both is faster depends on the processor's caches, and on where the files are.
+    NginxSendfile,
     /// The reference registry as a pull-through cache.
     DockerRegistry,
 }
@@ -55,13 +57,19 @@ impl Place {
 
 impl Peer {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Forebay, Self::Nginx, Self::DockerRegistry];
+    pub const ALL: [Self; 4] = [
+        Self::Forebay,
+        Self::Nginx,
+        Self::NginxSendfile,
+        Self::DockerRegistry,
+    ];
 
-    /// As its program is called.
+    /// As it is called in a report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Forebay => "forebay",
             Self::Nginx => "nginx",
+            Self::NginxSendfile => "nginx-sendfile",
             Self::DockerRegistry => "docker-registry",
         }
     }
@@ -73,7 +81,8 @@ impl Peer {
                 let own = std::env::current_exe().ok()?;
                 Some(own.parent()?.join(self.name())).filter(|program| program.is_file())
             }
-            Self::Nginx | Self::DockerRegistry => installed(self.name()),
+            Self::Nginx | Self::NginxSendfile => installed("nginx"),
+            Self::DockerRegistry => installed("docker-registry"),
         }
     }
 
@@ -83,7 +92,7 @@ impl Peer {
     /// Where it can't be run.
     pub fn version(self, program: &Path) -> io::Result<String> {
         let flag = match self {
-            Self::Nginx => "-v",
+            Self::Nginx | Self::NginxSendfile => "-v",
             Self::Forebay | Self::DockerRegistry => "--version",
         };
         let said = Command::new(program).arg(flag).output()?;
@@ -98,7 +107,8 @@ impl Peer {
     pub(crate) fn config(self, setting: &Setting, place: &Place) -> String {
         match self {
             Self::Forebay => forebay::config(setting, place),
-            Self::Nginx => nginx::config(setting, place),
+            Self::Nginx => nginx::config(setting, place, false),
+            Self::NginxSendfile => nginx::config(setting, place, true),
             Self::DockerRegistry => registry::config(setting, place),
         }
     }
@@ -108,7 +118,7 @@ impl Peer {
         match self {
             Self::Forebay => vec!["serve".to_owned(), "--config".to_owned(), path(config)],
             Self::DockerRegistry => vec!["serve".to_owned(), path(config)],
-            Self::Nginx => {
+            Self::Nginx | Self::NginxSendfile => {
                 let log = place.dir.join("error.log");
                 let flags = [
                     "-p",
@@ -175,6 +185,7 @@ mod tests {
         for (peer, log) in [
             (Peer::Forebay, "level = \"info\""),
             (Peer::Nginx, "access_log /var/lib/peer/access.log"),
+            (Peer::NginxSendfile, "access_log /var/lib/peer/access.log"),
             (Peer::DockerRegistry, "accesslog: {disabled: false}"),
         ] {
             let plain = setting("127.0.0.1:5000");

@@ -10,6 +10,7 @@ mod allowed;
 mod architecture;
 mod client;
 mod clients;
+mod compare;
 mod crash;
 mod credentials;
 mod dependencies;

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use rustix::param::{clock_ticks_per_second, page_size};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 /// What a process has taken, together with those that it started and that still run.
@@ -51,6 +51,21 @@ impl Usage {
             peak: kib_after(&status, "VmHWM:"),
         })
     }
+}
+
+/// Asks all that this process has started to end, and what that has started.
+///
+/// # Errors
+/// As reading `/proc` has them.
+pub fn end_descendants() -> io::Result<()> {
+    for id in descendants(std::process::id())? {
+        let id = i32::try_from(id).ok().and_then(Pid::from_raw);
+        if let Some(id) = id {
+            // It may be over by now.
+            let _ = kill_process(id, Signal::TERM);
+        }
+    }
+    Ok(())
 }
 
 /// The children of a process, and theirs.

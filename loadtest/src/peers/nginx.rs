@@ -4,7 +4,7 @@ use rustix::process::geteuid;
 
 use super::{Place, Setting};
 
-pub(super) fn config(setting: &Setting, place: &Place) -> String {
+pub(super) fn config(setting: &Setting, place: &Place, sendfile: bool) -> String {
     let Setting { origin, .. } = setting;
     let (address, cache) = (place.address, place.cache().display().to_string());
     let dir = place.dir.display();
@@ -20,10 +20,11 @@ pub(super) fn config(setting: &Setting, place: &Place) -> String {
         "access_log off;".to_owned()
     };
     let reads = if setting.from_disk {
-        "aio threads;\n    output_buffers 2 512k;"
+        "aio threads;\n    output_buffers 2 128k;"
     } else {
         "output_buffers 1 32k;"
     };
+    let sendfile = if sendfile { "on" } else { "off" };
     let (ssl, certificate) = match &setting.tls {
         None => ("", String::new()),
         Some([certificate, key]) => {
@@ -45,7 +46,7 @@ error_log {dir}/error.log warn;
 events {{ worker_connections 16384; }}
 http {{
     {log}
-    sendfile off;
+    sendfile {sendfile};
     {reads}
     keepalive_timeout 1h;
     keepalive_requests 100000000;

@@ -1,0 +1,168 @@
+//! What is cached: blobs and manifests, as fast as they go.
+
+use std::io;
+
+use super::{A_CORE, BY_THE_CLOCK};
+use crate::compare::bench::{Asked, Bench, blob_path, manifest_path};
+use crate::compare::figure::{Expected, Figure, Measured, Who};
+use crate::measure::{Usage, evict};
+use crate::peers::{Peer, Running};
+use crate::raw::{Load, Tally, get};
+use crate::report::Unit;
+use crate::stats::float;
+
+const LARGE: u64 = 150_000_000;
+/// Blobs that are read from the disk, each once.
+const FROM_DISK: usize = 8;
+/// Connections that ask for blobs, and for manifests.
+const CONNECTIONS: usize = 4;
+const ASKING: usize = 64;
+
+pub(super) fn figures() -> Vec<Figure> {
+    let from_memory = "One blob of 150 MB that is in the page cache, over 4 connections that are kept. A core is bytes of \
+        bodies in a second of the server's CPU time.";
+    let from_disk = "8 blobs of 150 MB, each once, over 4 connections, after the kernel was told to forget them. A core is \
+        bytes of bodies in a second of the server's CPU time; how fast the disk is does not show there.";
+    let manifests = "A manifest of an image with 6 layers by its tag, over 64 connections that are kept. A core is answers in \
+        a second of the server's CPU time.";
+    let tls = Asked {
+        tls: true,
+        ..Asked::default()
+    };
+    let logged = Asked {
+        logged: true,
+        ..Asked::default()
+    };
+    let mut all = vec![
+        Figure::new(
+            "hits",
+            "Blob hits from the page cache",
+            from_memory,
+            |bench, who| blobs(bench, who, Asked::default()),
+        )
+        .expect([
+            Expected::times(Peer::Nginx, A_CORE, 1.1),
+            Expected::times(Peer::DockerRegistry, A_CORE, 1.35),
+        ]),
+        Figure::new(
+            "hits-tls",
+            "Blob hits over TLS",
+            from_memory,
+            move |bench, who| blobs(bench, who, tls),
+        )
+        .expect([Expected::times(Peer::Nginx, A_CORE, 1.0)]),
+        Figure::new(
+            "hits-disk",
+            "Blob hits from the disk",
+            from_disk,
+            blobs_from_disk,
+        )
+        .expect([Expected::times(Peer::Nginx, A_CORE, 1.0)]),
+        Figure::new(
+            "manifests",
+            "Manifest hits by tag, without logs",
+            manifests,
+            |bench, who| by_tag(bench, who, Asked::default()),
+        )
+        .expect([
+            Expected::times(Peer::Nginx, A_CORE, 1.1),
+            Expected::times(Peer::DockerRegistry, A_CORE, 100.0),
+        ]),
+        Figure::new(
+            "manifests-logged",
+            "Manifest hits by tag, a line in the log for each",
+            manifests,
+            move |bench, who| by_tag(bench, who, logged),
+        )
+        .expect([Expected::times(Peer::Nginx, A_CORE, 1.0)]),
+    ];
+    for figure in &mut all {
+        figure.sendfile = ["hits", "hits-disk"].contains(&figure.name);
+    }
+    all
+}
+
+fn blobs(bench: &Bench<'_>, who: Who, asked: Asked) -> io::Result<Measured> {
+    let (server, target) = bench.serve_peer(who, asked)?;
+    let blob = bench.blob(1, bench.sizes.bytes(LARGE));
+    let request = get(&target, &blob_path(&blob));
+    let mut load = Load::open(&target, CONNECTIONS, vec![request])?;
+    let (tally, used) = rate(bench, &server, &mut load)?;
+    Ok(told(Unit::BytesPerSecond, tally.bytes, &tally, &used))
+}
+
+fn by_tag(bench: &Bench<'_>, who: Who, asked: Asked) -> io::Result<Measured> {
+    let (server, target) = bench.serve_peer(who, asked)?;
+    let request = get(&target, &manifest_path());
+    let mut load = Load::open(&target, ASKING, vec![request])?;
+    let (tally, used) = rate(bench, &server, &mut load)?;
+    Ok(told(Unit::PerSecond, tally.answers, &tally, &used))
+}
+
+/// Warms a server up and measures it: nothing of it may come from the origin.
+fn rate(bench: &Bench<'_>, server: &Running, load: &mut Load) -> io::Result<(Tally, Used)> {
+    load.run_each(1)?;
+    server.settle()?;
+    load.run_for(bench.sizes.warm)?;
+    bench.origin.reset();
+    let before = server.usage()?;
+    let tally = load.run_for(bench.sizes.measured)?;
+    let used = Used::since(&before, server)?;
+    nothing_from_the_origin(bench)?;
+    Ok((tally, used))
+}
+
+fn blobs_from_disk(bench: &Bench<'_>, who: Who) -> io::Result<Measured> {
+    let asked = Asked {
+        from_disk: true,
+        ..Asked::default()
+    };
+    let (server, target) = bench.serve_peer(who, asked)?;
+    let requests: Vec<_> = (0..FROM_DISK)
+        .map(|number| bench.blob(100 + number as u64, bench.sizes.bytes(LARGE)))
+        .map(|blob| get(&target, &blob_path(&blob)))
+        .collect();
+    let mut load = Load::open(&target, CONNECTIONS, requests)?;
+    load.run_each(FROM_DISK)?;
+    server.settle()?;
+    let evicted = evict(&server.cache())?;
+    if evicted.resident * 20 > evicted.bytes {
+        let message = format!("the kernel keeps the files in memory: {evicted:?}");
+        return Err(io::Error::other(message));
+    }
+    bench.origin.reset();
+    let before = server.usage()?;
+    let (tally, _) = load.run_each(FROM_DISK)?;
+    let used = Used::since(&before, &server)?;
+    nothing_from_the_origin(bench)?;
+    Ok(told(Unit::BytesPerSecond, tally.bytes, &tally, &used))
+}
+
+fn nothing_from_the_origin(bench: &Bench<'_>) -> io::Result<()> {
+    match bench.body_requests() {
+        0 => Ok(()),
+        some => Err(io::Error::other(format!(
+            "what should be cached was asked for again, {some} times"
+        ))),
+    }
+}
+
+/// The CPU time that a server took, in seconds.
+struct Used(f64);
+
+impl Used {
+    fn since(before: &Usage, server: &Running) -> io::Result<Self> {
+        let now = server.usage()?.cpu;
+        Ok(Self(now.saturating_sub(before.cpu).as_secs_f64()))
+    }
+}
+
+fn told(unit: Unit, count: u64, tally: &Tally, used: &Used) -> Measured {
+    let elapsed = tally.elapsed.as_secs_f64();
+    let share = |cpu: f64| cpu / elapsed * 100.0;
+    Measured::default()
+        .with(A_CORE, unit, float(count) / used.0)
+        .with(BY_THE_CLOCK, unit, float(count) / elapsed)
+        .with("server busy", Unit::Percent, share(used.0))
+        .with("client busy", Unit::Percent, share(tally.cpu.as_secs_f64()))
+}
