@@ -19,6 +19,8 @@ const FILLS: usize = 16;
 /// Larger than what all buffers on its way take together.
 const BLOB: u64 = 16 << 20;
 const FILLED: u64 = 8 << 20;
+/// What a slow reader reads at a time.
+const TAKEN: usize = 100_000;
 
 /// What the page says that each takes, in bytes.
 fn stated(of_each: &str) -> u64 {
@@ -93,9 +95,14 @@ async fn answers_that_are_read_slowly_take_what_is_stated() {
     for _ in 0..READERS {
         readers.push(reader(forebay.address, &path).await);
     }
-    for _ in 0..20 {
-        drop(ping(&forebay).await);
+    // Whoever reads a little has the mirror send a little: that is when it would take more than it needs.
+    let mut taken = vec![0; TAKEN];
+    for _ in 0..3 {
+        for reader in &mut readers {
+            reader.read_exact(&mut taken).await.unwrap();
+        }
     }
+    drop(ping(&forebay).await);
     let after = own(forebay.pid());
     check("for each answer that is being sent", READERS, before, after);
 }
