@@ -7,12 +7,13 @@
 //! All of it blocks; callers are on the blocking pool.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::{
     DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
@@ -29,6 +30,8 @@ const DIR_MODE: u32 = 0o700;
 const OTHERS: u32 = 0o027;
 const WRITTEN_BY_ALL: u32 = 0o002;
 const STICKY: u32 = 0o1000;
+/// What one call takes: `IOV_MAX` of Linux.
+const MOST_SLICES: usize = 1024;
 
 /// The directory and the seam.
 #[derive(Clone, Debug)]
@@ -168,6 +171,28 @@ impl Disk {
         self.write_as(Op::Write, file, path, bytes, at)
     }
 
+    /// Writes `parts` one behind the other, in as few calls as there may be.
+    pub(crate) fn write_all_at(
+        &self,
+        file: &File,
+        path: &Path,
+        parts: &[Bytes],
+        at: u64,
+    ) -> Result<()> {
+        match self.faults.ask(Op::Write, path) {
+            None => write_full(file, parts, at),
+            Some(fault) => {
+                if let Fault::Torn(_) = fault {
+                    let all: usize = parts.iter().map(Bytes::len).sum();
+                    let half = &parts.concat()[..all / 2];
+                    let _ = file.write_all_at(half, at);
+                }
+                Err(fault.error())
+            }
+        }
+        .map_err(|error| failed(Op::Write, path, error))
+    }
+
     /// Writes a partial file's sidecar.
     pub(crate) fn write_state(&self, file: &File, path: &Path, bytes: &[u8]) -> Result<()> {
         self.write_as(Op::State, file, path, bytes, 0)
@@ -264,6 +289,27 @@ fn taken() -> io::Error {
 fn own(options: &mut OpenOptions) -> &mut OpenOptions {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     options.custom_flags(flags.cast_signed())
+}
+
+/// Writes all of `parts`, one behind the other.
+fn write_full(file: &File, parts: &[Bytes], mut at: u64) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let mut left = &mut slices[..];
+    // Those that are empty go first: nothing would come of them.
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        let most = left.len().min(MOST_SLICES);
+        match rustix::io::pwritev(file, &left[..most], at) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                at += count as u64;
+                IoSlice::advance_slices(&mut left, count);
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Fills `buffer` from `at`, less only where the file ends.

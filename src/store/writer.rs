@@ -1,5 +1,8 @@
 //! Writing a blob as it arrives: pieces in any order, hashed as the contiguous prefix grows.
 //!
+//! What arrives at the frontier is hashed where it is in memory. What arrived ahead of it is read back once the frontier
+//! gets there: it may be a hundred megabytes a blob, which the page cache holds and this process need not.
+//!
 //! Invariants: a byte below the hashed frontier is never written again; the reservation covers
 //! every byte before it is written; only a finished verifier leads to a commit.
 
@@ -26,11 +29,12 @@ pub(crate) fn reserved_for(end: u64) -> u64 {
     charged_partial(end.saturating_add(ahead))
 }
 
-/// How much of what was written ahead one call reads back and hashes; the next call goes on.
-const CATCH_UP: u64 = 16 << 20;
+/// How much of what was written ahead one call reads back and hashes; the next call goes on. Twice a batch, so that the
+/// frontier gains on what arrives meanwhile, and no more, so that what arrives does not wait long.
+const CATCH_UP: u64 = 2 << 20;
 
-/// A read-back of what was written ahead.
-const READ_BACK: usize = 512 << 10;
+/// A read-back of what was written ahead; small enough to be hashed from the processor's own cache.
+const READ_BACK: usize = 128 << 10;
 
 /// The only writer of a digest. Dropped without a commit, it leaves a partial file from which the
 /// next writer of the digest goes on.
@@ -38,6 +42,8 @@ pub struct BlobWriter {
     fill: Fill,
     verifier: Verifier,
     size: Option<u64>,
+    /// What is read back is read into this; it is there while something is ahead of the frontier.
+    read_back: Vec<u8>,
 }
 
 /// How far a writer has come.
@@ -56,6 +62,7 @@ impl BlobWriter {
             fill,
             verifier,
             size,
+            read_back: Vec::new(),
         }
     }
 
@@ -141,10 +148,23 @@ impl BlobWriter {
     }
 
     /// Blocks.
-    fn write_now(&mut self, batch: Vec<(u64, Bytes)>) -> Result<Written, StoreError> {
+    fn write_now(&mut self, mut batch: Vec<(u64, Bytes)>) -> Result<Written, StoreError> {
         let inner = Arc::clone(&self.fill.inner);
-        for (offset, bytes) in batch {
-            self.write_piece(offset, bytes)?;
+        // Several connections take turns in a batch; in order, what is the frontier's is hashed without being read back.
+        batch.sort_by_key(|(offset, _)| *offset);
+        let mut left = batch.into_iter().peekable();
+        while let Some((offset, bytes)) = left.next() {
+            let (start, first) = self.beyond_hashed(offset, &bytes);
+            if first.is_empty() {
+                continue;
+            }
+            let mut end = start + first.len() as u64;
+            let mut run = vec![first];
+            while let Some((_, next)) = left.next_if(|(offset, _)| *offset == end) {
+                end += next.len() as u64;
+                run.push(next);
+            }
+            self.write_run(start, end, &run)?;
         }
         self.catch_up()?;
         let hashed = self.fill.hashed;
@@ -156,28 +176,29 @@ impl BlobWriter {
         Ok(Written { hashed, behind })
     }
 
-    fn write_piece(&mut self, offset: u64, mut bytes: Bytes) -> Result<(), StoreError> {
-        // Readers may have what is below the frontier, and the hasher has it.
+    /// What of a piece lies beyond the frontier: readers may have what is below it, and the hasher has it.
+    fn beyond_hashed(&self, offset: u64, bytes: &Bytes) -> (u64, Bytes) {
         let known = self.fill.hashed.saturating_sub(offset);
         let known = usize::try_from(known)
             .unwrap_or(usize::MAX)
             .min(bytes.len());
-        bytes = bytes.slice(known..);
-        let offset = offset + known as u64;
-        if bytes.is_empty() {
-            return Ok(());
-        }
+        (offset + known as u64, bytes.slice(known..))
+    }
+
+    /// Writes what fills `start..end` without a gap, and hashes it if it begins at the frontier.
+    fn write_run(&mut self, start: u64, end: u64, run: &[Bytes]) -> Result<(), StoreError> {
         let fill = &mut self.fill;
         let data = &fill.file;
         fill.inner
             .disk
-            .write_at(data.file(), data.path(), &bytes, offset)?;
-        let length = bytes.len() as u64;
-        fill.held().charge.written(length);
-        fill.extents.insert(offset..offset + length);
-        if offset == fill.hashed {
-            self.verifier.update(&bytes);
-            fill.hashed += length;
+            .write_all_at(data.file(), data.path(), run, start)?;
+        fill.held().charge.written(end - start);
+        fill.extents.insert(start..end);
+        if start == fill.hashed {
+            for bytes in run {
+                self.verifier.update(bytes);
+            }
+            fill.hashed = end;
         }
         Ok(())
     }
@@ -187,25 +208,27 @@ impl BlobWriter {
         let fill = &mut self.fill;
         let end = fill.extents.contiguous_from(fill.hashed);
         let end = end.min(fill.hashed + CATCH_UP);
-        if end == fill.hashed {
-            return Ok(());
+        if end > fill.hashed {
+            self.read_back.resize(READ_BACK, 0);
         }
-        let mut buffer = vec![0; READ_BACK];
         while fill.hashed < end {
             let wanted = usize::try_from(end - fill.hashed).map_or(READ_BACK, |n| n.min(READ_BACK));
             let data = &fill.file;
             let count = fill.inner.disk.read_at(
                 data.file(),
                 data.path(),
-                &mut buffer[..wanted],
+                &mut self.read_back[..wanted],
                 fill.hashed,
             )?;
             if count == 0 {
                 // Somebody cut the file: what was written is not there any more.
                 return Err(StoreError::WrongBytes);
             }
-            self.verifier.update(&buffer[..count]);
+            self.verifier.update(&self.read_back[..count]);
             fill.hashed += count as u64;
+        }
+        if fill.hashed == fill.extents.end() {
+            self.read_back = Vec::new();
         }
         Ok(())
     }
