@@ -212,9 +212,15 @@ impl Upstream {
         self.bounds.acquire_passing().await
     }
 
-    /// The right to open one more blob connection, if it is to be had at once.
+    /// The right to open a further blob connection for a blob that has one, if it is to be had at once.
     pub fn try_connection(&self) -> Option<BlobPermit> {
         self.bounds.try_acquire()
+    }
+
+    /// Notes bytes that have come for a fill. Says how many have come for all fills so far: that tells whether one
+    /// connection more brings more, or only takes from the others.
+    pub fn note_received(&self, bytes: u64) -> u64 {
+        self.bounds.note_received(bytes)
     }
 
     pub(super) fn endpoints(&self) -> &[Endpoint] {

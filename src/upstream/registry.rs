@@ -9,8 +9,8 @@ use std::time::Duration;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
 
+use super::bounds::Places;
 use super::client::Upstream;
 use super::credentials::{BROUGHT, Cloud, LoginFiles};
 use super::entitled::Entitlements;
@@ -113,7 +113,7 @@ pub(super) struct Shared {
     pub(super) cloud: Cloud,
     pub(super) logins: LoginFiles,
     /// The bound on blob connections in all.
-    pub(super) connections: Arc<Semaphore>,
+    pub(super) connections: Places,
     /// Their quotas.
     pub(super) book: Arc<Book>,
 }
@@ -132,7 +132,7 @@ impl Upstreams {
                     .iter()
                     .map(|upstream| &upstream.credentials),
             ),
-            connections: Arc::new(Semaphore::new(total.clamp(1, Semaphore::MAX_PERMITS))),
+            connections: Places::new(total),
             book: Arc::default(),
         };
         let new = |upstream: &config::Upstream| {
