@@ -25,6 +25,9 @@ use super::{Detached, Failure, Progress};
 /// So much of a body is withheld until it is verified; a body that is no longer is withheld whole.
 pub const WITHHELD: u64 = 64 << 10;
 
+/// How often a reader that is behind looks how its fill does: thousands of them look at one cell, and what is hashed stays.
+const LOOK_EVERY: u64 = 1 << 20;
+
 /// When bytes of a range may go out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
@@ -68,6 +71,15 @@ pub fn released(rule: Release, at: u64, range: &Range<u64>, progress: &Progress)
     end.clamp(at, range.end)
 }
 
+/// What a reader has seen of its fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// There is more to read, or has been a change.
+    More,
+    /// It has read everything.
+    End,
+}
+
 /// Reads a range of a blob that is being filled.
 #[derive(Debug)]
 pub struct FillReader {
@@ -77,6 +89,10 @@ pub struct FillReader {
     source: Source,
     range: Range<u64>,
     at: u64,
+    /// So far it may read.
+    upto: u64,
+    /// Here it looks again how far that is.
+    look_at: u64,
     rule: Release,
     solo: Option<Box<Solo>>,
     /// Counts a reader of a fill that another's request started.
@@ -105,6 +121,8 @@ impl FillReader {
         Self {
             progress: lease.progress(),
             at: range.start,
+            upto: range.start,
+            look_at: range.start,
             lease,
             source,
             range,
@@ -164,32 +182,46 @@ impl FillReader {
             if self.at >= self.range.end && !self.range.is_empty() {
                 return Ok(None);
             }
-            let progress = self.progress.borrow_and_update().clone();
-            let upto = released(self.rule, self.at, &self.range, &progress);
-            if upto > self.at {
-                match self.read(upto).await {
-                    Ok(bytes) => return Ok(Some(bytes)),
-                    Err(error) => self.leave_the_file(&error)?,
+            if self.at >= self.look_at {
+                if self.look().await? == Seen::End {
+                    return Ok(None);
                 }
                 continue;
             }
-            match progress {
-                Progress::Verified { .. } => return Ok(None),
-                Progress::Detached(left) => self.go_on_alone(&left)?,
-                Progress::Failed(Failure::Mismatch) => return Err(BodyError::Mismatch),
-                Progress::Failed(_) => return Err(BodyError::Cut),
-                Progress::Connecting | Progress::Growing { .. } => self.wait().await?,
+            match self.read().await {
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(error) => self.leave_the_file(&error)?,
             }
         }
     }
 
-    /// Waits for a change. How long a body may stand still is `http`'s to say.
-    async fn wait(&mut self) -> Result<(), BodyError> {
-        self.progress.changed().await.map_err(|_| BodyError::Cut)
+    /// Looks how far it may read; where that is no further than it is, waits for a change. How long a body may stand
+    /// still is `http`'s to say.
+    async fn look(&mut self) -> Result<Seen, BodyError> {
+        let progress = self.progress.borrow_and_update().clone();
+        self.upto = released(self.rule, self.at, &self.range, &progress);
+        if self.upto > self.at {
+            self.look_at = match self.rule {
+                // What is not hashed stays only as long as its fill runs.
+                Release::AsTheyCome => self.at + 1,
+                Release::WithholdEnd | Release::Verified => self.upto.min(self.at + LOOK_EVERY),
+            };
+            return Ok(Seen::More);
+        }
+        match progress {
+            Progress::Verified { .. } => return Ok(Seen::End),
+            Progress::Detached(left) => self.go_on_alone(&left)?,
+            Progress::Failed(Failure::Mismatch) => return Err(BodyError::Mismatch),
+            Progress::Failed(_) => return Err(BodyError::Cut),
+            Progress::Connecting | Progress::Growing { .. } => {
+                self.progress.changed().await.map_err(|_| BodyError::Cut)?;
+            }
+        }
+        Ok(Seen::More)
     }
 
-    async fn read(&mut self, upto: u64) -> io::Result<Bytes> {
-        let most = usize::try_from(upto - self.at).unwrap_or(usize::MAX);
+    async fn read(&mut self) -> io::Result<Bytes> {
+        let most = usize::try_from(self.upto - self.at).unwrap_or(usize::MAX);
         let file = self.lease.file.get().ok_or(io::ErrorKind::NotFound)?;
         let bytes = file.read_at(self.at, most).await?;
         if bytes.is_empty() {

@@ -187,7 +187,11 @@ pub struct Lease(Arc<Fill>);
 
 impl Lease {
     fn new(fill: &Arc<Fill>) -> Self {
-        fill.readers.send_modify(|readers| *readers += 1);
+        fill.readers.send_if_modified(|readers| {
+            *readers += 1;
+            // Nobody cares how many there are.
+            *readers == 1
+        });
         Self(Arc::clone(fill))
     }
 }
@@ -208,7 +212,10 @@ impl Deref for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.readers.send_modify(|readers| *readers -= 1);
+        self.0.readers.send_if_modified(|readers| {
+            *readers -= 1;
+            *readers == 0
+        });
     }
 }
 
