@@ -78,6 +78,8 @@ use tasks::Tasks;
 /// The length of a piece. Signed URLs and registry calls cost one request each, and a piece that is lost is asked for
 /// again from where it broke off, so it need not be small.
 const PIECE: u64 = 16 << 20;
+/// How many pieces for each connection a fill may be ahead of its frontier: one of half the others' speed holds nobody up.
+const PIECES_AHEAD: u64 = 2;
 /// Failures in a row of one source before another is asked.
 const FAILURES: u32 = 5;
 /// What counts as progress between failures.
@@ -157,6 +159,7 @@ impl Mirror {
             linger: config.fetch.linger,
             bounds: Bounds {
                 piece: PIECE,
+                ahead: PIECES_AHEAD * PIECE * config.fetch.connections_per_fill as u64,
                 connections: config.fetch.connections_per_fill,
                 failures: FAILURES,
                 progress: PROGRESS,

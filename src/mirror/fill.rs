@@ -1,6 +1,7 @@
 //! One fetch of one blob from upstream into the cache, read by any number of clients while it runs.
 //!
 //! - [`plan`]: which bytes to ask for next. Pure.
+//! - [`ramp`]: over how many connections. Pure.
 //! - [`sources`]: whom to ask.
 //! - [`table`]: the running fills, and who joins one.
 //! - [`task`]: a fill's life, in a task that belongs to no client.
@@ -17,6 +18,7 @@ pub mod driver;
 pub mod fetch;
 pub mod ingest;
 pub mod plan;
+pub mod ramp;
 pub mod reader;
 pub mod settle;
 pub mod solo;

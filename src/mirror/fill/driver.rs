@@ -4,13 +4,10 @@
 //! let go of is ignored: it may speak for a source that is not asked any more.
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -23,9 +20,8 @@ use crate::upstream::{ErrorKind, UpstreamError};
 use super::Fill;
 use super::fetch::{self, Event};
 use super::ingest::Ingest;
-use super::plan::{
-    AfterFailure, Answer, ConnectionId, Dishonest, Opened, OutOfRange, Plan, Request,
-};
+use super::plan::{AfterFailure, Answer, ConnectionId, Dishonest, Opened, OutOfRange, Plan};
+use super::ramp::{Flow, Ramp};
 use super::settle::End;
 use super::sources::Source;
 use super::table::Env;
@@ -43,6 +39,7 @@ enum Turn {
     Written(Result<(), StoreError>),
     Publish,
     Retry,
+    Measure,
     Wanted,
     Unread,
     Stop,
@@ -50,6 +47,9 @@ enum Turn {
 
 struct Connection {
     source: Source,
+    asked: Instant,
+    /// Its response head has come.
+    open: bool,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -58,6 +58,8 @@ pub(super) struct Driver<'a> {
     env: &'a Env,
     fill: &'a Fill,
     plan: Plan,
+    ramp: Ramp,
+    flow: Flow,
     ingest: Ingest<'a>,
     /// The size that the readers were told.
     total: Option<u64>,
@@ -74,10 +76,13 @@ impl<'a> Driver<'a> {
     pub(super) fn new(env: &'a Env, fill: &'a Fill, writer: BlobWriter) -> Self {
         let (reports, events) = mpsc::channel(AHEAD);
         let size = fill.sources.current().size;
+        let bounds = env.settings.bounds;
         Self {
             env,
             fill,
-            plan: Plan::new(env.settings.bounds, size, writer.hashed()),
+            plan: Plan::new(bounds, size, writer.hashed()),
+            ramp: Ramp::new(bounds.connections),
+            flow: Flow { own: 0, all: 0 },
             ingest: Ingest::new(fill, writer),
             total: None,
             connections: HashMap::new(),
@@ -107,6 +112,7 @@ impl<'a> Driver<'a> {
         self.promote_wanted();
         loop {
             self.tell_total().await?;
+            self.measure();
             self.launch()?;
             self.ingest.start_write();
             if self.plan.is_complete() && self.ingest.is_dry() {
@@ -119,6 +125,7 @@ impl<'a> Driver<'a> {
                 result = self.ingest.written() => Turn::Written(result),
                 () = until(publish_at) => Turn::Publish,
                 () = until(self.backoff) => Turn::Retry,
+                () = until(self.ramp.due()) => Turn::Measure,
                 () = self.fill.nudge.notified() => Turn::Wanted,
                 () = &mut unread => Turn::Unread,
                 () = &mut stopped => Turn::Stop,
@@ -140,6 +147,8 @@ impl<'a> Driver<'a> {
                 self.ask = true;
                 Ok(())
             }
+            // It is looked at in every turn.
+            Turn::Measure => Ok(()),
             Turn::Wanted => {
                 self.promote_wanted();
                 self.ask = true;
@@ -169,7 +178,14 @@ impl<'a> Driver<'a> {
                 }
                 self.take_opened(id, answer)
             }
-            Event::Chunk { id, bytes } => self.take_chunk(id, &bytes),
+            Event::Chunk { id, bytes } => {
+                let length = bytes.len() as u64;
+                self.flow = Flow {
+                    own: self.flow.own + length,
+                    all: connection.source.upstream.note_received(length),
+                };
+                self.take_chunk(id, &bytes)
+            }
             Event::Ended { id } => self.take_end(id),
             Event::Failed { id, error, opened } => self.take_failure(id, &error, opened),
             Event::Panicked { .. } => Err(End::Failed(MirrorError::Internal)),
@@ -178,6 +194,10 @@ impl<'a> Driver<'a> {
 
     fn take_opened(&mut self, id: ConnectionId, answer: Answer) -> Result<(), End> {
         self.ask = true;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.open = true;
+            self.ramp.opened(connection.asked.elapsed());
+        }
         match self.plan.opened(id, answer) {
             Ok(Opened::Read) => {}
             Ok(Opened::Drop) => drop(self.connections.remove(&id)),
@@ -288,6 +308,7 @@ impl<'a> Driver<'a> {
             return Err(End::Failed(error));
         };
         self.plan.change_source(next.size);
+        self.ramp = Ramp::new(self.env.settings.bounds.connections);
         Ok(())
     }
 
@@ -319,14 +340,15 @@ impl<'a> Driver<'a> {
                 }
             };
             if let Some(request) = self.plan.next_request() {
-                let fetch = fetch::run(
-                    source.clone(),
-                    self.fill.digest,
-                    request,
-                    permit,
-                    self.reports.clone(),
-                );
-                self.connect(source, request, fetch);
+                let (digest, reports) = (self.fill.digest, self.reports.clone());
+                let task = fetch::spawn(source.clone(), digest, request, permit, reports);
+                let connection = Connection {
+                    source,
+                    asked: Instant::now(),
+                    open: false,
+                    _task: task,
+                };
+                self.connections.insert(request.id, connection);
             } else if self.plan.is_idle() && !self.plan.is_complete() {
                 // Nothing to ask for, nobody to wait for: what this source claims leaves no way on.
                 self.next_source(MirrorError::cut_short(&self.fill.digest))?;
@@ -336,26 +358,11 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn connect(
-        &mut self,
-        source: Source,
-        request: Request,
-        fetch: impl Future<Output = ()> + Send + 'static,
-    ) {
-        let (id, reports) = (request.id, self.reports.clone());
-        let fetch: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(fetch);
-        // Tied to the driver by its handle.
-        let task = tokio::spawn(async move {
-            if AssertUnwindSafe(fetch).catch_unwind().await.is_err() {
-                // A driver that is gone needs no report.
-                let _ = reports.send(Event::Panicked { id }).await;
-            }
-        });
-        let connection = Connection {
-            source,
-            _task: AbortOnDropHandle::new(task),
-        };
-        self.connections.insert(id, connection);
+    /// Lets the plan have more connections, as long as they bring more.
+    fn measure(&mut self) {
+        let open = self.connections.values().filter(|it| it.open).count();
+        self.ask |= self.ramp.turn(Instant::now(), open, self.flow);
+        self.plan.allow(self.ramp.connections());
     }
 }
 

@@ -2,8 +2,12 @@
 //!
 //! Owns nothing but its response. It is tied to its driver, which aborts it by dropping its handle.
 
+use std::panic::AssertUnwindSafe;
+
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::oci::Digest;
 use crate::upstream::{Access, BlobPermit, BlobResponse, ByteRange, ErrorKind, UpstreamError};
@@ -64,8 +68,26 @@ impl Event {
     }
 }
 
-/// Fetches `request` of `digest` from `source`, reporting to `events`.
-pub async fn run(
+/// Fetches `request` of `digest` from `source`, reporting to `events`, as long as the handle lives.
+pub fn spawn(
+    source: Source,
+    digest: Digest,
+    request: Request,
+    permit: Option<BlobPermit>,
+    events: mpsc::Sender<Event>,
+) -> AbortOnDropHandle<()> {
+    let (id, reports) = (request.id, events.clone());
+    let fetch = Box::pin(run(source, digest, request, permit, events));
+    // Tied to the driver by its handle.
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        if AssertUnwindSafe(fetch).catch_unwind().await.is_err() {
+            // A driver that is gone needs no report.
+            let _ = reports.send(Event::Panicked { id }).await;
+        }
+    }))
+}
+
+async fn run(
     source: Source,
     digest: Digest,
     request: Request,

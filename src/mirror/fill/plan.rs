@@ -10,8 +10,12 @@
 //!
 //! A blob that is known to be large is asked for in bounded pieces from its first request on. An open-ended GET that is
 //! cut short when it reaches another connection's piece has by then sent a socket buffer's worth of bytes too many. So
-//! is one of unknown size that a client wants a bounded range of: the answer tells the size, and leaves the rest to
-//! other connections.
+//! is one of unknown size: the answer to a bounded range tells the size, and leaves the rest to other connections. A
+//! blob of less than two pieces is one request either way.
+//!
+//! How many connections there may be is the driver's to say ([`Plan::allow`]). What clients wait for may take all of
+//! them, each range in its turn. What nobody waits for stays near the frontier, so that the page cache still has it
+//! when it is to be hashed.
 
 use std::ops::Range;
 
@@ -47,6 +51,8 @@ struct Running {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Plan {
     bounds: Bounds,
+    /// Connections at once, as far as they bring the blob sooner.
+    allowed: usize,
     /// The size as its upstream told it.
     total: Option<u64>,
     /// The size was told by a source that is not asked any more.
@@ -55,7 +61,7 @@ pub struct Plan {
     hint: Option<u64>,
     received: Extents,
     running: Vec<Running>,
-    /// Ranges that clients wait for, the oldest first.
+    /// Ranges that clients wait for, the one that was asked for last at the end.
     wanted: Vec<Range<u64>>,
     /// The upstream has answered a range with 206: more connections make sense.
     ranges_work: bool,
@@ -76,6 +82,7 @@ impl Plan {
         }
         let mut plan = Self {
             bounds,
+            allowed: 1,
             total: None,
             inherited: false,
             hint: None,
@@ -123,6 +130,11 @@ impl Plan {
         self.running.is_empty()
     }
 
+    /// So many connections may run from now on, within the bounds; those that do go on.
+    pub fn allow(&mut self, connections: usize) {
+        self.allowed = connections;
+    }
+
     /// A client waits for `range`: what of it nobody has been asked for yet comes next.
     pub fn promote(&mut self, range: Range<u64>) {
         // Else one connection brings everything in order; there is nothing to put first.
@@ -150,7 +162,7 @@ impl Plan {
 
     /// The next request to send now, if there is one. It counts as sent.
     pub fn next_request(&mut self) -> Option<Request> {
-        if self.is_complete() || self.running.len() >= self.connection_limit() {
+        if self.is_complete() {
             return None;
         }
         let claim = self.next_claim()?;

@@ -1,4 +1,4 @@
-//! Which part of a blob the next request is for, and how many may run.
+//! Which part of a blob the next request is for, if another may run.
 
 use std::ops::Range;
 
@@ -23,34 +23,40 @@ impl Plan {
         self.expected().is_none() && running.is_some_and(|it| it.claim.end < UNKNOWN_END)
     }
 
-    pub(super) fn connection_limit(&self) -> usize {
-        if self.in_pieces() && self.ranges_work && self.failures == 0 {
+    /// Connections that may run while `wanted` says whether a client waits for what nobody is asked for.
+    fn connection_limit(&self, wanted: bool) -> usize {
+        if !self.in_pieces() || !self.ranges_work || self.failures > 0 {
+            1
+        } else if wanted {
             self.bounds.connections
         } else {
-            1
+            self.allowed.clamp(1, self.bounds.connections)
         }
     }
 
-    /// The free range to ask for next: what clients wait for first, else what is nearest the frontier.
+    /// The free range to ask for next, where another request may be sent: what clients wait for, one after the other,
+    /// else what is nearest the frontier.
     pub(super) fn next_claim(&mut self) -> Option<Range<u64>> {
         let free = self.free();
-        let frontier = free.first()?.clone();
-        if !self.in_pieces() && !self.may_guess() {
-            return Some(frontier);
+        self.forget_served();
+        let waits = self.next_wanted(&free);
+        if self.running.len() >= self.connection_limit(waits.is_some()) {
+            return None;
         }
-        self.wanted
-            .retain(|wanted| free.iter().any(|gap| overlap(gap, wanted).is_some()));
-        let promoted = self.wanted.iter().find_map(|wanted| {
-            let gap = free.iter().find(|gap| overlap(gap, wanted).is_some())?;
-            Some(wanted.start.max(gap.start)..gap.end)
-        });
+        let nearest = free.first()?;
         let piece = self.bounds.piece;
         if self.may_guess() {
-            return Some(
-                promoted.map_or(frontier.clone(), |wanted| guess(&frontier, &wanted, piece)),
-            );
+            let wanted = waits.map(|index| self.turn_of(index, &free));
+            return Some(guess(nearest, wanted.as_ref(), piece));
         }
-        let gap = promoted.unwrap_or(frontier);
+        if !self.in_pieces() {
+            return Some(nearest.clone());
+        }
+        let gap = match waits {
+            Some(index) => self.turn_of(index, &free),
+            None if nearest.start - self.frontier() < self.bounds.ahead => nearest.clone(),
+            None => return None,
+        };
         // A last piece of less than half a length goes with the one before it.
         let end = gap.start + piece;
         let end = if end + piece / 2 > gap.end {
@@ -59,6 +65,37 @@ impl Plan {
             end
         };
         Some(gap.start..end)
+    }
+
+    /// A client waits for a range until it has come: a connection that was to bring it may fail.
+    fn forget_served(&mut self) {
+        let end = self.expected().unwrap_or(UNKNOWN_END);
+        let received = &self.received;
+        self.wanted.retain(|wanted| {
+            wanted.start < end && !received.contains(&(wanted.start..wanted.end.min(end)))
+        });
+    }
+
+    /// The next client in turn that waits for what nobody is asked for.
+    fn next_wanted(&self, free: &[Range<u64>]) -> Option<usize> {
+        let waits = |wanted: &Range<u64>| free.iter().any(|gap| overlap(gap, wanted).is_some());
+        self.wanted.iter().position(waits)
+    }
+
+    /// What is free from the first byte on that this client waits for. The others come before it then.
+    fn turn_of(&mut self, index: usize, free: &[Range<u64>]) -> Range<u64> {
+        let wanted = self.wanted.remove(index);
+        let mut gaps = free.iter().filter(|gap| overlap(gap, &wanted).is_some());
+        let gap = gaps
+            .next()
+            .map_or(wanted.clone(), |gap| wanted.start.max(gap.start)..gap.end);
+        self.wanted.push(wanted);
+        gap
+    }
+
+    /// Up to where everything has come.
+    fn frontier(&self) -> u64 {
+        self.received.contiguous_from(0)
     }
 
     /// What has neither come nor been asked for, in order.
@@ -72,14 +109,13 @@ impl Plan {
     }
 }
 
-/// What to ask for first of a blob of unknown size, where a client waits for `wanted`: that, where it is far from the
-/// `frontier`. Else what comes first, and as much of it as a blob may have that is asked for in one.
-fn guess(frontier: &Range<u64>, wanted: &Range<u64>, piece: u64) -> Range<u64> {
-    let far = wanted.start - frontier.start >= piece;
-    let (gap, length) = if far {
-        (wanted, piece)
-    } else {
-        (frontier, 2 * piece)
+/// What to ask for first of a blob of unknown size: what a client waits for, where that is far from what comes first,
+/// `nearest`. Else that, and as much of it as a blob may have that is asked for in one.
+fn guess(nearest: &Range<u64>, wanted: Option<&Range<u64>>, piece: u64) -> Range<u64> {
+    let far = wanted.filter(|wanted| wanted.start - nearest.start >= piece);
+    let (gap, length) = match far {
+        Some(wanted) => (wanted, piece),
+        None => (nearest, 2 * piece),
     };
     gap.start..gap.end.min(gap.start.saturating_add(length))
 }

@@ -7,6 +7,8 @@ pub struct Bounds {
     pub piece: u64,
     /// Connections at once, at most.
     pub connections: usize,
+    /// How far from the frontier a piece that no client waits for may begin, in bytes; at least 1.
+    pub ahead: u64,
     /// Failures in a row without progress, at most.
     pub failures: u32,
     /// Bytes that count as progress, so that an upstream which sends a byte a connection is given up on.

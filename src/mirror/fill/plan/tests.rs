@@ -2,6 +2,7 @@
 
 mod cases;
 mod guesses;
+mod turns;
 
 use std::collections::HashSet;
 
@@ -13,8 +14,17 @@ const BYTES: usize = 6;
 const BOUNDS: Bounds = Bounds {
     piece: 2,
     connections: 2,
+    ahead: 4,
     failures: 2,
     progress: 1,
+};
+
+/// More of all that there can be more of, for fewer steps.
+const WIDE: Bounds = Bounds {
+    piece: 1,
+    connections: 3,
+    ahead: 2,
+    ..BOUNDS
 };
 
 fn depth() -> usize {
@@ -84,17 +94,20 @@ enum Event {
     Promote {
         first: u64,
     },
+    Allow {
+        connections: usize,
+    },
     ChangeSource {
         hint: Option<u64>,
     },
 }
 
 impl World {
-    fn new(hint: Option<u64>, have: u64) -> Self {
+    fn new(bounds: Bounds, hint: Option<u64>, have: u64) -> Self {
         let mut written = [0; BYTES];
         written[..usize::try_from(have).unwrap()].fill(1);
         Self {
-            plan: Plan::new(BOUNDS, hint, have),
+            plan: Plan::new(bounds, hint, have),
             peers: Vec::new(),
             written,
             gave_up: false,
@@ -106,6 +119,7 @@ impl World {
         // At the frontier, far from it, and beyond the end.
         events.extend([0, 4, SIZE + 1].map(|first| Event::Promote { first }));
         events.extend([None, Some(SIZE)].map(|hint| Event::ChangeSource { hint }));
+        events.extend([1, 3].map(|connections| Event::Allow { connections }));
         for (peer, state) in self.peers.iter().enumerate() {
             events.push(Event::Fail { peer });
             if !state.opened && state.next < SIZE {
@@ -175,6 +189,7 @@ impl World {
             }
             Event::Refuse { peer, tells_total } => self.refuse(peer, tells_total),
             Event::Promote { first } => self.plan.promote(first..first + 1),
+            Event::Allow { connections } => self.plan.allow(connections),
             Event::ChangeSource { hint } => {
                 self.plan.change_source(hint);
                 self.peers.clear();
@@ -258,6 +273,15 @@ fn explore(world: &World, left: usize, trail: &mut Vec<Event>, seen: &mut HashSe
 
 #[test]
 fn no_sequence_of_events_asks_twice_gets_stuck_or_completes_early() {
+    explore_all(BOUNDS, depth());
+}
+
+#[test]
+fn nor_does_one_over_more_connections() {
+    explore_all(WIDE, depth() - 2);
+}
+
+fn explore_all(bounds: Bounds, depth: usize) {
     for (hint, have) in [
         (None, 0),
         (Some(SIZE), 0),
@@ -267,7 +291,8 @@ fn no_sequence_of_events_asks_twice_gets_stuck_or_completes_early() {
         (Some(2), 3),
     ] {
         let mut seen = HashSet::new();
-        explore(&World::new(hint, have), depth(), &mut Vec::new(), &mut seen);
+        let world = World::new(bounds, hint, have);
+        explore(&world, depth, &mut Vec::new(), &mut seen);
         println!(
             "hint {hint:?}, {have} bytes at the start: {} states",
             seen.len()

@@ -1,4 +1,4 @@
-//! What is asked for of a blob of unknown size that a client wants a part of.
+//! What is asked for of a blob of unknown size.
 
 use super::*;
 
@@ -11,9 +11,39 @@ fn wanting(bounds: Bounds, wanted: Range<u64>) -> (Plan, Request) {
     (plan, request)
 }
 
+/// A pull through a mirror that had restarted, or of an image whose manifest came from elsewhere, was one connection's.
+#[test]
+fn the_answer_to_the_first_part_tells_the_size_to_the_others() {
+    let bounds = Bounds { ahead: 6, ..BOUNDS };
+    let mut plan = Plan::new(bounds, None, 0);
+    plan.allow(2);
+    let first = plan.next_request().unwrap();
+    assert_eq!((first.start, first.end), (0, Some(4)));
+    assert_eq!(plan.next_request(), None, "nothing is known of the blob");
+    assert_eq!(plan.opened(first.id, partial()), Ok(Opened::Read));
+    let second = plan.next_request().unwrap();
+    assert_eq!((second.start, second.end), (4, None));
+}
+
+#[test]
+fn a_small_blob_is_one_request() {
+    let mut plan = Plan::new(BOUNDS, None, 0);
+    plan.allow(2);
+    let first = plan.next_request().unwrap();
+    let small = Answer {
+        whole: false,
+        total: Some(4),
+    };
+    assert_eq!(plan.opened(first.id, small), Ok(Opened::Read));
+    assert_eq!(plan.next_request(), None);
+    plan.received(first.id, 4).unwrap();
+    assert!(plan.is_complete());
+}
+
 #[test]
 fn a_far_range_comes_first_and_its_answer_tells_the_size_to_the_others() {
     let (mut plan, far) = wanting(BOUNDS, 3..4);
+    plan.allow(2);
     assert_eq!((far.start, far.end), (3, Some(5)));
     assert_eq!(plan.opened(far.id, partial()), Ok(Opened::Read));
     let first = plan.next_request().unwrap();
@@ -92,7 +122,7 @@ fn a_part_of_an_untold_whole_is_not_taken_for_the_whole() {
 fn a_range_that_no_blob_reaches_is_not_tried_on_the_upstream() {
     for first in [FARTHEST, u64::MAX - 1] {
         let (_, request) = wanting(BOUNDS, first..u64::MAX);
-        assert_eq!((request.start, request.end), (0, None));
+        assert_eq!((request.start, request.end), (0, Some(4)));
     }
 }
 
