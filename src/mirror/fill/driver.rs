@@ -39,7 +39,8 @@ enum Turn {
     Written(Result<(), StoreError>),
     Publish,
     Retry,
-    Measure,
+    /// For what is looked at in every turn.
+    Look,
     Wanted,
     Unread,
     Stop,
@@ -114,18 +115,19 @@ impl<'a> Driver<'a> {
             self.tell_total().await?;
             self.measure();
             self.launch()?;
-            self.ingest.start_write();
+            self.ingest.start_write(self.plan.is_complete());
             if self.plan.is_complete() && self.ingest.is_dry() {
                 return Ok(());
             }
-            let publish_at = self.ingest.publish_at();
+            let (write_at, publish_at) = (self.ingest.write_at(), self.ingest.publish_at());
             let has_room = self.ingest.has_room();
             let turn = tokio::select! {
                 Some(event) = self.events.recv(), if has_room => Turn::Event(event),
                 result = self.ingest.written() => Turn::Written(result),
+                () = until(write_at) => Turn::Look,
                 () = until(publish_at) => Turn::Publish,
                 () = until(self.backoff) => Turn::Retry,
-                () = until(self.ramp.due()) => Turn::Measure,
+                () = until(self.ramp.due()) => Turn::Look,
                 () = self.fill.nudge.notified() => Turn::Wanted,
                 () = &mut unread => Turn::Unread,
                 () = &mut stopped => Turn::Stop,
@@ -147,8 +149,7 @@ impl<'a> Driver<'a> {
                 self.ask = true;
                 Ok(())
             }
-            // It is looked at in every turn.
-            Turn::Measure => Ok(()),
+            Turn::Look => Ok(()),
             Turn::Wanted => {
                 self.promote_wanted();
                 self.ask = true;

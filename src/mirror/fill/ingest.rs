@@ -2,6 +2,8 @@
 //!
 //! Owns the writer and the batch that waits for it. While one batch is written, the next one gathers; at a
 //! mebibyte no more is taken in. A batch may be empty: what was written ahead of the frontier is hashed a part at a time.
+//! Each write is a trip to another thread and back, so that what arrives in small parts is written a few hundred times a
+//! second.
 
 use std::fmt;
 use std::future::Future;
@@ -18,6 +20,9 @@ use super::{Fill, Progress};
 
 /// No more is taken in while so many bytes wait to be written.
 const BATCH: usize = 1 << 20;
+/// A write is started at the first of these two since the last one.
+const WRITE_BYTES: usize = 256 << 10;
+const WRITE_EVERY: Duration = Duration::from_millis(5);
 /// Progress is published at the first of these two, so that thousands of readers are not woken for each packet.
 const PUBLISH_BYTES: u64 = 256 << 10;
 const PUBLISH_EVERY: Duration = Duration::from_millis(10);
@@ -32,6 +37,8 @@ pub struct Ingest<'a> {
     writing: Option<Writing>,
     batch: Vec<(u64, Bytes)>,
     batch_bytes: usize,
+    /// When the last write was started.
+    started: Option<Instant>,
     /// Bytes behind the frontier that are written and not hashed yet.
     behind: u64,
     total: Option<u64>,
@@ -58,6 +65,7 @@ impl<'a> Ingest<'a> {
             writing: None,
             batch: Vec::new(),
             batch_bytes: 0,
+            started: None,
             behind: 0,
             total: None,
             published: 0,
@@ -88,16 +96,26 @@ impl<'a> Ingest<'a> {
         Ok(())
     }
 
-    /// Starts to write what waits, unless a write is under way.
-    pub fn start_write(&mut self) {
-        if self.batch.is_empty() && self.behind == 0 {
+    /// Starts to write what waits, where that is due and no write is under way. Where `all_came`, nothing more is waited for.
+    pub fn start_write(&mut self, all_came: bool) {
+        let is_due = all_came
+            || self.batch_bytes >= WRITE_BYTES
+            || self.started.is_none_or(|at| at.elapsed() >= WRITE_EVERY);
+        if self.behind == 0 && (self.batch.is_empty() || !is_due) {
             return;
         }
         if let Some(writer) = self.writer.take() {
             let batch = std::mem::take(&mut self.batch);
             self.batch_bytes = 0;
+            self.started = Some(Instant::now());
             self.writing = Some(Box::pin(writer.write(batch)));
         }
+    }
+
+    /// When what waits is to be written, though it is little.
+    pub fn write_at(&self) -> Option<Instant> {
+        let waits = self.writer.is_some() && !self.batch.is_empty();
+        self.started.filter(|_| waits).map(|at| at + WRITE_EVERY)
     }
 
     /// Returns when the write under way is done; never, where there is none.
@@ -159,10 +177,16 @@ impl<'a> Ingest<'a> {
         });
     }
 
-    /// Gives the writer back, after the write under way.
+    /// Gives the writer back, after everything that was taken in is written: nobody is to ask for it again.
     pub async fn into_writer(mut self) -> BlobWriter {
-        // The write's own error adds nothing: the fill has ended already, or the next one meets it.
-        let _ = self.settle().await;
+        loop {
+            // The write's own error adds nothing: the fill has ended already, or the next one meets it.
+            let _ = self.settle().await;
+            if self.batch.is_empty() {
+                break;
+            }
+            self.start_write(true);
+        }
         match self.writer {
             Some(writer) => writer,
             None => unreachable!("the writer is here or in `writing`"),
