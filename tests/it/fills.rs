@@ -64,8 +64,20 @@ async fn five_hundred_clients_of_one_cold_blob_cost_one_body_and_read_it_while_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_blob_comes_over_several_connections_without_a_byte_twice() {
-    const LARGE: u64 = 100 << 20;
     heavy();
+    large_blob_over_several_connections(true).await;
+}
+
+/// A mirror that was restarted, or that was not asked for the manifest, learned the size with the answer to a request for
+/// all of it, which left nothing to other connections.
+#[tokio::test(flavor = "multi_thread")]
+async fn so_does_one_whose_size_nothing_tells() {
+    heavy();
+    large_blob_over_several_connections(false).await;
+}
+
+async fn large_blob_over_several_connections(size_is_known: bool) {
+    const LARGE: u64 = 100 << 20;
     let mut layer = None;
     let origin = plain_origin()
         .repository("library/app", |repository| {
@@ -86,19 +98,16 @@ async fn a_large_blob_comes_over_several_connections_without_a_byte_twice() {
         .unwrap();
     let layer = layer.unwrap();
     let forebay = mirror_of(&origin).await;
-    assert_eq!(
-        forebay
-            .client()
-            .manifest("library/app", "latest")
-            .await
-            .status,
-        StatusCode::OK
-    );
+    if size_is_known {
+        let manifest = forebay.client().manifest("library/app", "latest").await;
+        assert_eq!(manifest.status, StatusCode::OK);
+    }
     // The first piece comes last, so that all the others wait to be hashed behind it.
     let gate = hold_body(&origin, &layer.digest, 0);
     let (client, digest) = (forebay.client(), layer.digest.clone());
     let pull = tokio::spawn(async move { client.blob("library/app", &digest).await });
-    origin.sent(&layer.digest, LARGE - (16 << 20)).await;
+    let first_piece = if size_is_known { 16 << 20 } else { 32 << 20 };
+    origin.sent(&layer.digest, LARGE - first_piece).await;
     gate.release();
     let answer = pull.await.unwrap();
     assert!(answer.is_exactly(&layer.digest), "{}", answer.status);
@@ -110,6 +119,41 @@ async fn a_large_blob_comes_over_several_connections_without_a_byte_twice() {
         sent <= LARGE + LARGE / 100,
         "{sent} bytes were sent for a blob of {LARGE}"
     );
+}
+
+/// A client may read one blob over several connections, each with a part of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_parts_of_a_cold_blob_that_are_read_at_once_cost_one_body() {
+    const LARGE: u64 = 80_000_000;
+    const PARTS: u64 = 8;
+    heavy();
+    let (origin, blob) = origin_with_blob(10, LARGE).await;
+    let whole = origin.content("library/app", &blob.digest);
+    let forebay = mirror_of(&origin).await;
+    let path = blob_path("library/app", &blob.digest);
+    let mut parts = JoinSet::new();
+    for part in 0..PARTS {
+        let (client, path) = (forebay.client(), path.clone());
+        let (first, end) = (part * LARGE / PARTS, (part + 1) * LARGE / PARTS);
+        parts.spawn(async move {
+            let answer = client
+                .range(&path, &format!("bytes={first}-{}", end - 1))
+                .await;
+            let part = [first, end].map(|at| usize::try_from(at).unwrap());
+            (part, answer)
+        });
+    }
+    while let Some(part) = parts.join_next().await {
+        let ([first, end], answer) = part.unwrap();
+        assert_eq!(answer.status, StatusCode::PARTIAL_CONTENT);
+        assert!(
+            answer.body == whole.slice(first..end),
+            "the part from {first}"
+        );
+    }
+    forebay.client().pulls("library/app", &blob.digest).await;
+    assert_eq!(origin.repeated_bytes_requested(&blob.digest), 0);
+    assert_eq!(origin.body_bytes(&blob.digest), LARGE);
 }
 
 #[tokio::test(flavor = "multi_thread")]

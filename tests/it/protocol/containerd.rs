@@ -153,8 +153,11 @@ async fn a_resume_joins_what_the_cut_request_began() {
     let stage = Stage::layer(3_000_000).await;
     let (wire, gate) = stage.begin_layer("?ns=docker.io", 1_000_000).await;
     wire.reset();
+    let follows = stage
+        .forebay
+        .until_metric("forebay_followers_total", "", |readers| readers > 0.5);
     let ((), ()) = tokio::join!(stage.play(Cache::Cold, RESUME), async {
-        gate.reached(1).await;
+        follows.await;
         gate.release();
     });
     stage.settle(&["layer"]).await;
