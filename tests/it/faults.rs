@@ -146,6 +146,15 @@ async fn a_resume_whose_range_is_ignored_throws_away_what_it_has() {
     forebay.client().pulls("library/app", &blob.digest).await;
 }
 
+/// A blob whose size nothing tells is asked for in a part that may be all of it, which an upstream may be worse at.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_makes_no_sense_of_ranges_is_asked_for_the_whole() {
+    let (origin, blob) = origin_with_blob(32, SIZE).await;
+    origin.on_body(&blob.digest).always(Fault::ShiftRange(1));
+    let forebay = mirror_of(&origin).await;
+    forebay.client().pulls("library/app", &blob.digest).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_byte_too_many_or_too_few_completes_for_nobody() {
     pull_through(40, SIZE, Fault::Extra(1), false).await;

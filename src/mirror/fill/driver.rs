@@ -247,7 +247,15 @@ impl<'a> Driver<'a> {
         };
         let sources = &self.fill.sources;
         let untouched = self.plan.is_untouched();
-        let after = if let ErrorKind::RangeUnsatisfiable { size } = error.kind() {
+        let no_range = match error.kind() {
+            ErrorKind::RangeUnsatisfiable { size } => Some(size),
+            // It may do better without a range, which nothing but the wish to know the size calls for.
+            ErrorKind::Invalid | ErrorKind::Unsupported if !opened && self.plan.is_guess(id) => {
+                Some(None)
+            }
+            _ => None,
+        };
+        let after = if let Some(size) = no_range {
             match self.plan.out_of_range(id, size) {
                 OutOfRange::GoOn => {
                     self.ask = true;

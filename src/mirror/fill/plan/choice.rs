@@ -18,7 +18,7 @@ impl Plan {
     }
 
     /// Whether `id` was asked for a part, and the size is not known yet.
-    pub(super) fn is_guess(&self, id: ConnectionId) -> bool {
+    pub fn is_guess(&self, id: ConnectionId) -> bool {
         let running = self.running.iter().find(|running| running.id == id);
         self.expected().is_none() && running.is_some_and(|it| it.claim.end < UNKNOWN_END)
     }
