@@ -3,19 +3,17 @@
 //! First `preadv2` with `RWF_NOWAIT` into a small pooled buffer: what is in the page cache is
 //! copied on the async thread. What is not is waited for on the blocking pool, of which readers
 //! have a part of their own, so that a slow disk's readers and its writers do not starve one
-//! another. There the kernel is asked for more than the small buffer takes: the page cache holds what
+//! another. There more is read than the small buffer takes, and let go at once: the page cache holds what
 //! comes next, and not this process, for as long as its client may need to take what it has.
 //!
 //! File systems that refuse the flag (overlayfs, older tmpfs) have every read on the blocking pool,
 //! and larger ones, since there is no telling what is in memory.
 
 use std::io::{self, IoSliceMut};
-use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use rustix::fs::{Advice, fadvise};
 use rustix::io::{Errno, ReadWriteFlags};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -30,10 +28,8 @@ use crate::metrics::{self, ReadPath, StoreOp, Tally};
 /// frames of TLS around it, on loopback as where the card splits it. 64 KiB would leave a last part of a few bytes, which
 /// costs as much as a whole one: at 60 KiB a core sends half as much again (`benches/README.md`).
 pub(crate) const SMALL: usize = 60 << 10;
-/// A read where every one of them waits.
+/// A read that waits for the disk.
 const LARGE: usize = 256 << 10;
-/// What the kernel is asked to have in memory where the disk is waited for, as far as it is wanted.
-const AHEAD: u64 = 1 << 20;
 /// How many reads may wait for the disk at once.
 const WAITING: usize = 32;
 /// Idle buffers that are kept: 4 MiB of each kind.
@@ -135,27 +131,25 @@ impl Reads {
             .await
             .map_err(io::Error::other)?;
         let may_be_resident = self.nowait.load(Ordering::Relaxed);
-        let pool = if may_be_resident {
-            Arc::clone(&self.small)
-        } else {
-            Arc::clone(&self.large)
-        };
+        let (small, large) = (Arc::clone(&self.small), Arc::clone(&self.large));
         let faults = self.faults.clone();
         let read = self.handle.spawn_blocking(move || {
             faults.check(Op::Read, file.path())?;
-            if may_be_resident {
-                let ahead = NonZeroU64::new(AHEAD.min(max as u64));
-                // A hint: where it is not taken, the next read waits as well.
-                let _ = fadvise(file.file(), position, ahead, Advice::WillNeed);
-            }
-            let mut buffer = pool.take();
+            let mut buffer = large.take();
             let wanted = max.min(buffer.len());
             let result = read_full(file.file(), &mut buffer[..wanted], position);
             drop(permit);
             match result {
-                Ok(count) => Ok(pool.freeze(buffer, count)),
+                Ok(count) if may_be_resident => {
+                    let mut first = small.take();
+                    let count = count.min(first.len());
+                    first[..count].copy_from_slice(&buffer[..count]);
+                    large.put(buffer);
+                    Ok(small.freeze(first, count))
+                }
+                Ok(count) => Ok(large.freeze(buffer, count)),
                 Err(error) => {
-                    pool.put(buffer);
+                    large.put(buffer);
                     Err(error)
                 }
             }
