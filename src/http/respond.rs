@@ -2,6 +2,7 @@
 //! passed on.
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -91,13 +92,21 @@ impl Answer {
     fn describe(&mut self, served: &Served, target: &Target) {
         // All that there may be.
         self.headers.reserve(12);
+        let fields = match (&served.fields, &served.digest) {
+            (Some(fields), _) => Some(Arc::clone(fields)),
+            (None, Some(digest)) => Some(Arc::new(Fields::of(&served.media_type, digest))),
+            (None, None) => None,
+        };
+        match &fields {
+            Some(fields) => self.put(CONTENT_TYPE, &fields.media_type),
+            None => self.set(CONTENT_TYPE, served.media_type.as_str()),
+        }
         self.headers
             .insert(CACHE_STATUS, cache_status(served.cache_status));
         self.of_registry(&target.repository.registry);
-        match (&served.fields, &served.digest) {
-            (Some(fields), _) => self.name(fields),
-            (None, Some(digest)) => self.name(&Fields::of(&served.media_type, digest)),
-            (None, None) => self.set(CONTENT_TYPE, served.media_type.as_str()),
+        if let Some(fields) = fields {
+            self.put(CONTENT_DIGEST, &fields.digest);
+            self.put(ETAG, &fields.etag);
         }
         if matches!(target.action, Action::Blob(_)) {
             let bytes = HeaderValue::from_static("bytes");
@@ -120,11 +129,8 @@ impl Answer {
         }
     }
 
-    fn name(&mut self, fields: &Fields) {
-        let headers = &mut self.headers;
-        headers.insert(CONTENT_TYPE, fields.media_type.clone());
-        headers.insert(CONTENT_DIGEST, fields.digest.clone());
-        headers.insert(ETAG, fields.etag.clone());
+    fn put(&mut self, name: HeaderName, value: &HeaderValue) {
+        self.headers.insert(name, value.clone());
     }
 
     /// Sets a header; a value that no header can carry is left out.
