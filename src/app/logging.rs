@@ -5,6 +5,7 @@ mod lines;
 
 use std::io::{self, IsTerminal, Stderr};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::reload;
@@ -40,16 +41,15 @@ pub(super) fn flush() {
 }
 
 /// Where lines go: one by one where someone reads along.
-fn lines() -> Lines<Stderr> {
+fn lines(wait: Duration) -> Lines<Stderr> {
     let is_read = io::stderr().is_terminal();
-    LINES
-        .get_or_init(|| Lines::to(io::stderr(), is_read))
-        .clone()
+    let wait = if is_read { Duration::ZERO } else { wait };
+    LINES.get_or_init(|| Lines::to(io::stderr(), wait)).clone()
 }
 
 /// Sets up logging for the process. A second call changes nothing.
 pub(super) fn init(log: Log) -> Levels {
-    let builder = tracing_subscriber::fmt().with_writer(lines());
+    let builder = tracing_subscriber::fmt().with_writer(lines(log.wait));
     let filter = EnvFilter::new(directives(log.level));
     let text = match log.format {
         LogFormat::Text => true,

@@ -35,6 +35,7 @@ impl Config {
         staying.fetch(fetch, &running.fetch);
         staying.limits(limits, &running.limits);
         staying.keep("log.format", &mut log.format, &running.log.format);
+        staying.keep("log.wait", &mut log.wait, &running.log.wait);
         staying.access(access, running.access.as_ref());
         if staying.upstreams(upstreams, disabled, running) {
             let key = "default_registry";

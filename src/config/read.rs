@@ -233,9 +233,11 @@ fn fetch(section: &Section<'_>) -> Result<Fetch, Reported> {
 fn log(section: &Section<'_>) -> Result<Log, Reported> {
     let level = section.required("level", log_level);
     let format = section.required("format", log_format);
+    let wait = section.required("wait", duration);
     section.finish();
     Ok(Log {
         level: level?,
         format: format?,
+        wait: wait?,
     })
 }

@@ -30,6 +30,7 @@ pub fn render(config: &Config) -> String {
     out.table("log");
     out.text("level", word(&LOG_LEVELS, config.log.level));
     out.text("format", word(&LOG_FORMATS, config.log.format));
+    out.duration("wait", config.log.wait);
     for each in &config.upstreams {
         upstream(&mut out, each, config);
     }

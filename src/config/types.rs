@@ -212,6 +212,8 @@ pub struct Log {
     pub level: LogLevel,
     /// How they look.
     pub format: LogFormat,
+    /// How long the lines of requests may wait, to be written together.
+    pub wait: Duration,
 }
 
 /// Severity of a log event.

@@ -1,6 +1,6 @@
 //! Lines on their way out, some at a time: a write to a pipe or a file takes longer than the line did to make.
 //!
-//! A line waits for [`WAIT`] at the most, for [`HELD`] bytes, or for one that is urgent, whichever is first. Who writes while
+//! A line waits for as long as it may, for [`HELD`] bytes, or for one that is urgent, whichever is first. Who writes while
 //! nobody takes them waits, as it would without this: nothing is lost, and what is held is bounded. A kill takes what
 //! waits with it.
 //!
@@ -19,8 +19,6 @@ use crate::sync::lock;
 
 /// What is held before it is written by whoever adds to it.
 const HELD: usize = 64 << 10;
-/// How long a line may wait for others.
-const WAIT: Duration = Duration::from_millis(100);
 
 /// Lines on their way to `W`. Clones are the same.
 pub(super) struct Lines<W: 'static>(Arc<Inner<W>>);
@@ -31,7 +29,9 @@ struct Inner<W> {
     begun: Condvar,
     /// Taken before what is held is, so that lines stay in order.
     out: Mutex<W>,
-    /// Whether each line goes out at once, as for who reads along.
+    /// How long a line may wait.
+    wait: Duration,
+    /// Whether each line goes out at once.
     at_once: AtomicBool,
 }
 
@@ -42,12 +42,14 @@ impl<W> Clone for Lines<W> {
 }
 
 impl<W: Write + Send> Lines<W> {
-    /// Lines to `out`, each at once or some together.
-    pub(super) fn to(out: W, at_once: bool) -> Self {
+    /// Lines to `out`, where each may wait for so long. Where it may not wait, it goes out at once.
+    pub(super) fn to(out: W, wait: Duration) -> Self {
+        let at_once = wait.is_zero();
         let lines = Self(Arc::new(Inner {
             held: Mutex::default(),
             begun: Condvar::new(),
             out: Mutex::new(out),
+            wait,
             at_once: AtomicBool::new(at_once),
         }));
         if !at_once {
@@ -79,7 +81,7 @@ impl<W: Write + Send> Lines<W> {
             let held = self.0.begun.wait_while(held, |held| held.is_empty());
             drop(held.unwrap_or_else(PoisonError::into_inner));
             // Others may come meanwhile.
-            thread::sleep(WAIT);
+            thread::sleep(self.0.wait);
             self.flush();
         }
     }
@@ -198,7 +200,7 @@ mod tests {
     fn lines_go_out_in_order_and_without_being_asked_for() {
         let out = Slow::default();
         out.let_go();
-        let lines = Lines::to(out.clone(), false);
+        let lines = Lines::to(out.clone(), Duration::from_millis(50));
         lines.add(b"one\n", false);
         lines.add(b"two\n", false);
         out.until(8);
@@ -211,7 +213,7 @@ mod tests {
     #[test]
     fn what_nobody_takes_is_bounded_and_not_lost() {
         let out = Slow::default();
-        let lines = Lines::to(out.clone(), false);
+        let lines = Lines::to(out.clone(), Duration::from_millis(50));
         let line = [b'x'; 1 << 10];
         let writers: Vec<_> = (0..4)
             .map(|_| {

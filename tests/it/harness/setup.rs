@@ -201,6 +201,8 @@ impl Setup {
             .arg("--cache-dir")
             .arg(self.cache_dir())
             .env("FOREBAY_LOG__FORMAT", "json")
+            // What is not in the log is not to come.
+            .env("FOREBAY_LOG__WAIT", "0s")
             .env("FOREBAY_ADMIN__LISTEN", "127.0.0.1:0")
             // An upstream that is slow to answer here is on a busy machine, and not in trouble: see `Setup::impatient`.
             .env(CONFIRM_WAIT, "20s")
