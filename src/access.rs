@@ -132,32 +132,33 @@ impl Gate {
         login: Result<Option<Attempt>, Malformed>,
         until: Instant,
     ) -> Result<Client, LoginError> {
-        let Some(access) = &self.0.access else {
-            return Ok(Client::new(facts, None, &[]));
+        let account = match (self.logins(), login) {
+            (None, _) | (Some(_), Ok(None)) => None,
+            (Some(logins), Ok(Some(attempt))) => {
+                let whose = logins.whose(&attempt, facts.counted_at);
+                let whose = tokio::time::timeout_at(until, whose).await;
+                Some(whose.map_err(|_| LoginError::Busy { retry_after: SOON })??)
+            }
+            (Some(_), Err(Malformed)) => return Err(LoginError::Wrong),
         };
-        let account = match &access.logins {
-            None => None,
-            Some(logins) => match login {
-                Ok(None) => None,
-                Ok(Some(attempt)) => {
-                    let whose = logins.whose(&attempt, facts.counted_at);
-                    let whose = tokio::time::timeout_at(until, whose).await;
-                    Some(whose.map_err(|_| LoginError::Busy { retry_after: SOON })??)
-                }
-                Err(Malformed) => return Err(LoginError::Wrong),
-            },
-        };
-        Ok(Client::new(facts, account, &access.trusted))
+        Ok(self.client(facts, account))
     }
 
     /// Who asks, where that is told without a look at a login: as [`Gate::identify`] would.
     pub fn known(&self, facts: Facts, brings_login: bool) -> Option<Client> {
+        let is_plain = !brings_login || self.logins().is_none();
+        is_plain.then(|| self.client(facts, None))
+    }
+
+    fn client(&self, facts: Facts, account: Option<Account>) -> Client {
         let access = self.0.access.as_ref();
-        if brings_login && access.is_some_and(|access| access.logins.is_some()) {
-            return None;
-        }
         let trusted = access.map_or(&[][..], |access| &access.trusted);
-        Some(Client::new(facts, None, trusted))
+        Client::new(facts, account, trusted)
+    }
+
+    /// The logins of the mirror's own, where it has any.
+    fn logins(&self) -> Option<&Logins> {
+        self.0.access.as_ref()?.logins.as_ref()
     }
 
     /// What `client` needs to ask for anything of `repository`.
@@ -205,15 +206,12 @@ impl Gate {
 
     /// Why files of passwords and tokens do not count as they are.
     pub fn troubles(&self) -> Vec<Trouble> {
-        let access = self.0.access.as_ref();
-        let logins = access.and_then(|access| access.logins.as_ref());
-        logins.map(Logins::troubles).unwrap_or_default()
+        self.logins().map(Logins::troubles).unwrap_or_default()
     }
 
     /// Reads files of passwords and tokens again when they change, for as long as there are any. To be a task of its own.
     pub async fn upkeep(self) {
-        let access = self.0.access.as_ref();
-        if let Some(logins) = access.and_then(|access| access.logins.as_ref()) {
+        if let Some(logins) = self.logins() {
             logins.keep_up().await;
         }
     }
