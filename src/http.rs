@@ -35,3 +35,4 @@ pub use api::Api;
 pub use body::{Aborted, ResponseBody};
 pub use client::{Certified, ClientAddr, ClientKey, Peer, PeerCertificate, Remote, Scheme};
 pub use limit::{Clients, Connected, Surplus, Terms};
+pub use record::REQUESTS;

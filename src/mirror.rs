@@ -62,7 +62,7 @@ pub use body::BlobBody;
 pub use error::MirrorError;
 pub use listing::{Listing, Page};
 pub use range::{RangeSpec, Unsatisfiable};
-pub use served::{Body, BodyError, CacheStatus, Fields, Served, StaleReason};
+pub use served::{Body, BodyError, CacheStatus, Fields, Served, StaleReason, etag};
 
 use entry::Entries;
 use fill::plan::Bounds;

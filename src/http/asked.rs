@@ -11,7 +11,7 @@ use super::record::Record;
 use super::route::{self, Route, RouteError};
 use super::vet::{self, FormError};
 use super::{range, respond};
-use crate::mirror::{Mirror, RangeSpec, Wanted};
+use crate::mirror::{Mirror, RangeSpec, Wanted, etag};
 use crate::oci::Digest;
 
 /// A request and who sends it.
@@ -101,6 +101,6 @@ pub(super) fn part_wanted(digest: &Digest, head: &Parts) -> (Option<RangeSpec>, 
         return (None, Wanted::Head);
     }
     let asks = head.headers.contains_key(RANGE);
-    let range = asks.then(|| range::requested(&head.headers, &respond::etag(digest)));
+    let range = asks.then(|| range::requested(&head.headers, &etag(digest)));
     (range.flatten(), Wanted::Body)
 }

@@ -15,6 +15,8 @@ use crate::metrics;
 use crate::mirror::CacheStatus;
 use crate::oci::Reference;
 
+/// The target of the lines that there is one of for each request.
+pub const REQUESTS: &str = "forebay::access";
 /// Status of a request whose client left before there was a response, as nginx writes it.
 const LEFT: u16 = 499;
 /// Longest text of a client that a log line takes.
@@ -151,7 +153,7 @@ impl Record {
     fn log(&self, status: u16, aborted: Option<metrics::Abort>) {
         let target = self.target.as_ref();
         tracing::info!(
-            target: "forebay::access",
+            target: REQUESTS,
             client = %self.client,
             name = self.name.as_deref(),
             method = self.method.as_str(),

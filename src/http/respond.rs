@@ -15,7 +15,7 @@ use http::{Method, Response, StatusCode};
 use super::body::{Aborted, ResponseBody};
 use super::record::Record;
 use super::route::{Action, Target};
-use crate::mirror::{BlobBody, Body, BodyError, CacheStatus, Fields, Served, StaleReason};
+use crate::mirror::{BlobBody, Body, BodyError, CacheStatus, Fields, Served, StaleReason, etag};
 use crate::oci::{Digest, Registry};
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
@@ -92,11 +92,8 @@ impl Answer {
     fn describe(&mut self, served: &Served, target: &Target) {
         // All that there may be.
         self.headers.reserve(12);
-        let fields = match (&served.fields, &served.digest) {
-            (Some(fields), _) => Some(Arc::clone(fields)),
-            (None, Some(digest)) => Some(Arc::new(Fields::of(&served.media_type, digest))),
-            (None, None) => None,
-        };
+        let make = |digest| Arc::new(Fields::of(&served.media_type, &digest));
+        let fields = served.fields.clone().or_else(|| served.digest.map(make));
         match &fields {
             Some(fields) => self.put(CONTENT_TYPE, &fields.media_type),
             None => self.set(CONTENT_TYPE, served.media_type.as_str()),
@@ -174,11 +171,6 @@ impl Answer {
         *response.headers_mut() = self.headers;
         response
     }
-}
-
-/// The entity tag of content: its digest, quoted.
-pub(super) fn etag(digest: &Digest) -> String {
-    format!("\"{digest}\"")
 }
 
 /// Whether the client says that it has the content with this digest (RFC 9110, section 13.1.2).

@@ -60,6 +60,15 @@ pub fn decide(now: SystemTime, confirmed_at: SystemTime, policy: &TagPolicy) -> 
     }
 }
 
+/// The decision for a record as it stands: its upstream may have refused it since.
+pub fn decide_on(now: SystemTime, record: &TagRecord, policy: &TagPolicy) -> Decision {
+    if record.refused {
+        Decision::ConfirmOnly
+    } else {
+        decide(now, record.confirmed_at, policy)
+    }
+}
+
 /// Whether a record may be served although its upstream now says that there is no such tag. It is as good as one that its
 /// upstream can't tell of, and for as long; one that was refused has no other claim than the upstream's word.
 pub fn outlives_deletion(now: SystemTime, record: &TagRecord, policy: &TagPolicy) -> bool {

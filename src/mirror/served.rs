@@ -58,13 +58,17 @@ impl Fields {
         let field = |text: &str| {
             HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
         };
-        let digest = digest.to_string();
         Self {
             media_type: field(media_type.as_str()),
-            etag: field(&format!("\"{digest}\"")),
-            digest: field(&digest),
+            etag: field(&etag(digest)),
+            digest: field(&digest.to_string()),
         }
     }
+}
+
+/// The entity tag of content: its digest, quoted.
+pub fn etag(digest: &Digest) -> String {
+    format!("\"{digest}\"")
 }
 
 /// A response body whose length is known before its first byte.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::http::REQUESTS;
 use crate::sync::lock;
 
 /// What is held before it is written by whoever adds to it.
@@ -137,9 +138,6 @@ impl<'a, W: Write + Send> MakeWriter<'a> for Lines<W> {
         }
     }
 }
-
-/// The target of the lines that there is one of for each request. See `http::record`.
-const REQUESTS: &str = "forebay::access";
 
 #[cfg(test)]
 mod tests {
