@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::config::TagPolicy;
 use crate::oci::{Repository, Tag};
+use crate::store::TagRecord;
 use crate::upstream::{Priority, Upstream};
 
 use super::freshness;
@@ -20,10 +21,27 @@ pub(super) const WAITING: usize = 4_096;
 
 /// A tag that is hot, as it was last confirmed.
 pub(super) struct Hot<'a> {
-    pub(super) upstream: &'a Arc<Upstream>,
-    pub(super) repository: &'a Repository,
-    pub(super) tag: &'a Tag,
-    pub(super) confirmed_at: SystemTime,
+    upstream: &'a Arc<Upstream>,
+    repository: &'a Repository,
+    tag: &'a Tag,
+    confirmed_at: SystemTime,
+}
+
+impl<'a> Hot<'a> {
+    /// The tag of this record.
+    pub(super) fn of(
+        upstream: &'a Arc<Upstream>,
+        repository: &'a Repository,
+        tag: &'a Tag,
+        record: &TagRecord,
+    ) -> Self {
+        Self {
+            upstream,
+            repository,
+            tag,
+            confirmed_at: record.confirmed_at,
+        }
+    }
 }
 
 impl Mirror {

@@ -16,7 +16,7 @@ use super::Mirror;
 use super::ahead::Hot;
 use super::blobs::{Wanted, serve_file};
 use super::freshness::{self, Decision};
-use super::memory::{KnownTag, StoredManifest, Told};
+use super::memory::{StoredManifest, Told};
 use super::range::RangeSpec;
 use super::rights::audience;
 use super::served::{CacheStatus, Served};
@@ -78,26 +78,18 @@ impl Mirror {
         repository: &Repository,
         tag: &Tag,
     ) -> Option<Arc<StoredManifest>> {
-        let Told {
-            known: KnownTag::Record(record),
-            asks,
-        } = self.inner.memory.tag(repository, tag)?
-        else {
+        let told = self.inner.memory.tag(repository, tag)?;
+        if !told.counts(audience(upstream)) {
             return None;
-        };
-        let counts = record.audience.includes(audience(upstream)) && !record.refused;
+        }
+        let Told { known, asks } = told;
+        let record = known.into_record()?;
         let (now, policy) = (SystemTime::now(), upstream.policy_of(tag));
-        let decision = freshness::decide(now, record.confirmed_at, &policy);
-        if !counts || decision != Decision::Fresh {
+        if freshness::decide_on(now, &record, &policy) != Decision::Fresh {
             return None;
         }
         let manifest = self.held(upstream, repository, &record.descriptor.digest)?;
-        let hot = Hot {
-            upstream,
-            repository,
-            tag,
-            confirmed_at: record.confirmed_at,
-        };
+        let hot = Hot::of(upstream, repository, tag, &record);
         self.asked_while_fresh(&hot, &asks, &policy, now);
         metrics::tag(upstream.label(), TagOutcome::Fresh);
         Some(manifest)

@@ -13,7 +13,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::oci::{Descriptor, Digest, Manifest, MediaType, Repository, Tag};
-use crate::store::{References, TagRecord};
+use crate::store::{Audience, References, TagRecord};
 
 use super::rights::Granted;
 use super::served::Fields;
@@ -88,6 +88,16 @@ pub struct Told {
     pub known: KnownTag,
     /// How often it was served.
     pub asks: Arc<Asks>,
+}
+
+impl Told {
+    /// Whether it counts for this audience.
+    pub fn counts(&self, audience: Audience) -> bool {
+        match &self.known {
+            KnownTag::Record(record) => record.audience.includes(audience),
+            KnownTag::Gone => true,
+        }
+    }
 }
 
 impl From<KnownTag> for Told {

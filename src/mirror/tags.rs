@@ -39,11 +39,7 @@ impl Mirror {
         tag: &Tag,
     ) -> Option<Told> {
         let told = self.remembered_tag(repository, tag).await?;
-        let counts = match &told.known {
-            KnownTag::Record(record) => record.audience.includes(audience(upstream)),
-            KnownTag::Gone => true,
-        };
-        counts.then_some(told)
+        told.counts(audience(upstream)).then_some(told)
     }
 
     async fn remembered_tag(&self, repository: &Repository, tag: &Tag) -> Option<Told> {
@@ -74,18 +70,9 @@ impl Mirror {
             return self.serve_unknown(upstream, repository, tag, caller).await;
         };
         let now = SystemTime::now();
-        let decision = if record.refused {
-            Decision::ConfirmOnly
-        } else {
-            freshness::decide(now, record.confirmed_at, &policy)
-        };
+        let decision = freshness::decide_on(now, &record, &policy);
         if decision == Decision::Fresh {
-            let hot = Hot {
-                upstream,
-                repository,
-                tag,
-                confirmed_at: record.confirmed_at,
-            };
+            let hot = Hot::of(upstream, repository, tag, &record);
             self.asked_while_fresh(&hot, &asks, &policy, now);
             let digest = &record.descriptor.digest;
             let found = self.manifest_by_digest(upstream, repository, digest, caller);
