@@ -14,7 +14,10 @@ use rcgen::{
 use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ALL_VERSIONS, ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion};
+use rustls::{
+    ALL_VERSIONS, ClientConfig, ConfigBuilder, RootCertStore, ServerConfig,
+    SupportedProtocolVersion,
+};
 
 /// Who signs.
 #[derive(Debug)]
@@ -99,6 +102,25 @@ impl Pair {
         fs::write(&paths[0], &self.certificate)?;
         fs::write(&paths[1], &self.key)?;
         Ok(paths)
+    }
+
+    /// TLS of a server that shows it, and asks for none.
+    ///
+    /// # Panics
+    /// Where it is no certificate with its key.
+    pub fn shown(&self) -> ServerConfig {
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes());
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider has them")
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.expect("it is a certificate")],
+                key.expect("it is a key"),
+            );
+        config.expect("the key is the certificate's")
     }
 }
 

@@ -109,8 +109,6 @@ impl Way {
 #[cfg(test)]
 mod tests {
     use http::Method;
-    use rustls::ServerConfig;
-    use rustls::pki_types::PrivateKeyDer;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
@@ -122,15 +120,7 @@ mod tests {
     /// A server that answers the first request of each connection.
     async fn server(authority: &Authority) -> SocketAddr {
         let pair = authority.server(&["127.0.0.1"]);
-        let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
-        let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key);
-        let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
+        let acceptor = TlsAcceptor::from(Arc::new(pair.shown()));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {

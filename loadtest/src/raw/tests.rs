@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio::runtime::Runtime;
 
@@ -144,15 +142,7 @@ fn request_goes_over_another_connection_where_the_server_has_ended_the_last() {
 fn body_is_read_to_its_last_byte_under_tls() {
     let authority = Authority::new("raw");
     let pair = authority.server(&["127.0.0.1"]);
-    let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key);
-    let (address, serving) = server(3_000_001, 2, 1, Some(config.unwrap()));
+    let (address, serving) = server(3_000_001, 2, 1, Some(pair.shown()));
     let target = Target {
         address,
         tls: Some(Arc::new(trusting(&[&authority], None))),
