@@ -34,6 +34,11 @@ pub fn render(config: &Config) -> String {
     for each in &config.upstreams {
         upstream(&mut out, each, config);
     }
+    // Without a word of them, those of the defaults would be on again.
+    for registry in &config.disabled {
+        out.table(&join("upstreams", &registry.to_string()));
+        out.value("enabled", false);
+    }
     out.0
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Credentials, Proxy};
+use crate::config::{Credentials, Proxy, render};
 
 #[test]
 fn the_default_serves_this_machine_from_the_users_cache() {
@@ -140,6 +140,8 @@ fn an_upstream_can_be_taken_away() {
             .iter()
             .all(|upstream| upstream.registry.to_string() != "ghcr.io")
     );
+    // The printed configuration brought it back.
+    assert_eq!(load_text(&render(&config)).unwrap(), config);
 }
 
 #[test]
