@@ -43,7 +43,8 @@ impl Globs {
 
     /// Whether any of the globs matches the whole name.
     pub fn matches(&self, name: &RepositoryName) -> bool {
-        self.set.is_match(name.as_str())
+        // Each request asks, and most sets are empty.
+        !self.patterns.is_empty() && self.set.is_match(name.as_str())
     }
 
     /// The globs, as whole names match them.

@@ -18,7 +18,7 @@ use super::client::{Caller, Remote};
 use super::limit::{self, Admitted};
 use super::passthrough::{Asker, Guesser, Passthrough, Shown, TOKEN_PATH};
 use super::respond::Answer;
-use super::route::{Action, Catalog, Route, RouteError, Target};
+use super::route::{Action, Catalog, Memo, Route, RouteError, Target};
 use super::{Terms, errors, login, vet};
 use crate::access::{Client, Gate, LoginError, Permit, Refusal, Visible};
 use crate::metrics::AccessOutcome;
@@ -36,13 +36,14 @@ pub struct Api {
     terms: Arc<Terms>,
     gate: Gate,
     passthrough: Passthrough,
+    memo: Memo,
 }
 
 /// What a client may ask the mirror for: a route, with the leave that its flow takes.
 enum Permitted {
     Ping,
     Catalog(Catalog, Visible),
-    Of(Target, Permit),
+    Of(Arc<Target>, Permit),
 }
 
 impl Api {
@@ -53,6 +54,7 @@ impl Api {
             terms,
             gate,
             passthrough: Passthrough::default(),
+            memo: Memo::default(),
         }
     }
 
@@ -66,6 +68,7 @@ impl Api {
             terms,
             gate,
             passthrough: self.passthrough.clone(),
+            memo: Memo::default(),
         }
     }
 
@@ -84,7 +87,7 @@ impl Api {
     {
         let (head, body) = request.into_parts();
         let is_for_token = self.is_for_token(&head);
-        let (mut asked, route) = Asked::read(head, remote, &self.terms, &self.mirror);
+        let (mut asked, route) = Asked::read(head, remote, &self.terms, &self.mirror, &self.memo);
         if is_for_token {
             return Answering::later(async move {
                 let (answer, admitted) = self.give_token(&asked, route.err(), body).await;

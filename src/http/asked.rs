@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Terms;
 use super::client::{Caller, Remote};
 use super::record::Record;
-use super::route::{self, Route, RouteError};
+use super::route::{Memo, Route, RouteError};
 use super::vet::{self, FormError};
 use super::{range, respond};
 use crate::mirror::{Mirror, RangeSpec, Wanted, etag};
@@ -43,11 +43,12 @@ impl Asked {
         remote: Remote,
         terms: &Terms,
         mirror: &Mirror,
+        memo: &Memo,
     ) -> (Self, Result<Route, Unrouted>) {
         let at = Instant::now();
         let caller = terms.caller(remote.peer, &head.headers);
         let mut record = Box::new(Record::new(&head, caller.address, at));
-        let route = route_of(&head, mirror);
+        let route = route_of(&head, mirror, memo);
         match &route {
             Ok(Route::Ping) => record.ping(),
             Ok(Route::Catalog(_)) => record.catalog(),
@@ -74,15 +75,10 @@ impl Asked {
     }
 }
 
-fn route_of(head: &Parts, mirror: &Mirror) -> Result<Route, Unrouted> {
+fn route_of(head: &Parts, mirror: &Mirror, memo: &Memo) -> Result<Route, Unrouted> {
     vet::vet(head)?;
     let routes = mirror.routes();
-    Ok(route::route(
-        routes,
-        &head.method,
-        &head.uri,
-        &head.headers,
-    )?)
+    Ok(memo.route(routes, &head.method, &head.uri, &head.headers)?)
 }
 
 /// Whether a manifest's bytes are wanted.

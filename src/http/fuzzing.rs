@@ -145,7 +145,7 @@ pub(crate) fn route(input: &[u8]) {
                 "{registry} is not configured"
             );
             let text = target.repository.to_string();
-            assert_eq!(text.parse().ok(), Some(target.repository));
+            assert_eq!(text.parse().as_ref(), Ok(&target.repository));
             if let Action::Tags(tags) = &target.action {
                 assert!(HeaderValue::from_str(&tags.here.with_query("last=a&n=1")).is_ok());
             }

@@ -2,6 +2,7 @@
 //! record goes, which is after the response's last byte, or when the client has left.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::header::{HeaderValue, RANGE, USER_AGENT};
 use http::request::Parts;
@@ -32,7 +33,7 @@ pub(super) struct Record {
     uri: Uri,
     user_agent: Option<HeaderValue>,
     range: Option<HeaderValue>,
-    target: Option<Target>,
+    target: Option<Arc<Target>>,
     upstream: Option<metrics::UpstreamName>,
     kind: metrics::RequestKind,
     status: Option<u16>,
@@ -90,9 +91,13 @@ impl Record {
     }
 
     /// The request is about a repository, of this upstream.
-    pub(super) fn target(&mut self, target: &Target, upstream: Option<&metrics::UpstreamName>) {
+    pub(super) fn target(
+        &mut self,
+        target: &Arc<Target>,
+        upstream: Option<&metrics::UpstreamName>,
+    ) {
         self.kind = target.kind();
-        self.target = Some(target.clone());
+        self.target = Some(Arc::clone(target));
         self.upstream = upstream.cloned();
     }
 

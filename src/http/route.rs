@@ -1,6 +1,7 @@
 //! What a request asks for, as typed values: method, target and host, parsed. `path` knows the endpoints,
-//! `super::address` which registry is meant.
+//! `super::address` which registry is meant; `memo` remembers what was found.
 
+mod memo;
 mod path;
 
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use crate::metrics::RequestKind;
 use crate::mirror::Page;
 use crate::oci::{Digest, DigestError, NameError, Reference, Registry, Repository};
 
+pub(super) use memo::Memo;
+
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
@@ -22,8 +25,8 @@ pub(super) enum Route {
     Ping,
     /// `GET /v2/_catalog`: what is cached?
     Catalog(Catalog),
-    /// Something of a repository.
-    Of(Target),
+    /// Something of a repository. Shared with the request's record, and with requests for the same.
+    Of(Arc<Target>),
 }
 
 /// A page of the repositories that are cached.
@@ -65,7 +68,7 @@ pub(super) enum Action {
     /// `blobs/<digest>`.
     Blob(Digest),
     /// `tags/list`.
-    Tags(Arc<Tags>),
+    Tags(Tags),
     /// `referrers/<digest>`.
     Referrers {
         /// What is referred to.
@@ -141,6 +144,12 @@ pub(super) enum RouteError {
     /// Where a registry is to be named, neither a host nor an upstream's alias.
     #[error("no upstream has the alias `{0}`")]
     NoAlias(String),
+}
+
+impl Route {
+    fn of(target: Target) -> Self {
+        Self::Of(Arc::new(target))
+    }
 }
 
 #[cfg(test)]
@@ -227,15 +236,15 @@ pub(super) fn route(
             page,
             here: here(),
         })),
-        path::Endpoint::Tags { name, page } => Ok(Route::Of(Target {
+        path::Endpoint::Tags { name, page } => Ok(Route::of(Target {
             repository: addressed.repository(routes, name)?,
-            action: Action::Tags(Arc::new(Tags {
+            action: Action::Tags(Tags {
                 page,
                 name: name.join("/"),
                 here: here(),
-            })),
+            }),
         })),
-        path::Endpoint::Of { name, action } => Ok(Route::Of(Target {
+        path::Endpoint::Of { name, action } => Ok(Route::of(Target {
             repository: addressed.repository(routes, name)?,
             action,
         })),

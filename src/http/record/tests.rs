@@ -65,7 +65,7 @@ fn of_upstream(upstream: Option<&metrics::UpstreamName>, cache: Option<CacheStat
         Action::Blob(Digest::of(Algorithm::Sha256, b"x")),
     );
     let mut record = record();
-    record.target(&target, upstream);
+    record.target(&Arc::new(target), upstream);
     record.head(200, cache);
     record
 }

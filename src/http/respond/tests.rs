@@ -2,7 +2,6 @@
 
 //! The headers of every kind of answer.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -163,7 +162,7 @@ async fn content_that_the_client_has_is_not_sent() {
 fn what_upstreams_write_cannot_add_headers() {
     let mut tags = Tags::for_tests("org/app");
     tags.page.n = Some(2);
-    let target = target(Action::Tags(Arc::new(tags.clone())));
+    let target = target(Action::Tags(tags.clone()));
     for (last, link) in [
         ("b", "</v2/org/app/tags/list?n=2&last=b>; rel=\"next\""),
         (
@@ -197,7 +196,7 @@ fn what_upstreams_write_cannot_add_headers() {
 /// A long list was copied twice for each answer.
 #[tokio::test]
 async fn a_list_goes_out_whole_however_long_and_a_long_one_is_not_copied() {
-    let target = target(Action::Tags(Arc::new(Tags::for_tests("org/app"))));
+    let target = target(Action::Tags(Tags::for_tests("org/app")));
     for count in [0, 1, 100, 30_000] {
         let names: Vec<_> = (0..count).map(|n| format!("tag{n}")).collect();
         let inside = names.iter().map(|name| format!("\"{name}\""));

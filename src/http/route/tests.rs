@@ -1,6 +1,7 @@
 //! What requests mean: the table of paths, hosts and parameters, and that no input breaks it.
 
 mod endpoints;
+mod memo;
 mod naming;
 mod refusals;
 
@@ -34,7 +35,9 @@ fn ask(method: &str, target: &str, headers: &[(&str, &str)]) -> Result<Route, Ro
         request = request.header(*name, *value);
     }
     let (request, ()) = request.body(()).unwrap().into_parts();
-    route(&routes(), &request.method, &request.uri, &request.headers)
+    let found = route(&routes(), &request.method, &request.uri, &request.headers);
+    memo::agrees(&request, &found);
+    found
 }
 
 fn page(n: Option<u32>, last: Option<&str>) -> Page {
@@ -48,7 +51,7 @@ fn get(target: &str) -> Result<Route, RouteError> {
 
 fn target(route: Result<Route, RouteError>) -> Target {
     match route.unwrap() {
-        Route::Of(target) => target,
+        Route::Of(target) => Arc::unwrap_or_clone(target),
         route => panic!("{route:?}"),
     }
 }
@@ -69,7 +72,7 @@ fn each_action_has_a_kind_of_its_own() {
     let all = [
         Action::Manifest(Reference::Digest(digest)),
         Action::Blob(digest),
-        Action::Tags(Arc::new(Tags::for_tests("a"))),
+        Action::Tags(Tags::for_tests("a")),
         Action::Referrers {
             digest,
             artifact_type: None,

@@ -184,11 +184,15 @@ proptest! {
             }
         }
         let Ok(uri) = format!("{path}?{query}").parse::<Uri>() else { return Ok(()) };
-        match route(&routes(), &Method::GET, &uri, &headers) {
+        let found = route(&routes(), &Method::GET, &uri, &headers);
+        let mut request = Request::new(());
+        (*request.uri_mut(), *request.headers_mut()) = (uri, headers);
+        memo::agrees(&request.into_parts().0, &found);
+        match found {
             Ok(Route::Ping | Route::Catalog(_)) => {}
             Ok(Route::Of(target)) => {
                 prop_assert!(routes().upstream_for(&target.repository.registry).is_some());
-                if let Action::Tags(tags) = target.action {
+                if let Action::Tags(tags) = &target.action {
                     let link = tags.here.with_query("n=1");
                     prop_assert!(!link.contains(['<', '>', '"', ' ', '\r', '\n']), "{link}");
                 }
