@@ -41,6 +41,8 @@ pub(super) struct Answer {
     pub(super) body: ResponseBody,
     pub(super) cache: Option<CacheStatus>,
     pub(super) error: Option<String>,
+    /// Whether the headers are all that there will be.
+    is_complete: bool,
 }
 
 impl Answer {
@@ -51,6 +53,7 @@ impl Answer {
             body,
             cache: None,
             error: None,
+            is_complete: false,
         }
     }
 
@@ -70,8 +73,8 @@ impl Answer {
         };
         let mut answer = Self::new(status, ResponseBody::empty());
         answer.cache = Some(served.cache_status);
-        answer.describe(&served, target);
         if served.digest.is_some_and(|digest| has(conditions, &digest)) {
+            answer.describe(&served, target);
             answer.status = StatusCode::NOT_MODIFIED;
             answer.headers.remove(CONTENT_RANGE);
             return answer;
@@ -80,6 +83,19 @@ impl Answer {
             .slice
             .as_ref()
             .map_or(served.size, |slice| slice.end - slice.start);
+        match served.fields.as_ref().filter(|_| is_plain_hit(&served)) {
+            Some(fields) => {
+                let make = || {
+                    let mut answer = Self::new(status, ResponseBody::empty());
+                    answer.describe(&served, target);
+                    answer.complete(length);
+                    answer.headers
+                };
+                answer.headers = fields.of_hit(&target.repository.registry, make);
+                answer.is_complete = true;
+            }
+            None => answer.describe(&served, target),
+        }
         answer.body = match served.body {
             // A HEAD; its Content-Length is the body's that a GET would have had.
             Body::Empty => ResponseBody::absent(length),
@@ -126,6 +142,13 @@ impl Answer {
         }
     }
 
+    /// Sets what all responses with content have.
+    fn complete(&mut self, length: u64) {
+        self.headers.insert(API_VERSION, VERSION);
+        self.headers.insert(CONTENT_LENGTH, length.into());
+        self.is_complete = true;
+    }
+
     fn put(&mut self, name: HeaderName, value: &HeaderValue) {
         self.headers.insert(name, value.clone());
     }
@@ -153,10 +176,10 @@ impl Answer {
         method: &Method,
         mut record: Box<Record>,
     ) -> Response<ResponseBody> {
-        self.headers.insert(API_VERSION, VERSION);
-        if self.status != StatusCode::NOT_MODIFIED {
-            self.headers
-                .insert(CONTENT_LENGTH, self.body.length().into());
+        if self.status == StatusCode::NOT_MODIFIED {
+            self.headers.insert(API_VERSION, VERSION);
+        } else if !self.is_complete {
+            self.complete(self.body.length());
         }
         if *method == Method::HEAD {
             self.body = ResponseBody::empty();
@@ -171,6 +194,19 @@ impl Answer {
         *response.headers_mut() = self.headers;
         response
     }
+}
+
+/// Whether a response says nothing but what its content is.
+fn is_plain_hit(served: &Served) -> bool {
+    let Served {
+        cache_status,
+        slice,
+        age,
+        filters_applied,
+        ..
+    } = served;
+    let is_whole = slice.is_none() && filters_applied.is_none();
+    *cache_status == CacheStatus::Hit && is_whole && age.is_none()
 }
 
 /// Whether the client says that it has the content with this digest (RFC 9110, section 13.1.2).

@@ -18,7 +18,7 @@ use super::blobs::{Wanted, serve_file};
 use super::freshness::{self, Decision};
 use super::memory::{StoredManifest, Told};
 use super::range::RangeSpec;
-use super::rights::audience;
+use super::rights::{Granted, audience};
 use super::served::{CacheStatus, Served};
 
 impl Mirror {
@@ -31,7 +31,7 @@ impl Mirror {
     ) -> Option<Served> {
         let (upstream, repository) = (self.everybodys(permit)?, permit.repository());
         let manifest = match reference {
-            Reference::Digest(digest) => self.held(&upstream, repository, digest)?,
+            Reference::Digest(digest) => self.held(&upstream, repository, digest)?.1,
             Reference::Tag(tag) => self.fresh(&upstream, repository, tag)?,
         };
         let served = Self::serve(&manifest, CacheStatus::Hit, None);
@@ -67,9 +67,10 @@ impl Mirror {
         upstream: &Upstream,
         repository: &Repository,
         digest: &Digest,
-    ) -> Option<Arc<StoredManifest>> {
+    ) -> Option<(Granted, Arc<StoredManifest>)> {
         let granted = self.inner.rights.remembered(upstream, repository, digest)?;
-        self.inner.memory.manifest(&granted)
+        let manifest = self.inner.memory.manifest(&granted)?;
+        Some((granted, manifest))
     }
 
     fn fresh(
@@ -88,7 +89,12 @@ impl Mirror {
         if freshness::decide_on(now, &record, &policy) != Decision::Fresh {
             return None;
         }
-        let manifest = self.held(upstream, repository, &record.descriptor.digest)?;
+        let manifest = asks.at_hand(upstream).or_else(|| {
+            let digest = &record.descriptor.digest;
+            let (granted, manifest) = self.held(upstream, repository, digest)?;
+            asks.keep_at_hand(upstream, &granted, &manifest);
+            Some(manifest)
+        })?;
         let hot = Hot::of(upstream, repository, tag, &record);
         self.asked_while_fresh(&hot, &asks, &policy, now);
         metrics::tag(upstream.label(), TagOutcome::Fresh);

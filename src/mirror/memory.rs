@@ -4,8 +4,8 @@
 
 mod recent;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -14,6 +14,8 @@ use moka::sync::Cache;
 
 use crate::oci::{Descriptor, Digest, Manifest, MediaType, Repository, Tag};
 use crate::store::{Audience, References, TagRecord};
+use crate::sync::lock;
+use crate::upstream::Upstream;
 
 use super::rights::Granted;
 use super::served::Fields;
@@ -22,6 +24,9 @@ pub use recent::{Absent, AbsentKey, Held, Troubles};
 
 /// Sizes and tag records, at most; each is some 200 bytes.
 const ENTRIES: u64 = 100_000;
+
+/// What a manifest takes beside its bytes and what it refers to: its header fields, twice, and its place in the tier.
+const OVERHEAD: usize = 2 << 10;
 
 /// A manifest as it is served: verbatim, with what its bytes are.
 #[derive(Debug)]
@@ -109,12 +114,26 @@ impl From<KnownTag> for Told {
     }
 }
 
-/// How often a tag was served as it was last confirmed, and whether it will be asked for ahead of its time.
+/// How often a tag was served as it was last confirmed, whether it will be asked for ahead of its time, and what it was served
+/// with last.
 #[derive(Debug, Default)]
 pub struct Asks {
     count: AtomicU32,
     is_planned: AtomicBool,
+    at_hand: Mutex<Option<AtHand>>,
 }
+
+/// What a tag was served with last. It keeps nothing alive.
+#[derive(Debug)]
+struct AtHand {
+    /// The upstream by the configuration that the right to read it was found by.
+    upstream: Weak<Upstream>,
+    manifest: Weak<StoredManifest>,
+    taken: u32,
+}
+
+/// Which of so many is found by its names and not taken from where it is at hand: what is looked for often stays in memory.
+const LOOKED_FOR: u32 = 16;
 
 impl Asks {
     /// Counts one more, and says how often it was; not at all once it is planned.
@@ -128,6 +147,38 @@ impl Asks {
     /// It could not be asked for; whoever asks for it next may plan it again.
     pub fn plan_again(&self) {
         self.is_planned.store(false, Ordering::Relaxed);
+    }
+
+    /// The manifest that this tag points at, where it is still in memory, and the right to read it was found under the present
+    /// configuration of its upstream.
+    pub fn at_hand(&self, upstream: &Arc<Upstream>) -> Option<Arc<StoredManifest>> {
+        let mut at_hand = lock(&self.at_hand);
+        let known = at_hand.as_mut()?;
+        known.taken = known.taken.wrapping_add(1);
+        let is_theirs = Weak::as_ptr(&known.upstream) == Arc::as_ptr(upstream);
+        if !is_theirs || known.taken.is_multiple_of(LOOKED_FOR) {
+            return None;
+        }
+        known.manifest.upgrade()
+    }
+
+    /// Has what the tag points at at hand from now on, as far as the right to it lasts.
+    pub fn keep_at_hand(
+        &self,
+        upstream: &Arc<Upstream>,
+        granted: &Granted,
+        manifest: &Arc<StoredManifest>,
+    ) {
+        if !granted.is_fact() || *granted.digest() != manifest.digest {
+            return;
+        }
+        let mut at_hand = lock(&self.at_hand);
+        let taken = at_hand.as_ref().map_or(0, |known| known.taken);
+        *at_hand = Some(AtHand {
+            upstream: Arc::downgrade(upstream),
+            manifest: Arc::downgrade(manifest),
+            taken,
+        });
     }
 
     /// True for the one who plans it.
@@ -148,7 +199,7 @@ impl Memory {
     /// A tier that keeps at most `bytes` of manifests.
     pub fn new(bytes: u64) -> Self {
         let weigh = |_: &Digest, manifest: &Arc<StoredManifest>| {
-            let weight = manifest.bytes.len() + manifest.references.weight() + 512;
+            let weight = manifest.bytes.len() + manifest.references.weight() + OVERHEAD;
             u32::try_from(weight).unwrap_or(u32::MAX)
         };
         Self {
@@ -232,6 +283,67 @@ mod tests {
             confirmed_at: std::time::SystemTime::UNIX_EPOCH,
             refused: false,
             audience: crate::store::Audience::Everyone,
+        }
+    }
+
+    fn upstream() -> Arc<Upstream> {
+        let config = crate::config::Config::from_toml("cache.dir = '/nowhere'").unwrap();
+        let upstreams = crate::upstream::Upstreams::new(&config).unwrap();
+        upstreams.get(&"docker.io".parse().unwrap()).unwrap()
+    }
+
+    fn manifest() -> Arc<StoredManifest> {
+        let text = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+        let parsed = Manifest::parse(text.as_bytes(), None).unwrap();
+        let digest = Digest::of(crate::oci::Algorithm::Sha256, text.as_bytes());
+        Arc::new(StoredManifest::new(digest, text.into(), &parsed))
+    }
+
+    /// How many of so many are taken from where they are at hand.
+    fn taken(asks: &Asks, upstream: &Arc<Upstream>, times: u32) -> u32 {
+        (0..times)
+            .map(|_| u32::from(asks.at_hand(upstream).is_some()))
+            .sum()
+    }
+
+    /// Else the tier would take what is asked for all the time for what nobody wants.
+    #[test]
+    fn what_is_at_hand_is_looked_for_now_and_then() {
+        let (upstream, manifest, asks) = (upstream(), manifest(), Asks::default());
+        assert_eq!(taken(&asks, &upstream, 10), 0);
+        let granted = Granted::for_tests(&manifest.digest, true);
+        asks.keep_at_hand(&upstream, &granted, &manifest);
+        assert_eq!(
+            taken(&asks, &upstream, LOOKED_FOR * 10),
+            (LOOKED_FOR - 1) * 10
+        );
+    }
+
+    #[test]
+    fn what_is_at_hand_is_so_for_the_configuration_that_it_was_granted_under_and_keeps_nothing() {
+        let (before, manifest, asks) = (upstream(), manifest(), Asks::default());
+        let granted = Granted::for_tests(&manifest.digest, true);
+        asks.keep_at_hand(&before, &granted, &manifest);
+        assert!(asks.at_hand(&before).is_some());
+        let after = upstream();
+        assert!(asks.at_hand(&after).is_none());
+        asks.keep_at_hand(&after, &granted, &manifest);
+        assert!(asks.at_hand(&after).is_some() && asks.at_hand(&before).is_none());
+        assert_eq!(Arc::strong_count(&manifest), 1);
+        drop(manifest);
+        assert!(asks.at_hand(&after).is_none());
+    }
+
+    #[test]
+    fn the_word_of_a_running_fill_and_a_right_to_something_else_are_not_kept() {
+        let (upstream, manifest, asks) = (upstream(), manifest(), Asks::default());
+        let other = Digest::of(crate::oci::Algorithm::Sha256, b"other");
+        for granted in [
+            Granted::for_tests(&manifest.digest, false),
+            Granted::for_tests(&other, true),
+        ] {
+            asks.keep_at_hand(&upstream, &granted, &manifest);
+            assert_eq!(taken(&asks, &upstream, 3), 0);
         }
     }
 

@@ -47,12 +47,33 @@ const UNWRITTEN: u64 = 10_000;
 #[derive(Debug, Clone)]
 pub struct Granted {
     digest: Digest,
+    is_fact: bool,
 }
 
 impl Granted {
     /// The digest that may be served.
     pub fn digest(&self) -> &Digest {
         &self.digest
+    }
+
+    /// Whether it holds for good, under the configuration that it was found by: a running fill's word does not.
+    pub fn is_fact(&self) -> bool {
+        self.is_fact
+    }
+
+    fn fact(digest: &Digest) -> Self {
+        Self {
+            digest: *digest,
+            is_fact: true,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn for_tests(digest: &Digest, is_fact: bool) -> Self {
+        Self {
+            is_fact,
+            ..Self::fact(digest)
+        }
     }
 }
 
@@ -129,7 +150,7 @@ impl Rights {
             digest: *digest,
         };
         self.facts.insert(fact, ());
-        Some(Granted { digest: *digest })
+        Some(Granted::fact(digest))
     }
 
     /// Whether a repository of `upstream` that is declared public may read `digest`, as far as it is written down.
@@ -162,17 +183,20 @@ impl Rights {
             fact.place = place;
             for counting in audience(upstream).counting() {
                 fact.audience = *counting;
-                if self.holds(&fact) {
-                    return Some(Granted { digest: *digest });
+                // `get`, so that the fact counts as used.
+                if self.facts.get(&fact).is_some() {
+                    return Some(Granted::fact(digest));
+                }
+                if self.provisional.holds(&fact) {
+                    let digest = *digest;
+                    return Some(Granted {
+                        digest,
+                        is_fact: false,
+                    });
                 }
             }
         }
         None
-    }
-
-    fn holds(&self, fact: &Fact) -> bool {
-        // `get`, so that the fact counts as used.
-        self.facts.get(fact).is_some() || self.provisional.holds(fact)
     }
 
     /// The upstream has confirmed that the repository `name` holds `digest`, or has served bytes there that match it:
@@ -190,7 +214,7 @@ impl Rights {
             // Whether or not it may be read elsewhere too: it is how the catalog knows of the repository.
             self.write_down(held(upstream, name, digest, access));
         }
-        Granted { digest: *digest }
+        Granted::fact(digest)
     }
 
     /// The upstream has begun to serve `digest` in the repository `name`, and its bytes are yet to be verified.
@@ -285,7 +309,8 @@ impl Rights {
         {
             answer = ask().await?;
         }
-        Ok((Granted { digest: *digest }, answer.0?))
+        let size = answer.0?;
+        Ok((Granted::fact(digest), size))
     }
 
     async fn ask(

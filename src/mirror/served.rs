@@ -1,13 +1,13 @@
 //! What a flow hands up to `http`: a descriptor, where it came from, and a body.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 
-use crate::oci::{Digest, MediaType};
+use crate::oci::{Digest, MediaType, Registry};
 use crate::store::References;
 
 use super::body::BlobBody;
@@ -49,6 +49,8 @@ pub struct Fields {
     pub digest: HeaderValue,
     /// `ETag`: the digest, quoted.
     pub etag: HeaderValue,
+    /// All fields of a hit, of the registry that one was served of first.
+    hit: OnceLock<(Registry, HeaderMap)>,
 }
 
 impl Fields {
@@ -62,6 +64,18 @@ impl Fields {
             media_type: field(media_type.as_str()),
             etag: field(&etag(digest)),
             digest: field(&digest.to_string()),
+            hit: OnceLock::new(),
+        }
+    }
+
+    /// All fields of a hit in `registry`, which `make` makes the first time: a copy takes less than putting them together. The
+    /// same content is of one registry, mostly; for another one they are made each time.
+    pub fn of_hit(&self, registry: &Registry, make: impl Fn() -> HeaderMap) -> HeaderMap {
+        let (of, fields) = self.hit.get_or_init(|| (registry.clone(), make()));
+        if of == registry {
+            fields.clone()
+        } else {
+            make()
         }
     }
 }
