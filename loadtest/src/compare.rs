@@ -45,6 +45,8 @@ pub struct Options {
 pub struct Comparison {
     /// The machine, the programs and the settings.
     pub about: Vec<(String, String)>,
+    /// How each peer was set up, in plain and without a log.
+    pub settings: Vec<(String, String)>,
     /// One for each figure.
     pub outcomes: Vec<Outcome>,
 }
@@ -73,6 +75,7 @@ pub fn run(options: &Options, told: &(dyn Fn(&str) + Sync)) -> io::Result<Compar
         Ok(Comparison {
             outcomes: outcomes.collect(),
             about: told::about(options, cores),
+            settings: told::settings(options),
         })
     })?
 }

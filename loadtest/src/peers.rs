@@ -10,11 +10,14 @@ mod running;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use self::running::Running;
+
+/// The name of an origin that speaks TLS.
+pub const ORIGIN: &str = "localhost";
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -32,14 +35,29 @@ pub enum Peer {
 /// What a peer is to do.
 #[derive(Clone, Debug)]
 pub struct Setting {
-    /// The registry behind it, in plain.
+    /// The registry behind it.
     pub origin: SocketAddr,
+    /// Whose word counts for the origin's certificate, which is for [`ORIGIN`], where it speaks TLS.
+    pub origin_ca: Option<PathBuf>,
     /// The certificate and its key, where it is to speak TLS.
     pub tls: Option<[PathBuf; 2]>,
     /// Whether it writes a line for each request.
     pub logged: bool,
     /// Whether most of what it serves is to be read from the disk.
     pub from_disk: bool,
+}
+
+impl Setting {
+    /// Before this origin, and nothing else.
+    pub fn plain(origin: SocketAddr) -> Self {
+        Self {
+            origin,
+            origin_ca: None,
+            tls: None,
+            logged: false,
+            from_disk: false,
+        }
+    }
 }
 
 /// Where a peer is to be.
@@ -103,6 +121,16 @@ impl Peer {
         Ok(line.rsplit([' ', '/']).next().unwrap_or(line).to_owned())
     }
 
+    /// How it is set up here, in plain and without a log.
+    pub fn settings(self) -> String {
+        let port = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let place = Place {
+            dir: "/var/lib/peer".into(),
+            address: port(5001),
+        };
+        self.config(&Setting::plain(port(5000)), &place)
+    }
+
     /// Its configuration as it is written down.
     pub(crate) fn config(self, setting: &Setting, place: &Place) -> String {
         match self {
@@ -111,6 +139,14 @@ impl Peer {
             Self::NginxSendfile => nginx::config(setting, place, true),
             Self::DockerRegistry => registry::config(setting, place),
         }
+    }
+
+    /// What it takes from its environment.
+    fn environment(self, setting: &Setting) -> Option<(&'static str, PathBuf)> {
+        let ca = setting.origin_ca.clone();
+        // Go's way to say whom to trust; the others are told in their files.
+        ca.filter(|_| self == Self::DockerRegistry)
+            .map(|ca| ("SSL_CERT_FILE", ca))
     }
 
     fn arguments(self, config: &Path, place: &Place) -> Vec<String> {
@@ -155,12 +191,7 @@ mod tests {
     use super::*;
 
     fn setting(origin: &str) -> Setting {
-        Setting {
-            origin: origin.parse().unwrap(),
-            tls: None,
-            logged: false,
-            from_disk: false,
-        }
+        Setting::plain(origin.parse().unwrap())
     }
 
     fn place() -> Place {
@@ -177,6 +208,26 @@ mod tests {
             for wanted in ["127.0.0.1:5443", "127.0.0.1:5000", "/var/lib/peer/cache"] {
                 assert!(text.contains(wanted), "{peer} without {wanted}:\n{text}");
             }
+        }
+    }
+
+    #[test]
+    fn origin_with_tls_is_asked_by_its_name_and_its_certificate_is_checked() {
+        let plain = setting("127.0.0.1:5000");
+        let over_tls = Setting {
+            origin_ca: Some("/tls/ca.pem".into()),
+            ..plain.clone()
+        };
+        for peer in Peer::ALL {
+            let [plain, over_tls] = [&plain, &over_tls].map(|setting| {
+                let environment = peer.environment(setting);
+                (peer.config(setting, &place()), environment)
+            });
+            assert!(plain.0.contains("http://") && !plain.0.contains("https://"));
+            assert_eq!(plain.1, None);
+            assert!(over_tls.0.contains("https://") && over_tls.0.contains("localhost"));
+            let told = format!("{}{:?}", over_tls.0, over_tls.1);
+            assert!(told.contains("/tls/ca.pem"), "{peer}:\n{told}");
         }
     }
 

@@ -33,7 +33,9 @@ pub struct Section {
     pub title: String,
     /// A paragraph each.
     pub text: Vec<String>,
-    /// After the text.
+    /// After the text, as they are written: settings, say, each with its caption.
+    pub listings: Vec<(String, String)>,
+    /// After the listings.
     pub tables: Vec<Table>,
     /// After the tables; on a page alone.
     pub plots: Vec<Plot>,

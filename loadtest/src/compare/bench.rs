@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +19,10 @@ use tokio::runtime::{Builder, Runtime};
 use super::Options;
 use super::figure::Who;
 use crate::certificates::Authority;
+use crate::front::tls_before;
 use crate::measure::Cores;
 use crate::origin::{Content, Descriptor, ImageSpec, Kind, Origin, Platform};
-use crate::peers::{Peer, Running, Setting};
+use crate::peers::{ORIGIN, Peer, Running, Setting};
 use crate::raw::Target;
 use crate::stats::float;
 
@@ -75,6 +78,8 @@ pub(super) struct Bench<'a> {
     blobs: RefCell<HashMap<(u64, u64), Descriptor>>,
     certificate: [PathBuf; 2],
     tls: Arc<ClientConfig>,
+    /// The origin again, over TLS, and who signs for it.
+    origin_over_tls: (SocketAddr, PathBuf),
     dir: TempDir,
     /// The origin's, with a thread of its own.
     _runtime: Runtime,
@@ -86,6 +91,8 @@ pub(super) struct Asked {
     pub(super) tls: bool,
     pub(super) logged: bool,
     pub(super) from_disk: bool,
+    /// Whether the origin speaks TLS.
+    pub(super) origin_tls: bool,
 }
 
 impl<'a> Bench<'a> {
@@ -110,7 +117,14 @@ impl<'a> Bench<'a> {
             .prefix("compare-")
             .tempdir_in(&options.dir)?;
         let authority = Authority::new("compare");
-        let pair = authority.server(&["127.0.0.1"]);
+        let pair = authority.server(&["127.0.0.1", ORIGIN]);
+        let front = tls_before(
+            origin.host().to_owned(),
+            pair.shown(),
+            Ipv4Addr::LOCALHOST.into(),
+        );
+        let origin_over_tls = (runtime.block_on(front)?, dir.path().join("ca.pem"));
+        fs::write(&origin_over_tls.1, authority.pem())?;
         Ok(Self {
             options,
             cores,
@@ -119,6 +133,7 @@ impl<'a> Bench<'a> {
             blobs: RefCell::default(),
             certificate: pair.write(dir.path(), "server")?,
             tls: Arc::new(client(&authority).map_err(io::Error::other)?),
+            origin_over_tls,
             dir,
             _runtime: runtime,
         })
@@ -126,8 +141,15 @@ impl<'a> Bench<'a> {
 
     /// Starts a peer that has nothing yet.
     pub(super) fn serve(&self, peer: Peer, asked: Asked) -> io::Result<(Running, Target)> {
+        let (origin, origin_ca) = if asked.origin_tls {
+            let (address, ca) = &self.origin_over_tls;
+            (*address, Some(ca.clone()))
+        } else {
+            (self.direct()?.address, None)
+        };
         let setting = Setting {
-            origin: self.direct()?.address,
+            origin,
+            origin_ca,
             tls: asked.tls.then(|| self.certificate.clone()),
             logged: asked.logged,
             from_disk: asked.from_disk,

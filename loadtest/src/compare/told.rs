@@ -32,6 +32,13 @@ pub(super) fn about(options: &Options, cores: Cores) -> Vec<(String, String)> {
     about
 }
 
+pub(super) fn settings(options: &Options) -> Vec<(String, String)> {
+    let peers = options.peers.iter();
+    peers
+        .map(|(peer, _)| (peer.name().to_owned(), peer.settings()))
+        .collect()
+}
+
 fn told(cores: Cores) -> String {
     if cores.are_shared() {
         return "one for servers and clients: what the clock says means nothing".to_owned();
@@ -64,6 +71,12 @@ pub(super) fn report(comparison: &Comparison) -> Report {
     report
         .sections
         .extend(comparison.outcomes.iter().map(section));
+    let mut settings = Section::new("Settings");
+    let note =
+        "In plain and without a log; TLS, logs and reading from the disk are set up beside that.";
+    settings.text.push(note.to_owned());
+    settings.listings.clone_from(&comparison.settings);
+    report.sections.push(settings);
     report
 }
 

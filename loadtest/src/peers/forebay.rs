@@ -1,9 +1,8 @@
 //! forebay with its defaults, before an origin that stands for Docker Hub.
 
-use super::{Place, Setting};
+use super::{ORIGIN, Place, Setting};
 
 pub(super) fn config(setting: &Setting, place: &Place) -> String {
-    let Setting { origin, .. } = setting;
     let (address, cache) = (place.address, place.cache().display().to_string());
     let level = if setting.logged { "info" } else { "warn" };
     let tls = match &setting.tls {
@@ -12,6 +11,13 @@ pub(super) fn config(setting: &Setting, place: &Place) -> String {
             "[server.tls]\ncert_file = \"{}\"\nkey_file = \"{}\"\n",
             certificate.display(),
             key.display()
+        ),
+    };
+    let (endpoint, trust) = match &setting.origin_ca {
+        None => (format!("http://{}", setting.origin), String::new()),
+        Some(ca) => (
+            format!("https://{ORIGIN}:{}", setting.origin.port()),
+            format!("ca_file = \"{}\"\n", ca.display()),
         ),
     };
     // Tags are trusted as long as nginx trusts them.
@@ -29,8 +35,8 @@ fresh_for = "1h"
 [log]
 level = "{level}"
 [upstreams."docker.io"]
-endpoints = ["http://{origin}"]
-allow_private = true
+endpoints = ["{endpoint}"]
+{trust}allow_private = true
 read_quota = false
 "#
     )

@@ -2,7 +2,7 @@
 
 use rustix::process::geteuid;
 
-use super::{Place, Setting};
+use super::{ORIGIN, Place, Setting};
 
 pub(super) fn config(setting: &Setting, place: &Place, sendfile: bool) -> String {
     let Setting { origin, .. } = setting;
@@ -37,6 +37,20 @@ pub(super) fn config(setting: &Setting, place: &Place, sendfile: bool) -> String
             )
         }
     };
+    let (scheme, trust) = match &setting.origin_ca {
+        None => ("http", String::new()),
+        Some(ca) => (
+            "https",
+            format!(
+                "proxy_ssl_verify on;
+            proxy_ssl_name {ORIGIN};
+            proxy_ssl_server_name on;
+            proxy_ssl_protocols TLSv1.2 TLSv1.3;
+            proxy_ssl_trusted_certificate {};",
+                ca.display()
+            ),
+        ),
+    };
     format!(
         "daemon off;
 {user}
@@ -66,7 +80,8 @@ http {{
         listen {address}{ssl} backlog=4096;
         {certificate}
         location / {{
-            proxy_pass http://origin;
+            proxy_pass {scheme}://origin;
+            {trust}
             proxy_http_version 1.1;
             proxy_set_header Connection \"\";
             proxy_buffers 16 32k;

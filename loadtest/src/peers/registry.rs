@@ -1,9 +1,8 @@
 //! The reference registry as a pull-through cache, with its descriptors in memory.
 
-use super::{Place, Setting};
+use super::{ORIGIN, Place, Setting};
 
 pub(super) fn config(setting: &Setting, place: &Place) -> String {
-    let Setting { origin, .. } = setting;
     let (address, cache) = (place.address, place.cache().display().to_string());
     let level = if setting.logged { "info" } else { "error" };
     let silent = !setting.logged;
@@ -14,6 +13,10 @@ pub(super) fn config(setting: &Setting, place: &Place) -> String {
             certificate.display(),
             key.display()
         ),
+    };
+    let origin = match &setting.origin_ca {
+        None => format!("http://{}", setting.origin),
+        Some(_) => format!("https://{ORIGIN}:{}", setting.origin.port()),
     };
     format!(
         "version: 0.1
@@ -27,7 +30,7 @@ http:
   addr: {address}
   secret: none
 {tls}proxy:
-  remoteurl: http://{origin}
+  remoteurl: {origin}
 "
     )
 }

@@ -64,6 +64,7 @@ impl Running {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", &place.dir)
+            .envs(peer.environment(setting))
             .stdin(Stdio::null())
             .stdout(File::create(place.dir.join("out.log"))?)
             .stderr(File::create(place.dir.join("err.log"))?);
@@ -177,12 +178,7 @@ mod tests {
     #[test]
     fn peer_that_ends_instead_of_listening_is_an_error_that_says_so() {
         let dir = tempfile::tempdir().unwrap();
-        let setting = Setting {
-            origin: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
-            tls: None,
-            logged: false,
-            from_disk: false,
-        };
+        let setting = Setting::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
         let core = Cores::first().unwrap().server;
         let program = Path::new("/bin/false");
         let started = Running::start(Peer::Nginx, program, &setting, core, dir.path());

@@ -35,6 +35,13 @@ fn section(section: &Section, out: &mut String) {
     for paragraph in &section.text {
         put(out, format_args!("<p>{}</p>\n", escaped(paragraph)));
     }
+    for (caption, text) in &section.listings {
+        let (caption, text) = (escaped(caption), escaped(text));
+        put(
+            out,
+            format_args!("<details><summary>{caption}</summary><pre>{text}</pre></details>\n"),
+        );
+    }
     for each in &section.tables {
         table(each, out);
     }
@@ -95,6 +102,7 @@ mod tests {
         report.about(EVIL, EVIL);
         let mut section = Section::new(EVIL);
         section.text.push(EVIL.to_owned());
+        section.listings.push((EVIL.to_owned(), EVIL.to_owned()));
         let mut table = Table::new(EVIL, &[EVIL]);
         table.row([EVIL.to_owned()]);
         section.tables.push(table);
@@ -113,8 +121,9 @@ mod tests {
     fn no_text_is_taken_for_markup() {
         let page = everywhere_evil().html();
         let shown = page.matches("&lt;script&gt;&quot;&#39;&amp;").count();
-        // Title twice, about twice, a heading, a paragraph, caption, head, cell, the plot's title twice, legend, two axes.
-        assert_eq!((shown, page.contains("<script")), (14, false), "{page}");
+        // Title twice, about twice, a heading, a paragraph, a listing twice, caption, head, cell, the plot's title twice, legend,
+        // two axes.
+        assert_eq!((shown, page.contains("<script")), (16, false), "{page}");
     }
 
     #[test]

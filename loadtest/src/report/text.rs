@@ -21,6 +21,13 @@ pub(super) fn section(section: &Section) -> String {
     for paragraph in &section.text {
         put(&mut out, format_args!("{paragraph}\n"));
     }
+    for (caption, text) in &section.listings {
+        put(&mut out, format_args!("\n{caption}\n"));
+        for line in text.lines() {
+            let line = format!("    {line}");
+            put(&mut out, format_args!("{}\n", line.trim_end()));
+        }
+    }
     for each in &section.tables {
         out.push('\n');
         out.push_str(&table(each));
@@ -103,8 +110,9 @@ mod tests {
         whole.about("kernel", "6.1");
         let mut hits = Section::new("Hits");
         hits.text.push("From memory.".into());
+        hits.listings.push(("nginx".into(), "a;\n\n b;\n".into()));
         whole.sections = vec![hits, Section::new("Misses")];
-        let text = "Compared\n========\nnginx   1.22\nkernel  6.1\n\nHits\n----\nFrom memory.\n\nMisses\n------\n";
+        let text = "Compared\n========\nnginx   1.22\nkernel  6.1\n\nHits\n----\nFrom memory.\n\nnginx\n    a;\n\n     b;\n\nMisses\n------\n";
         assert_eq!(report(&whole), text);
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use forebay_loadtest::certificates::Authority;
+use forebay_loadtest::front;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -31,24 +32,8 @@ pub(crate) async fn tls_with(
     target: String,
     address: IpAddr,
 ) -> SocketAddr {
-    let listener = TcpListener::bind((address, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let acceptor = acceptor(certificate, key);
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let (acceptor, target) = (acceptor.clone(), target.clone());
-            tokio::spawn(async move {
-                let mut outside = acceptor.accept(socket).await?;
-                let mut inside = TcpStream::connect(target).await?;
-                copy_bidirectional(&mut outside, &mut inside).await
-            });
-        }
-    });
-    address
-}
-
-fn acceptor(certificate: &Path, key: &Path) -> TlsAcceptor {
-    serving(builder().with_no_client_auth(), certificate, key)
+    let tls = showing(builder().with_no_client_auth(), certificate, key);
+    front::tls_before(target, tls, address).await.unwrap()
 }
 
 type WantsCertificate = rustls::ConfigBuilder<ServerConfig, rustls::server::WantsServerCert>;
@@ -59,10 +44,10 @@ fn builder() -> rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier> {
     builder.with_safe_default_protocol_versions().unwrap()
 }
 
-fn serving(builder: WantsCertificate, certificate: &Path, key: &Path) -> TlsAcceptor {
+fn showing(builder: WantsCertificate, certificate: &Path, key: &Path) -> ServerConfig {
     let key = PrivateKeyDer::from_pem_file(key).unwrap();
     let config = builder.with_single_cert(chain(certificate), key);
-    TlsAcceptor::from(Arc::new(config.unwrap()))
+    config.unwrap()
 }
 
 fn chain(file: &Path) -> Vec<CertificateDer<'static>> {
@@ -115,7 +100,11 @@ impl Asking {
         let builder = builder().with_client_cert_verifier(verifier.build().unwrap());
         Self {
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
-            acceptor: serving(builder, &fixture("server.pem"), &fixture("server.key")),
+            acceptor: TlsAcceptor::from(Arc::new(showing(
+                builder,
+                &fixture("server.pem"),
+                &fixture("server.key"),
+            ))),
         }
     }
 

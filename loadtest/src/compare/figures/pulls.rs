@@ -14,10 +14,12 @@ use crate::stats::float;
 const TIME: &str = "time";
 const HUGE: u64 = 1 << 30;
 
-/// What holds the origin's bodies back.
+/// What the origin is like.
 #[derive(Clone, Copy, Debug)]
 enum Held {
     Not,
+    /// Not at all, and it speaks TLS, as every registry out there does.
+    NotOverTls,
     /// Each to so many bytes a second.
     Each(u64),
     /// All together to so many.
@@ -27,6 +29,7 @@ enum Held {
 pub(super) fn figures() -> Vec<Figure> {
     let alone = "One client, one cold blob of 1 GiB. A core is bytes of the blob in a second of the server's CPU time, with all \
         that it does after the last byte has gone out.";
+    let alone_tls = "The same from an origin that speaks TLS 1.3, as registries do.";
     let capped = "One client, one cold blob of 1 GiB, from an origin that sends each of its bodies at 50 MB/s at most; and the \
         same client without anything between it and that origin.";
     let paced = "One client, one cold blob of 1 GiB, from an origin that sends all of its bodies together at 300 MB/s; and the \
@@ -35,7 +38,7 @@ pub(super) fn figures() -> Vec<Figure> {
         let mut figure = Figure::new(name, title, text, move |bench: &Bench<'_>, who| {
             measure(bench, who, held)
         });
-        figure.direct = !matches!(held, Held::Not);
+        figure.direct = !matches!(held, Held::Not | Held::NotOverTls);
         figure
     };
     let mut capped = figure(
@@ -56,6 +59,12 @@ pub(super) fn figures() -> Vec<Figure> {
     .expect([Expected::times_direct(TIME, Bound::AtMost(1.05))]);
     vec![
         figure("cold", "A cold pull", alone, Held::Not),
+        figure(
+            "cold-tls",
+            "A cold pull over TLS",
+            alone_tls,
+            Held::NotOverTls,
+        ),
         capped,
         paced,
     ]
@@ -65,12 +74,16 @@ fn measure(bench: &Bench<'_>, who: Who, held: Held) -> io::Result<Measured> {
     let blob = bench.blob(2, bench.sizes.bytes(HUGE));
     let on = bench.origin.on_body(&blob.digest);
     let scripted = match held {
-        Held::Not => None,
+        Held::Not | Held::NotOverTls => None,
         Held::Each(rate) => Some(on.always(Fault::Throttle(rate))),
         Held::Together(rate) => Some(on.always(Fault::ThrottleTotal(Pace::new(rate)))),
     };
     bench.origin.reset();
-    let measured = pull(bench, who, &blob_path(&blob), blob.size);
+    let asked = Asked {
+        origin_tls: matches!(held, Held::NotOverTls),
+        ..Asked::default()
+    };
+    let measured = pull(bench, who, asked, &blob_path(&blob), blob.size);
     if let Some(scripted) = scripted {
         scripted.remove();
     }
@@ -80,11 +93,11 @@ fn measure(bench: &Bench<'_>, who: Who, held: Held) -> io::Result<Measured> {
     Ok(measured)
 }
 
-fn pull(bench: &Bench<'_>, who: Who, path: &str, size: u64) -> io::Result<Measured> {
+fn pull(bench: &Bench<'_>, who: Who, asked: Asked, path: &str, size: u64) -> io::Result<Measured> {
     let (server, target) = match who {
         Who::Direct => (None, bench.direct()?),
         Who::Peer(peer) => {
-            let (server, target) = bench.serve(peer, Asked::default())?;
+            let (server, target) = bench.serve(peer, asked)?;
             (Some(server), target)
         }
     };
