@@ -159,7 +159,8 @@ impl Record {
         let target = self.target.as_ref();
         tracing::info!(
             target: REQUESTS,
-            client = %self.client,
+            message = self.kind.as_str(),
+            client = self.client.text().as_str(),
             name = self.name.as_deref(),
             method = self.method.as_str(),
             // The names say it all where there are any.
@@ -175,7 +176,6 @@ impl Record {
             aborted = aborted.map(metrics::Abort::as_str),
             error = self.error.as_deref(),
             user_agent = self.user_agent.as_ref().map(field),
-            "{}", self.kind.as_str()
         );
     }
 }

@@ -4,7 +4,7 @@
 //! As `tracing_subscriber` writes them, but for spans, of which there are none here. There is a line for each request, so
 //! that each part of it is written once, to where it stays.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::{self, Debug, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,27 +27,44 @@ where
     fn format_event(
         &self,
         _: &FmtContext<'_, S, N>,
-        mut line: Writer<'_>,
+        mut to: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let about = event.metadata();
-        line.write_str("{\"timestamp\":\"")?;
-        Time::write(&mut line)?;
-        line.write_str("\",\"level\":\"")?;
-        line.write_str(about.level().as_str())?;
-        line.write_str("\",\"fields\":{")?;
-        let mut fields = Fields {
-            line: &mut line,
-            next: "\"",
-            shown: String::new(),
-            written: Ok(()),
-        };
-        event.record(&mut fields);
-        fields.written?;
-        line.write_str("},\"target\":")?;
-        text(&mut line, about.target())?;
-        line.write_str("}\n")
+        // Empty where the line is one that a value of another line's writes while it is shown.
+        let mut line = LINE.take();
+        line.clear();
+        let written = write(&mut line, event).and_then(|()| to.write_str(&line));
+        if line.capacity() <= KEPT {
+            LINE.set(line);
+        }
+        written
     }
+}
+
+/// The longest line whose memory is used again.
+const KEPT: usize = 4 << 10;
+
+thread_local! {
+    static LINE: Cell<String> = const { Cell::new(String::new()) };
+    static TIME: RefCell<Time> = RefCell::default();
+}
+
+fn write(line: &mut String, event: &Event<'_>) -> fmt::Result {
+    let about = event.metadata();
+    line.push_str("{\"timestamp\":\"");
+    Time::write(line)?;
+    line.push_str("\",\"level\":\"");
+    line.push_str(about.level().as_str());
+    line.push_str("\",\"fields\":{");
+    event.record(&mut Fields {
+        line,
+        next: "\"",
+        shown: String::new(),
+    });
+    line.push_str("},\"target\":");
+    text(line, about.target());
+    line.push_str("}\n");
+    Ok(())
 }
 
 /// The time of a line, as `2006-01-02T15:04:05.000000Z`. All of a second's lines begin with the same.
@@ -58,19 +75,20 @@ struct Time {
     text: String,
 }
 
-thread_local! {
-    static TIME: RefCell<Time> = RefCell::default();
-}
-
 impl Time {
-    fn write(line: &mut Writer<'_>) -> fmt::Result {
+    fn write(line: &mut String) -> fmt::Result {
         TIME.with_borrow_mut(|time| {
             let mut now = since_1970();
             if time.second != now.as_secs() || time.text.is_empty() {
                 now = time.read(now)?;
             }
-            let (text, micros) = (&time.text, now.subsec_micros());
-            write!(line, "{text}.{micros:06}Z")
+            line.push_str(&time.text);
+            line.push('.');
+            // With a digit before them there are six of them.
+            let micros = 1_000_000 + now.subsec_micros();
+            line.push_str(&itoa::Buffer::new().format(micros)[1..]);
+            line.push('Z');
+            Ok(())
         })
     }
 
@@ -99,62 +117,63 @@ fn since_1970() -> Duration {
 }
 
 /// Writes a string of JSON. Most need no escapes.
-fn text(line: &mut Writer<'_>, text: &str) -> fmt::Result {
+fn text(line: &mut String, text: &str) {
     let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-    if text.bytes().all(is_plain) {
-        line.write_char('"')?;
-        line.write_str(text)?;
-        return line.write_char('"');
+    // All of them, so that the compiler has several looked at in a go.
+    if text.bytes().fold(true, |all, byte| all & is_plain(byte)) {
+        line.push('"');
+        line.push_str(text);
+        line.push('"');
+        return;
     }
-    let escaped = serde_json::to_string(text).map_err(|_| fmt::Error)?;
-    line.write_str(&escaped)
+    // A string can always be written.
+    line.push_str(&serde_json::to_string(text).unwrap_or_default());
 }
 
 /// An event's fields, as they are written.
-struct Fields<'a, 'line> {
-    line: &'a mut Writer<'line>,
+struct Fields<'a> {
+    line: &'a mut String,
     /// What comes before the next one's name.
     next: &'static str,
     /// What a value looks like that is no text.
     shown: String,
-    written: fmt::Result,
 }
 
-impl<'line> Fields<'_, 'line> {
-    fn put(&mut self, field: &Field, write: impl FnOnce(&mut Writer<'line>) -> fmt::Result) {
-        let line = &mut *self.line;
-        self.written = self
-            .written
-            .and_then(|()| line.write_str(self.next))
-            // An identifier, and so plain.
-            .and_then(|()| line.write_str(field.name()))
-            .and_then(|()| line.write_str("\":"))
-            .and_then(|()| write(line));
+impl Fields<'_> {
+    /// Writes a field's name. An identifier is plain.
+    fn name(&mut self, field: &Field) -> &mut String {
+        self.line.push_str(self.next);
+        self.line.push_str(field.name());
+        self.line.push_str("\":");
         self.next = ",\"";
+        self.line
     }
 }
 
-impl Visit for Fields<'_, '_> {
+impl Visit for Fields<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         // What is no number is `null`, as everywhere in JSON.
-        let value = serde_json::Value::from(value);
-        self.put(field, |line| write!(line, "{value}"));
+        let value = serde_json::Value::from(value).to_string();
+        self.name(field).push_str(&value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, |line| write!(line, "{value}"));
+        let mut digits = itoa::Buffer::new();
+        self.name(field).push_str(digits.format(value));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, |line| write!(line, "{value}"));
+        let mut digits = itoa::Buffer::new();
+        self.name(field).push_str(digits.format(value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, |line| write!(line, "{value}"));
+        self.name(field)
+            .push_str(if value { "true" } else { "false" });
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, |line| text(line, value));
+        text(self.name(field), value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
@@ -162,7 +181,7 @@ impl Visit for Fields<'_, '_> {
         shown.clear();
         // Writing to a string does not fail, and what fails to show itself is shown as far as it got.
         let _ = write!(shown, "{value:?}");
-        self.put(field, |line| text(line, &shown));
+        text(self.name(field), &shown);
         self.shown = shown;
     }
 }

@@ -288,6 +288,12 @@ fn an_address_of_the_fourth_kind_is_one_key_and_half_of_one_of_the_sixth() {
 }
 
 proptest! {
+    #[test]
+    fn an_address_is_written_as_it_is_displayed(ip: IpAddr, port: Option<u16>) {
+        let address = ClientAddr::new(ip, port);
+        prop_assert_eq!(address.text(), address.to_string());
+    }
+
     /// What a client writes before what its proxy adds changes nothing, whatever it is.
     #[test]
     fn no_client_chooses_who_it_is(
