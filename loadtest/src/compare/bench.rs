@@ -88,11 +88,18 @@ pub(super) struct Bench<'a> {
 /// What a figure asks of a peer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Asked {
-    pub(super) tls: bool,
+    pub(super) tls: Tls,
     pub(super) logged: bool,
     pub(super) from_disk: bool,
-    /// Whether the origin speaks TLS.
-    pub(super) origin_tls: bool,
+}
+
+/// Where TLS is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Tls {
+    #[default]
+    Nowhere,
+    WithClients,
+    WithOrigin,
 }
 
 impl<'a> Bench<'a> {
@@ -141,16 +148,17 @@ impl<'a> Bench<'a> {
 
     /// Starts a peer that has nothing yet.
     pub(super) fn serve(&self, peer: Peer, asked: Asked) -> io::Result<(Running, Target)> {
-        let (origin, origin_ca) = if asked.origin_tls {
+        let (origin, origin_ca) = if asked.tls == Tls::WithOrigin {
             let (address, ca) = &self.origin_over_tls;
             (*address, Some(ca.clone()))
         } else {
             (self.direct()?.address, None)
         };
+        let with_clients = asked.tls == Tls::WithClients;
         let setting = Setting {
             origin,
             origin_ca,
-            tls: asked.tls.then(|| self.certificate.clone()),
+            tls: with_clients.then(|| self.certificate.clone()),
             logged: asked.logged,
             from_disk: asked.from_disk,
         };
@@ -160,7 +168,7 @@ impl<'a> Bench<'a> {
         let server = Running::start(peer, program, &setting, self.cores.server, dir)?;
         let target = Target {
             address: server.address(),
-            tls: asked.tls.then(|| Arc::clone(&self.tls)),
+            tls: with_clients.then(|| Arc::clone(&self.tls)),
         };
         Ok((server, target))
     }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{A_CORE, BY_THE_CLOCK};
-use crate::compare::bench::{Asked, Bench, blob_path, manifest_path};
+use crate::compare::bench::{Asked, Bench, Tls, blob_path, manifest_path};
 use crate::compare::figure::{Expected, Figure, Measured, Who};
 use crate::measure::{Usage, evict};
 use crate::peers::{Peer, Running};
@@ -26,7 +26,7 @@ pub(super) fn figures() -> Vec<Figure> {
     let manifests = "A manifest of an image with 6 layers by its tag, over 64 connections that are kept. A core is answers in \
         a second of the server's CPU time.";
     let tls = Asked {
-        tls: true,
+        tls: Tls::WithClients,
         ..Asked::default()
     };
     let logged = Asked {

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{A_CORE, BY_THE_CLOCK};
-use crate::compare::bench::{Asked, Bench, blob_path};
+use crate::compare::bench::{Asked, Bench, Tls, blob_path};
 use crate::compare::figure::{Bound, Expected, Figure, Measured, Who};
 use crate::origin::{Fault, Pace};
 use crate::peers::Running;
@@ -79,8 +79,12 @@ fn measure(bench: &Bench<'_>, who: Who, held: Held) -> io::Result<Measured> {
         Held::Together(rate) => Some(on.always(Fault::ThrottleTotal(Pace::new(rate)))),
     };
     bench.origin.reset();
+    let tls = match held {
+        Held::NotOverTls => Tls::WithOrigin,
+        _ => Tls::Nowhere,
+    };
     let asked = Asked {
-        origin_tls: matches!(held, Held::NotOverTls),
+        tls,
         ..Asked::default()
     };
     let measured = pull(bench, who, asked, &blob_path(&blob), blob.size);

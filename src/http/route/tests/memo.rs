@@ -11,8 +11,9 @@ static MEMO: LazyLock<Memo> = LazyLock::new(Memo::default);
 
 /// Panics where a request has another route than `found`, the first time or when it is known.
 pub(super) fn agrees(request: &Parts, found: &Result<Route, RouteError>) {
+    let routes = routes();
     for _ in 0..2 {
-        let known = recall(&MEMO, &routes(), request);
+        let known = recall(&MEMO, &routes, request);
         assert_eq!(format!("{known:?}"), format!("{found:?}"), "{request:?}");
     }
 }
