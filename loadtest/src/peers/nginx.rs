@@ -21,8 +21,11 @@ pub(super) fn config(setting: &Setting, place: &Place, sendfile: bool) -> String
     };
     let reads = if setting.from_disk {
         "aio threads;\n    output_buffers 2 128k;"
-    } else {
+    } else if setting.tls.is_some() {
         "output_buffers 1 32k;"
+    } else {
+        // A fifth more than with 32k: what goes out at once fits into one segment.
+        "output_buffers 1 60k;"
     };
     let sendfile = if sendfile { "on" } else { "off" };
     let (ssl, certificate) = match &setting.tls {

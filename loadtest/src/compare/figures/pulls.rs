@@ -5,6 +5,7 @@ use std::io;
 use super::{A_CORE, BY_THE_CLOCK};
 use crate::compare::bench::{Asked, Bench, Tls, blob_path};
 use crate::compare::figure::{Bound, Expected, Figure, Measured, Who};
+use crate::measure::ready;
 use crate::origin::{Fault, Pace};
 use crate::peers::Running;
 use crate::raw::{Load, get};
@@ -27,8 +28,8 @@ enum Held {
 }
 
 pub(super) fn figures() -> Vec<Figure> {
-    let alone = "One client, one cold blob of 1 GiB. A core is bytes of the blob in a second of the server's CPU time, with all \
-        that it does after the last byte has gone out.";
+    let alone = "One client, one cold blob of 1 GiB. Free memory is touched before, so that no host has to give it first. A core is \
+        bytes of the blob in a second of the server's CPU time, with all that it does after the last byte has gone out.";
     let alone_tls = "The same from an origin that speaks TLS 1.3, as registries do.";
     let capped = "One client, one cold blob of 1 GiB, from an origin that sends each of its bodies at 50 MB/s at most; and the \
         same client without anything between it and that origin.";
@@ -106,6 +107,7 @@ fn pull(bench: &Bench<'_>, who: Who, asked: Asked, path: &str, size: u64) -> io:
         }
     };
     let mut load = Load::open(&target, 1, vec![get(&target, path)])?;
+    ready(2 * size);
     let before = server.as_ref().map(Running::usage).transpose()?;
     let (tally, times) = load.run_each(1)?;
     let elapsed = tally.elapsed.as_secs_f64();
