@@ -3,21 +3,17 @@
 //! First `preadv2` with `RWF_NOWAIT` into a small pooled buffer: what is in the page cache is
 //! copied on the async thread. What is not is waited for on the blocking pool, of which readers
 //! have a part of their own, so that a slow disk's readers and its writers do not starve one
-//! another. There the disk is asked for more than the small buffer takes, and all of that is waited for: the page
-//! cache holds what comes next, and not this process, for as long as its client may need to take what it has.
+//! another. There more is read than the small buffer takes, and let go at once: the page cache holds what
+//! comes next, and not this process, for as long as its client may need to take what it has.
 //!
 //! File systems that refuse the flag (overlayfs, older tmpfs) have every read on the blocking pool,
 //! and larger ones, since there is no telling what is in memory.
 
-use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::num::NonZeroU64;
-use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use rustix::fs::Advice;
 use rustix::io::{Errno, ReadWriteFlags};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -32,9 +28,7 @@ use crate::metrics::{self, ReadPath, StoreOp, Tally};
 /// frames of TLS around it, on loopback as where the card splits it. 64 KiB would leave a last part of a few bytes, which
 /// costs as much as a whole one: at 60 KiB a core sends half as much again (`benches/README.md`).
 pub(crate) const SMALL: usize = 60 << 10;
-/// What the disk is asked for at once by a reader that waits for it.
-const AHEAD: u64 = 1 << 20;
-/// A read that waits for the disk, where what is in memory can't be told.
+/// A read that waits for the disk.
 const LARGE: usize = 256 << 10;
 /// How many reads may wait for the disk at once.
 const WAITING: usize = 32;
@@ -137,25 +131,25 @@ impl Reads {
             .await
             .map_err(io::Error::other)?;
         let may_be_resident = self.nowait.load(Ordering::Relaxed);
-        let pool = if may_be_resident {
-            &self.small
-        } else {
-            &self.large
-        };
-        let (pool, faults) = (Arc::clone(pool), self.faults.clone());
+        let (small, large) = (Arc::clone(&self.small), Arc::clone(&self.large));
+        let faults = self.faults.clone();
         let read = self.handle.spawn_blocking(move || {
             faults.check(Op::Read, file.path())?;
-            if may_be_resident {
-                fetch(file.file(), position, max as u64)?;
-            }
-            let mut buffer = pool.take();
+            let mut buffer = large.take();
             let wanted = max.min(buffer.len());
             let result = read_full(file.file(), &mut buffer[..wanted], position);
             drop(permit);
             match result {
-                Ok(count) => Ok(pool.freeze(buffer, count)),
+                Ok(count) if may_be_resident => {
+                    let mut first = small.take();
+                    let count = count.min(first.len());
+                    first[..count].copy_from_slice(&buffer[..count]);
+                    large.put(buffer);
+                    Ok(small.freeze(first, count))
+                }
+                Ok(count) => Ok(large.freeze(buffer, count)),
                 Err(error) => {
-                    pool.put(buffer);
+                    large.put(buffer);
                     Err(error)
                 }
             }
@@ -173,16 +167,6 @@ impl Reads {
     pub(crate) fn later(&self, work: impl FnOnce() + Send + 'static) {
         drop(self.handle.spawn_blocking(work));
     }
-}
-
-/// Has the page cache hold as much of what comes as is read ahead, and waits for that: else the next read would wait as well.
-fn fetch(file: &File, position: u64, max: u64) -> io::Result<()> {
-    let ahead = AHEAD.min(max);
-    // Where the file system knows no advice, it is the read that fetches.
-    let _ = rustix::fs::fadvise(file, position, NonZeroU64::new(ahead), Advice::WillNeed);
-    let last = &mut [0];
-    file.read_at(last, position + ahead.saturating_sub(1))?;
-    Ok(())
 }
 
 fn count_fault(_: &io::Error) {
@@ -245,6 +229,8 @@ impl Drop for Lent {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
     use crate::oci::{Algorithm, Digest};
 
