@@ -37,7 +37,7 @@ pub(super) enum Unrouted {
 }
 
 impl Asked {
-    /// Reads a request, and finds what it asks for. Waits for nothing and looks at no cache.
+    /// Reads a request, and finds what it asks for. Waits for nothing and looks at nothing that is cached.
     pub(super) fn read(
         head: Parts,
         remote: Remote,

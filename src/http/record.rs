@@ -160,7 +160,7 @@ impl Record {
         tracing::info!(
             target: REQUESTS,
             message = self.kind.as_str(),
-            client = self.client.text().as_str(),
+            client = %self.client.text(),
             name = self.name.as_deref(),
             method = self.method.as_str(),
             // The names say it all where there are any.

@@ -2,7 +2,6 @@
 //! passed on.
 
 use std::fmt::Display;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -41,8 +40,8 @@ pub(super) struct Answer {
     pub(super) body: ResponseBody,
     pub(super) cache: Option<CacheStatus>,
     pub(super) error: Option<String>,
-    /// Whether the headers are all that there will be.
-    is_complete: bool,
+    /// Whether the headers have the length of the content among them, and all that comes before it.
+    has_length: bool,
 }
 
 impl Answer {
@@ -53,7 +52,7 @@ impl Answer {
             body,
             cache: None,
             error: None,
-            is_complete: false,
+            has_length: false,
         }
     }
 
@@ -83,7 +82,8 @@ impl Answer {
             .slice
             .as_ref()
             .map_or(served.size, |slice| slice.end - slice.start);
-        match served.fields.as_ref().filter(|_| is_plain_hit(&served)) {
+        let is_plain = is_plain_hit(&served) && matches!(target.action, Action::Manifest(_));
+        match served.fields.as_ref().filter(|_| is_plain) {
             Some(fields) => {
                 let make = || {
                     let mut answer = Self::new(status, ResponseBody::empty());
@@ -92,7 +92,7 @@ impl Answer {
                     answer.headers
                 };
                 answer.headers = fields.of_hit(&target.repository.registry, make);
-                answer.is_complete = true;
+                answer.has_length = true;
             }
             None => answer.describe(&served, target),
         }
@@ -108,9 +108,12 @@ impl Answer {
     fn describe(&mut self, served: &Served, target: &Target) {
         // All that there may be.
         self.headers.reserve(12);
-        let make = |digest| Arc::new(Fields::of(&served.media_type, &digest));
-        let fields = served.fields.clone().or_else(|| served.digest.map(make));
-        match &fields {
+        let made = match (&served.fields, served.digest) {
+            (None, Some(digest)) => Some(Fields::of(&served.media_type, &digest)),
+            _ => None,
+        };
+        let fields = served.fields.as_deref().or(made.as_ref());
+        match fields {
             Some(fields) => self.put(CONTENT_TYPE, &fields.media_type),
             None => self.set(CONTENT_TYPE, served.media_type.as_str()),
         }
@@ -146,7 +149,7 @@ impl Answer {
     fn complete(&mut self, length: u64) {
         self.headers.insert(API_VERSION, VERSION);
         self.headers.insert(CONTENT_LENGTH, length.into());
-        self.is_complete = true;
+        self.has_length = true;
     }
 
     fn put(&mut self, name: HeaderName, value: &HeaderValue) {
@@ -178,7 +181,7 @@ impl Answer {
     ) -> Response<ResponseBody> {
         if self.status == StatusCode::NOT_MODIFIED {
             self.headers.insert(API_VERSION, VERSION);
-        } else if !self.is_complete {
+        } else if !self.has_length {
             self.complete(self.body.length());
         }
         if *method == Method::HEAD {

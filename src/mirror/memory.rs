@@ -5,7 +5,7 @@
 mod recent;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, RwLock, Weak};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -14,7 +14,7 @@ use moka::sync::Cache;
 
 use crate::oci::{Descriptor, Digest, Manifest, MediaType, Repository, Tag};
 use crate::store::{Audience, References, TagRecord};
-use crate::sync::lock;
+use crate::sync::{read, write};
 use crate::upstream::Upstream;
 
 use super::rights::Granted;
@@ -22,7 +22,7 @@ use super::served::Fields;
 
 pub use recent::{Absent, AbsentKey, Held, Troubles};
 
-/// Sizes and tag records, at most; each is some 200 bytes.
+/// Sizes and tag records, at most; each size is some 200 bytes, each record twice that.
 const ENTRIES: u64 = 100_000;
 
 /// What a manifest takes beside its bytes and what it refers to: its header fields, twice, and its place in the tier.
@@ -120,20 +120,21 @@ impl From<KnownTag> for Told {
 pub struct Asks {
     count: AtomicU32,
     is_planned: AtomicBool,
-    at_hand: Mutex<Option<AtHand>>,
+    at_hand: RwLock<Option<AtHand>>,
+    /// How often that was looked at.
+    looked_at: AtomicU32,
 }
 
-/// What a tag was served with last. It keeps nothing alive.
+/// What a tag was served with last. It keeps neither alive, but the place that each had in memory.
 #[derive(Debug)]
 struct AtHand {
     /// The upstream by the configuration that the right to read it was found by.
     upstream: Weak<Upstream>,
     manifest: Weak<StoredManifest>,
-    taken: u32,
 }
 
 /// Which of so many is found by its names and not taken from where it is at hand: what is looked for often stays in memory.
-const LOOKED_FOR: u32 = 16;
+const LOOKED_FOR: u32 = 4;
 
 impl Asks {
     /// Counts one more, and says how often it was; not at all once it is planned.
@@ -152,14 +153,14 @@ impl Asks {
     /// The manifest that this tag points at, where it is still in memory, and the right to read it was found under the present
     /// configuration of its upstream.
     pub fn at_hand(&self, upstream: &Arc<Upstream>) -> Option<Arc<StoredManifest>> {
-        let mut at_hand = lock(&self.at_hand);
-        let known = at_hand.as_mut()?;
-        known.taken = known.taken.wrapping_add(1);
-        let is_theirs = Weak::as_ptr(&known.upstream) == Arc::as_ptr(upstream);
-        if !is_theirs || known.taken.is_multiple_of(LOOKED_FOR) {
+        let looked_at = self.looked_at.fetch_add(1, Ordering::Relaxed);
+        if looked_at.is_multiple_of(LOOKED_FOR) {
             return None;
         }
-        known.manifest.upgrade()
+        let at_hand = read(&self.at_hand);
+        let known = at_hand.as_ref()?;
+        let is_theirs = Weak::as_ptr(&known.upstream) == Arc::as_ptr(upstream);
+        known.manifest.upgrade().filter(|_| is_theirs)
     }
 
     /// Has what the tag points at at hand from now on, as far as the right to it lasts.
@@ -172,12 +173,9 @@ impl Asks {
         if !granted.is_fact() || *granted.digest() != manifest.digest {
             return;
         }
-        let mut at_hand = lock(&self.at_hand);
-        let taken = at_hand.as_ref().map_or(0, |known| known.taken);
-        *at_hand = Some(AtHand {
+        *write(&self.at_hand) = Some(AtHand {
             upstream: Arc::downgrade(upstream),
             manifest: Arc::downgrade(manifest),
-            taken,
         });
     }
 
@@ -310,7 +308,7 @@ mod tests {
     #[test]
     fn what_is_at_hand_is_looked_for_now_and_then() {
         let (upstream, manifest, asks) = (upstream(), manifest(), Asks::default());
-        assert_eq!(taken(&asks, &upstream, 10), 0);
+        assert_eq!(taken(&asks, &upstream, LOOKED_FOR * 2), 0);
         let granted = Granted::for_tests(&manifest.digest, true);
         asks.keep_at_hand(&upstream, &granted, &manifest);
         assert_eq!(
@@ -324,14 +322,15 @@ mod tests {
         let (before, manifest, asks) = (upstream(), manifest(), Asks::default());
         let granted = Granted::for_tests(&manifest.digest, true);
         asks.keep_at_hand(&before, &granted, &manifest);
-        assert!(asks.at_hand(&before).is_some());
+        let is_at_hand = |upstream| taken(&asks, upstream, LOOKED_FOR) > 0;
+        assert!(is_at_hand(&before));
         let after = upstream();
-        assert!(asks.at_hand(&after).is_none());
+        assert!(!is_at_hand(&after));
         asks.keep_at_hand(&after, &granted, &manifest);
-        assert!(asks.at_hand(&after).is_some() && asks.at_hand(&before).is_none());
+        assert!(is_at_hand(&after) && !is_at_hand(&before));
         assert_eq!(Arc::strong_count(&manifest), 1);
         drop(manifest);
-        assert!(asks.at_hand(&after).is_none());
+        assert!(!is_at_hand(&after));
     }
 
     #[test]
@@ -343,7 +342,7 @@ mod tests {
             Granted::for_tests(&other, true),
         ] {
             asks.keep_at_hand(&upstream, &granted, &manifest);
-            assert_eq!(taken(&asks, &upstream, 3), 0);
+            assert_eq!(taken(&asks, &upstream, LOOKED_FOR), 0);
         }
     }
 

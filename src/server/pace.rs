@@ -6,6 +6,7 @@
 //! The wait for a head begins when the response before it has left: a slow reader is not idle. While nothing is asked for,
 //! the connection can be spared for another.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -293,14 +294,17 @@ impl Paced {
     }
 }
 
-/// All of `slices`, which fits, as one piece in `buffer`.
-fn joined<'a>(slices: &[IoSlice<'_>], buffer: &'a mut [u8; PIECE]) -> &'a [u8] {
-    let mut end = 0;
+thread_local! {
+    /// A piece, for as long as it takes to write it.
+    static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Makes `piece` all of `slices`.
+fn join(slices: &[IoSlice<'_>], piece: &mut Vec<u8>) {
+    piece.clear();
     for slice in slices {
-        buffer[end..end + slice.len()].copy_from_slice(slice);
-        end += slice.len();
+        piece.extend_from_slice(slice);
     }
-    &buffer[..end]
 }
 
 impl AsyncWrite for Paced {
@@ -322,10 +326,13 @@ impl AsyncWrite for Paced {
         let this = self.get_mut();
         let stream = Pin::new(&mut this.stream);
         let length: usize = slices.iter().map(|slice| slice.len()).sum();
-        let result = if length <= PIECE {
-            stream.poll_write(cx, joined(slices, &mut [0; PIECE]))
-        } else {
-            stream.poll_write_vectored(cx, slices)
+        let result = match slices {
+            [only] => stream.poll_write(cx, only),
+            _ if length <= PIECE => JOINED.with_borrow_mut(|piece| {
+                join(slices, piece);
+                stream.poll_write(cx, piece)
+            }),
+            _ => stream.poll_write_vectored(cx, slices),
         };
         this.wrote(cx, result)
     }
@@ -356,11 +363,8 @@ mod tests {
     #[test]
     fn small_responses_are_joined_in_their_order_to_the_last_byte() {
         let parts: [&[u8]; 4] = [b"head", b"", b"bo", b"dy"];
-        let slices = parts.map(IoSlice::new);
-        assert_eq!(joined(&slices, &mut [0; PIECE]), b"headbody");
-        assert_eq!(joined(&[], &mut [0; PIECE]), b"");
-        let whole = [1; PIECE];
-        let halves = [&whole[..100], &whole[100..]].map(IoSlice::new);
-        assert_eq!(joined(&halves, &mut [0; PIECE]), whole);
+        let mut piece = b"of another connection".to_vec();
+        join(&parts.map(IoSlice::new), &mut piece);
+        assert_eq!(piece, b"headbody");
     }
 }

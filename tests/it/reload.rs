@@ -1,6 +1,6 @@
 //! SIGHUP: another configuration while clients are served.
 
-use forebay_loadtest::origin::{Auth, ImageSpec, Kind, Origin};
+use forebay_loadtest::origin::{Auth, Builder, ImageSpec, Kind, Origin};
 use http::Method;
 
 use crate::harness::{
@@ -35,6 +35,33 @@ async fn what_is_configured_anew_counts_for_the_next_request() {
         status.contains("new.test") && !status.contains("other.test"),
         "{status}"
     );
+}
+
+/// The same words, asked before and after, lead to another registry.
+#[tokio::test]
+async fn an_alias_that_goes_to_another_upstream_leads_there_at_once() {
+    let [one, other] = [small_images(1), small_images(1)].map(Builder::start);
+    let (one, other) = (one.await.unwrap(), other.await.unwrap());
+    let mirror = Setup::new(&one)
+        .also("one.test", &one, "alias = 'ours'")
+        .also("other.test", &other, "alias = 'theirs'")
+        .start()
+        .await;
+    let path = manifest_path("_/ours/library/app", "v0");
+    for (before, registry) in [(true, "one.test"), (false, "other.test")] {
+        if !before {
+            mirror.rewrite("alias = 'ours'", "alias = 'old'");
+            mirror.rewrite("alias = 'theirs'", "alias = 'ours'");
+            mirror.reloaded().await;
+        }
+        // The second one is answered from memory.
+        for _ in 0..2 {
+            let answer = mirror.client().get(&path).await;
+            assert_eq!(answer.status, 200);
+            assert_eq!(answer.headers["oci-namespace"], registry);
+        }
+    }
+    assert_eq!(other.counts().requests(Kind::ManifestGet), 1);
 }
 
 /// A body that runs is not touched, nor the fill behind it.

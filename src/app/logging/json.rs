@@ -2,7 +2,7 @@
 //! them, and `target`.
 //!
 //! As `tracing_subscriber` writes them, but for spans, of which there are none here. There is a line for each request, so
-//! that each part of it is written once, to where it stays.
+//! that it is put together where no call stands between its parts, and handed on as a whole.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::{self, Debug, Write as _};

@@ -1,7 +1,6 @@
-//! What the mirror serves, and the headers it gets.
-
 //! The headers of every kind of answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -81,6 +80,47 @@ async fn a_blob_has_every_header_that_clients_look_at() {
         assert_eq!(header(&response, name), value, "{name}");
     }
     assert_eq!(body(response).await, "hello");
+}
+
+/// A manifest in memory has its header fields made, and those of a hit put together, of the registry that was first.
+#[test]
+fn what_has_its_fields_made_is_answered_as_what_has_not() {
+    let fields = Arc::new(Fields::of(&media_type::OCI_INDEX, &digest()));
+    let [plain, aged] = [None, Some(Duration::from_secs(9))];
+    let known = format!("\"{}\"", digest()).parse().unwrap();
+    let conditions = HeaderMap::from_iter([(IF_NONE_MATCH, known)]);
+    let tag = || Action::Manifest("v1".parse().unwrap());
+    let others = Target::for_tests("quay.io/org/app", tag());
+    let all = [
+        (tag(), CacheStatus::Hit, plain),
+        (tag(), CacheStatus::Revalidated, plain),
+        (tag(), CacheStatus::Stale(StaleReason::Slow), aged),
+        (Action::Blob(digest()), CacheStatus::Hit, plain),
+    ];
+    for (action, cache_status, age) in all {
+        for target in [target(action), others.clone()] {
+            for method in [Method::GET, Method::HEAD] {
+                for conditions in [&HeaderMap::new(), &conditions] {
+                    let [made, anew] = [Some(Arc::clone(&fields)), None].map(|fields| {
+                        let manifest = Served {
+                            media_type: media_type::OCI_INDEX,
+                            cache_status,
+                            age,
+                            fields,
+                            ..served(Body::Bytes("hello".into()))
+                        };
+                        respond(manifest, &target, &method, conditions)
+                    });
+                    let told = |response: &Response<ResponseBody>| {
+                        format!("{} {:?}", response.status(), response.headers())
+                    };
+                    assert_eq!(told(&made), told(&anew));
+                    let registry = target.repository.registry.as_str();
+                    assert_eq!(header(&made, "oci-namespace"), registry);
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test]

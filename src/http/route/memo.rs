@@ -1,12 +1,12 @@
 //! The routes of what was asked for lately, so that the same words are taken apart once.
 //!
 //! A node asks for what another node has just asked for, in the same words. Only routes to manifests and blobs are kept, and
-//! only of requests that say all there is to a route in their target and, where it counts, their host. Each has one slot,
-//! which whatever is asked for next there takes over: nothing is looked for, nothing grows, and who asks for nonsense
-//! displaces a route that is found again in microseconds. Made anew with each configuration.
+//! only of requests that say all there is to a route in their target and the registry of their host, if that names one. Each
+//! has one slot, which whatever is asked for next there takes over: nothing is looked for, nothing grows, and who asks for
+//! nonsense displaces a route that is found again in microseconds. Made anew with each configuration.
 
 use std::hash::BuildHasher as _;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, RwLock};
 
 use foldhash::fast::RandomState;
 use http::{HeaderMap, Method, Uri};
@@ -14,41 +14,41 @@ use http::{HeaderMap, Method, Uri};
 use super::{Action, Route, RouteError, Target, route};
 use crate::config::Routes;
 use crate::http::respond::NAMESPACE;
-use crate::http::vet;
-use crate::sync::lock;
+use crate::http::{address, vet};
+use crate::oci::Registry;
+use crate::sync::{read, write};
 
 /// Slots: the images of a busy fleet, some dozens, of some dozens of blobs each. A power of two.
 const SLOTS: usize = 4_096;
-/// Longest target and host, together, that are kept: two megabytes in all.
+/// Longest target that is kept: some five megabytes in all, with what they lead to.
 const LONGEST: usize = 512;
 
 /// Routes by the words that they were asked for in.
 pub(in crate::http) struct Memo {
-    slots: Box<[Mutex<Option<Known>>]>,
-    /// Seeded: nobody can tell whose slot is whose.
+    slots: Box<[RwLock<Option<Known>>]>,
+    /// Seeded, so that which words share a slot is another matter in each process.
     hasher: RandomState,
 }
 
 struct Known {
-    /// Target and host, one after the other.
-    words: Box<str>,
-    /// Where the host begins.
-    at: usize,
+    asked: Box<str>,
+    host: Option<Registry>,
     target: Arc<Target>,
 }
 
-/// All that a route depends on, as it was written.
-#[derive(Clone, Copy)]
+/// All that a route depends on.
+#[derive(Debug, Hash, PartialEq, Eq)]
 struct Words<'a> {
-    target: &'a str,
-    /// Empty where no host counts.
-    host: &'a str,
+    /// The request's target, as it was written.
+    asked: &'a str,
+    /// The registry that the host stands for, if it does for one.
+    host: Option<Registry>,
 }
 
 impl Default for Memo {
     fn default() -> Self {
         Self {
-            slots: (0..SLOTS).map(|_| Mutex::default()).collect(),
+            slots: (0..SLOTS).map(|_| RwLock::default()).collect(),
             hasher: RandomState::default(),
         }
     }
@@ -68,9 +68,9 @@ impl Memo {
         let Some(words) = words.flatten() else {
             return find();
         };
-        let slot = self.slot(words);
-        if let Some(known) = &*lock(slot)
-            && known.words() == (words.target, words.host)
+        let slot = self.slot(&words);
+        if let Some(known) = &*read(slot)
+            && known.is_of(&words)
         {
             return Ok(Route::Of(Arc::clone(&known.target)));
         }
@@ -78,15 +78,24 @@ impl Memo {
         if let Route::Of(target) = &found
             && matches!(target.action, Action::Manifest(_) | Action::Blob(_))
         {
-            *lock(slot) = Some(Known::new(words, target));
+            *write(slot) = Some(Known::new(words, target));
         }
         Ok(found)
     }
 
-    fn slot(&self, words: Words<'_>) -> &Mutex<Option<Known>> {
-        let hash = self.hasher.hash_one((words.target, words.host));
+    fn slot(&self, words: &Words<'_>) -> &RwLock<Option<Known>> {
+        let hash = self.hasher.hash_one(words);
         let index = usize::try_from(hash % SLOTS as u64).expect("it is below the number of slots");
         &self.slots[index]
+    }
+}
+
+#[cfg(test)]
+impl Memo {
+    /// How many slots are taken.
+    pub(super) fn taken(&self) -> usize {
+        let slots = self.slots.iter();
+        slots.filter(|slot| read(slot).is_some()).count()
     }
 }
 
@@ -96,23 +105,22 @@ impl<'a> Words<'a> {
         if headers.contains_key(NAMESPACE) {
             return None;
         }
-        let target = uri.path_and_query()?.as_str();
-        let host = routes.has_hosts().then(|| vet::host(headers)).flatten();
-        let host = host.unwrap_or_default();
-        (target.len() + host.len() <= LONGEST).then_some(Self { target, host })
+        let asked = uri.path_and_query()?.as_str();
+        let host = address::of_host(routes, headers);
+        (asked.len() <= LONGEST).then_some(Self { asked, host })
     }
 }
 
 impl Known {
     fn new(words: Words<'_>, target: &Arc<Target>) -> Self {
         Self {
-            words: [words.target, words.host].concat().into(),
-            at: words.target.len(),
+            asked: words.asked.into(),
+            host: words.host,
             target: Arc::clone(target),
         }
     }
 
-    fn words(&self) -> (&str, &str) {
-        self.words.split_at(self.at)
+    fn is_of(&self, words: &Words<'_>) -> bool {
+        *self.asked == *words.asked && self.host == words.host
     }
 }

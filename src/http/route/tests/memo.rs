@@ -74,11 +74,10 @@ fn another_host_or_method_or_a_namespace_in_a_header_is_no_repetition() {
 /// Each node writes the mirror's name as it likes, a port or an address.
 #[test]
 fn a_host_that_names_no_registry_takes_no_slot_of_its_own() {
-    let config = "[upstreams.'docker.io']\n";
-    let routes = Routes::new(&Config::from_toml(config).unwrap());
-    let [one, other] = ["mirror:5000", "192.0.2.1"]
+    let [one, other, named] = ["mirror:5000", "192.0.2.1", "quay.mirror.example.com"]
         .map(|host| request("GET", "/v2/org/app/manifests/v1", &[("host", host)]));
-    assert!(is_known(&routes, [&one, &other]));
+    assert!(is_known(&routes(), [&one, &other]));
+    assert!(!is_known(&routes(), [&one, &named]));
 }
 
 #[test]
@@ -89,7 +88,11 @@ fn what_is_refused_or_listed_or_long_is_not_kept() {
         format!("/v2/org/app/manifests/v1?{}", "x".repeat(600)),
         "/v2/org/app/manifests/.".to_owned(),
     ] {
-        let request = request("GET", &target, &[("host", "mirror")]);
-        assert!(!is_known(&routes(), [&request, &request]), "{target}");
+        let (request, memo) = (
+            request("GET", &target, &[("host", "mirror")]),
+            Memo::default(),
+        );
+        let found = recall(&memo, &routes(), &request);
+        assert_eq!(memo.taken(), 0, "{target}: {found:?}");
     }
 }
