@@ -34,3 +34,18 @@ pub(crate) fn seeded_dir(parent: &Path, blobs: u64, with_files: bool) -> PathBuf
     fs::write(&whole, "").unwrap();
     dir
 }
+
+/// Copies all below a directory into another one.
+#[allow(dead_code, reason = "not every bench changes what it is given")]
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), &to).unwrap();
+        }
+    }
+}

@@ -5,7 +5,7 @@
 mod seeded;
 mod stage;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use divan::counter::{BytesCount, ItemsCount};
@@ -98,18 +98,31 @@ fn look_up(bencher: Bencher<'_, '_>, blobs: u64) {
     let mut number = 0;
     bencher.counter(ItemsCount::new(1_u32)).bench_local(|| {
         number = (number + 7_919) % blobs;
-        seeded.steps.look_up(&digest(number)).unwrap()
+        let found = seeded.steps.look_up(&digest(number)).unwrap();
+        assert!(found.is_some(), "{number} is missing");
     });
     seeded.close();
 }
 
-/// Room for a blob, in a cache that is full.
+/// Room for a blob, in a cache that is full: a copy, since what goes is gone.
 #[divan::bench(args = SIZES, sample_count = 50, sample_size = 1)]
 fn evict(bencher: Bencher<'_, '_>, blobs: u64) {
-    let seeded = Seeded::open(blobs);
+    let copy = tempfile::tempdir_in(CACHES).unwrap();
+    seeded::copy(&seeded_dir(blobs), copy.path());
+    let seeded = Seeded::at(copy.path(), blobs);
     let Seeded { steps, runtime } = &seeded;
-    bencher.bench_local(|| runtime.block_on(steps.evict(1)).unwrap());
+    bencher.bench_local(|| {
+        let freed = runtime.block_on(steps.evict(1)).unwrap();
+        assert!(freed > 0, "nothing has gone");
+    });
     seeded.close();
+}
+
+/// Where seeded caches are.
+const CACHES: &str = env!("CARGO_TARGET_TMPDIR");
+
+fn seeded_dir(blobs: u64) -> PathBuf {
+    seeded::seeded_dir(Path::new(CACHES), blobs, false)
 }
 
 /// A cache of many blobs, of which there are no files.
@@ -120,9 +133,12 @@ struct Seeded {
 
 impl Seeded {
     fn open(blobs: u64) -> Self {
-        let dir = seeded::seeded_dir(Path::new(env!("CARGO_TARGET_TMPDIR")), blobs, false);
+        Self::at(&seeded_dir(blobs), blobs)
+    }
+
+    fn at(dir: &Path, blobs: u64) -> Self {
         let runtime = stage::runtime();
-        let settings = Settings::new(&dir, seeded::limit(blobs));
+        let settings = Settings::new(dir, seeded::limit(blobs));
         let steps = runtime.block_on(Steps::open(settings)).unwrap();
         Self { steps, runtime }
     }
