@@ -12,8 +12,10 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 use rustls::client::WantsClientCert;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::version::TLS13;
 use rustls::{
     ALL_VERSIONS, ClientConfig, ConfigBuilder, RootCertStore, ServerConfig,
     SupportedProtocolVersion,
@@ -109,12 +111,19 @@ impl Pair {
     /// # Panics
     /// Where it is no certificate with its key.
     pub fn shown(&self) -> ServerConfig {
+        self.shown_by(rustls::crypto::aws_lc_rs::default_provider())
+    }
+
+    /// As [`Self::shown`], with what this provider has.
+    ///
+    /// # Panics
+    /// As that.
+    pub fn shown_by(&self, provider: CryptoProvider) -> ServerConfig {
         let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes());
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes());
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider has them")
+        let config = ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[&TLS13])
+            .expect("the provider has it")
             .with_no_client_auth()
             .with_single_cert(
                 vec![certificate.expect("it is a certificate")],

@@ -105,7 +105,8 @@ fn measure(figure: &Figure, options: &Options, bench: &Bench<'_>, told: &dyn Fn(
     for round in 0..figure.rounds.min(options.rounds).max(1) {
         for who in figure.sides(&options.peers) {
             // What is not to be compared is not worth more than a look.
-            if round > 0 && figure.once_for_others && who != Who::Peer(Peer::Forebay) {
+            let is_compared = matches!(who, Who::Peer(Peer::Forebay) | Who::Direct);
+            if round > 0 && figure.once_for_others && !is_compared {
                 continue;
             }
             match (figure.measure)(bench, who) {

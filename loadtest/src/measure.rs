@@ -8,5 +8,5 @@ mod pages;
 mod process;
 
 pub use self::cores::{Cores, pin};
-pub use self::pages::{Evicted, evict, ready};
+pub use self::pages::{Evicted, evict, on_a_disk, ready};
 pub use self::process::{Usage, end_descendants, own_cpu, raise_descriptors, tcp_memory};

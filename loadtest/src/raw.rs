@@ -1,7 +1,7 @@
 //! Clients that cost as little as they can, so that a server is what is measured.
 //!
-//! Requests are made beforehand, connections are kept, and one thread serves them all. A body in plain is thrown away inside
-//! the kernel, without being copied. Nothing is checked but status and length: that bytes are the right ones is for
+//! Requests are made beforehand, connections are kept, and one thread serves them all. Bodies are read, as any
+//! client reads them, and thrown away. Nothing is checked but status and length: that bytes are the right ones is for
 //! [`crate::fleet`] to show.
 //!
 //! `wire` is bytes to and fro, `exchange` a request's answer, `load` many connections at once, `slow` those that take their time.

@@ -54,7 +54,9 @@ fn comparison_measures_the_mirror_that_it_starts_and_reports_it() {
 
     let report = comparison.report();
     let titles: Vec<_> = report.sections.iter().map(|it| it.title.as_str()).collect();
-    assert_eq!(titles.len(), 1 + options.figures.len(), "{titles:?}");
+    // What was expected before them, and how all were set up after them.
+    assert_eq!(titles.len(), 2 + options.figures.len(), "{titles:?}");
+    assert!(report.html().contains("read_quota = false"), "no settings");
     assert!(report.html().contains("first byte"));
     assert!(
         dir.path().read_dir().unwrap().next().is_none(),

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use forebay_loadtest::compare::{Comparison, Options, names, run};
-use forebay_loadtest::measure::end_descendants;
+use forebay_loadtest::measure::{end_descendants, on_a_disk};
 use forebay_loadtest::peers::Peer;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
@@ -50,6 +50,7 @@ impl Args {
             }
             return Ok(());
         }
+        on_a_disk(&self.dir)?;
         let dir = tempfile::Builder::new()
             .prefix("forebay-compare-")
             .tempdir_in(&self.dir)?;

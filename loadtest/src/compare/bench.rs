@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -127,7 +128,7 @@ impl<'a> Bench<'a> {
         let pair = authority.server(&["127.0.0.1", ORIGIN]);
         let front = tls_before(
             origin.host().to_owned(),
-            pair.shown(),
+            pair.shown_by(provider()),
             Ipv4Addr::LOCALHOST.into(),
         );
         let origin_over_tls = (runtime.block_on(front)?, dir.path().join("ca.pem"));
@@ -220,13 +221,17 @@ pub(super) fn manifest_path() -> String {
 
 /// TLS with one cipher, so that all peers are measured with the same: the one that Go's clients, which dockerd, containerd and
 /// podman are, prefer where the processor has AES.
-fn client(authority: &Authority) -> Result<ClientConfig, rustls::Error> {
+fn provider() -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites = vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256];
+    provider
+}
+
+fn client(authority: &Authority) -> Result<ClientConfig, rustls::Error> {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(authority.pem().as_bytes());
     roots.add(root.map_err(|error| rustls::Error::General(error.to_string()))?)?;
-    let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider()));
     let builder = builder.with_protocol_versions(&[&TLS13])?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }

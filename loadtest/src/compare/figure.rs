@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::bench::Bench;
 use crate::peers::Peer;
 use crate::report::Unit;
+use crate::stats::Spread;
 
 /// Something to be measured of all sides alike.
 pub(super) struct Figure {
@@ -102,6 +103,14 @@ impl Bound {
         }
     }
 
+    /// Of all rounds' values, the one that is farthest from what is good.
+    pub(super) fn worst(self, spread: Spread) -> f64 {
+        match self {
+            Self::AtLeast(_) => spread.min,
+            Self::AtMost(_) => spread.max,
+        }
+    }
+
     pub(super) fn holds(self, value: f64) -> bool {
         match self {
             Self::AtLeast(least) => value >= least,
@@ -111,6 +120,15 @@ impl Bound {
 }
 
 impl Expected {
+    /// In words, of which the last is the bound.
+    pub(super) fn told(&self, unit: Unit) -> String {
+        let (word, bound) = match self.bound {
+            Bound::AtLeast(bound) => ("at least", bound),
+            Bound::AtMost(bound) => ("at most", bound),
+        };
+        format!("{} is {word} {}", self.value, unit.format(bound))
+    }
+
     /// At least so many times a peer's.
     pub(super) fn times(of: Peer, value: &'static str, least: f64) -> Self {
         Self {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::figure::{Bound, Expected, Figure, Measured, Who};
+use super::figure::{Expected, Figure, Measured, Who};
 use crate::peers::Peer;
 use crate::report::Unit;
 use crate::stats::Spread;
@@ -56,12 +56,31 @@ pub struct Samples {
 pub struct Check {
     /// In words.
     pub expected: String,
-    /// The value, or the ratio of the medians.
-    pub is: f64,
+    /// The value that was worst, or the ratio of the medians; none where it could not be looked at.
+    pub is: Option<f64>,
     /// As it is read.
     pub told: String,
-    /// Whether that is as expected.
+    /// Whether that is as expected, as far as it could be looked at.
     pub passed: bool,
+}
+
+impl Check {
+    /// Of what takes a peer that was not measured.
+    fn not_looked_at(expected: &Expected, who: Who) -> Self {
+        Self {
+            expected: format!("{}{}", expected.told(Unit::Times), whose(who)),
+            is: None,
+            told: "not looked at".to_owned(),
+            passed: true,
+        }
+    }
+}
+
+fn whose(who: Who) -> String {
+    match who {
+        Who::Direct => " a direct pull's".to_owned(),
+        Who::Peer(peer) => format!(" {peer}'s"),
+    }
 }
 
 impl fmt::Display for Check {
@@ -101,7 +120,7 @@ impl Outcome {
         }
     }
 
-    /// Holds what there is to what is expected. What it takes a peer for that is not there is left out.
+    /// Holds what there is to what is expected.
     pub(super) fn check(&mut self, figure: &Figure) {
         let expected = figure.expected.iter();
         self.checks = expected
@@ -112,24 +131,19 @@ impl Outcome {
     fn checked(&self, expected: &Expected) -> Option<Check> {
         let own = self.value(Peer::Forebay.name(), expected.value)?;
         let (is, unit, of) = match expected.of {
-            None => (own.spread.median, own.unit, String::new()),
+            // A promise holds in each round.
+            None => (expected.bound.worst(own.spread), own.unit, String::new()),
             Some(who) => {
-                let ratio = own.spread.median / self.others(who, expected)?;
-                let of = match who {
-                    Who::Direct => " a direct pull's".to_owned(),
-                    Who::Peer(peer) => format!(" {peer}'s"),
+                let Some(theirs) = self.others(who, expected) else {
+                    return Some(Check::not_looked_at(expected, who));
                 };
-                (ratio, Unit::Times, of)
+                let ratio = own.spread.median / theirs;
+                (ratio, Unit::Times, whose(who))
             }
         };
-        let (word, bound) = match expected.bound {
-            Bound::AtLeast(bound) => ("at least", bound),
-            Bound::AtMost(bound) => ("at most", bound),
-        };
-        let bound = unit.format(bound);
         Some(Check {
-            expected: format!("{} is {word} {bound}{of}", expected.value),
-            is,
+            expected: format!("{}{of}", expected.told(unit)),
+            is: Some(is),
             told: exactly(unit, is),
             passed: expected.bound.holds(is),
         })
@@ -186,6 +200,7 @@ fn exactly(unit: Unit, value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::figure::Bound;
 
     const RATE: &str = "a core";
     const OWN: Who = Who::Peer(Peer::Forebay);
@@ -244,8 +259,20 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_expected_in_comparison_with_who_is_not_there() {
+    fn comparison_with_who_is_not_there_is_told_as_not_looked_at() {
         let expected = Expected::times(Peer::Nginx, RATE, 1.1);
-        assert!(outcome(&[expected], &[(OWN, 1.0)]).checks.is_empty());
+        let checks = outcome(&[expected], &[(OWN, 1.0)]).checks;
+        assert_eq!((checks[0].is, checks[0].passed), (None, true));
+        assert_eq!(
+            checks[0].to_string(),
+            "a core is at least 1.1x nginx's: it is not looked at"
+        );
+    }
+
+    #[test]
+    fn promise_is_held_in_each_round() {
+        let rounds = [1.0, 1.0, 34.0].map(|bodies| (OWN, bodies));
+        let checks = outcome(&[Expected::at_most(RATE, 1.01)], &rounds).checks;
+        assert_eq!((checks[0].is, checks[0].passed), (Some(34.0), false));
     }
 }

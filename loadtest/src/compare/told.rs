@@ -23,7 +23,10 @@ pub(super) fn about(options: &Options, cores: Cores) -> Vec<(String, String)> {
             about.push((peer.name().to_owned(), "not measured".to_owned()));
         }
     }
-    let rounds = format!("{}, each with all in turn", options.rounds);
+    let rounds = format!(
+        "{} at most, each with all in turn; herds and the capped pull take a while, and other mirrors do them once",
+        options.rounds
+    );
     about.push(("rounds".to_owned(), rounds));
     if options.quick {
         let quick = "sizes and clients are a tenth: no figure means anything";
@@ -89,7 +92,12 @@ fn summary(outcomes: &[Outcome]) -> Section {
                 outcome.title.clone(),
                 check.expected.clone(),
                 check.told.clone(),
-                if check.passed { "yes" } else { "NO" }.to_owned(),
+                match (check.is, check.passed) {
+                    (None, _) => "-",
+                    (Some(_), true) => "yes",
+                    (Some(_), false) => "NO",
+                }
+                .to_owned(),
             ]);
         }
     }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, IoSliceMut};
 use std::path::Path;
 
-use rustix::fs::{Advice, fadvise};
+use rustix::fs::{Advice, fadvise, statfs};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 /// How many places of a file are looked at.
@@ -17,6 +17,22 @@ pub struct Evicted {
     pub bytes: u64,
     /// Those of them that are in memory still, as far as a few places in each file tell.
     pub resident: u64,
+}
+
+/// Refuses a directory whose files are in memory and nowhere else.
+///
+/// # Errors
+/// Where it is one, and where it can't be looked at.
+pub fn on_a_disk(dir: &Path) -> io::Result<()> {
+    /// `TMPFS_MAGIC` and `RAMFS_MAGIC` of Linux.
+    const MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
+    let kind = statfs(dir)?.f_type;
+    if MEMORY.contains(&kind) {
+        let dir = dir.display();
+        let message = format!("{dir} is memory: choose a directory on a disk with --dir");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(())
 }
 
 /// Writes all files below a directory to the disk, and has the kernel forget their pages.
@@ -93,6 +109,16 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+
+    #[test]
+    fn directory_in_memory_is_refused_with_what_to_do() {
+        let refused = on_a_disk(Path::new("/dev/shm")).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "/dev/shm is memory: choose a directory on a disk with --dir"
+        );
+        assert!(on_a_disk(Path::new(env!("CARGO_MANIFEST_DIR"))).is_ok());
+    }
 
     #[test]
     fn memory_that_is_there_is_made_ready_and_no_more() {

@@ -1,4 +1,5 @@
-//! forebay with its defaults, before an origin that stands for Docker Hub.
+//! forebay before an origin that stands for Docker Hub, with its defaults but for what nginx is told as well: how long a tag
+//! counts. Its admin listener is off, and no quota is looked for, which this origin has not.
 
 use super::{ORIGIN, Place, Setting};
 

@@ -24,7 +24,7 @@ pub(super) fn config(setting: &Setting, place: &Place, sendfile: bool) -> String
     } else if setting.tls.is_some() {
         "output_buffers 1 32k;"
     } else {
-        // A fifth more than with 32k: what goes out at once fits into one segment.
+        // More than with 32k, which is its default: what goes out at once fits into one segment.
         "output_buffers 1 60k;"
     };
     let sendfile = if sendfile { "on" } else { "off" };

@@ -15,22 +15,50 @@ const TAG: &str = "v1";
 #[derive(Debug)]
 pub(super) struct Gallery {
     images: Images,
+    run: Run,
     /// How often each image's tag has moved.
     moved: Vec<u32>,
     sizes: HashMap<Digest, u64>,
 }
 
-/// The repository of an image.
-fn name(number: usize) -> String {
-    format!("library/image-{number}")
+/// Which run the images are of. A mirror that was there before may have those of another.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Run {
+    /// The only one that its mirror sees: names and bytes are the same each time.
+    Only,
+    /// One of many, by its number.
+    One(u32),
+}
+
+impl Run {
+    pub(super) fn of_many() -> Self {
+        Self::One(rand::random())
+    }
+
+    /// The repository of an image.
+    fn name(self, number: usize) -> String {
+        match self {
+            Self::Only => format!("library/image-{number}"),
+            Self::One(run) => format!("library/image-{number}-{run:08x}"),
+        }
+    }
+
+    /// What bytes are made of, which were made of `seed` otherwise.
+    fn seed(self, seed: u64) -> u64 {
+        match self {
+            Self::Only => seed,
+            Self::One(run) => seed ^ u64::from(run) << 32,
+        }
+    }
 }
 
 impl Gallery {
     /// Puts every image into the origin.
-    pub(super) fn put(images: &Images, origin: &Origin) -> Self {
+    pub(super) fn put(images: &Images, origin: &Origin, run: Run) -> Self {
         let count = images.count as usize;
         let mut gallery = Self {
             images: images.clone(),
+            run,
             moved: vec![0; count],
             sizes: HashMap::new(),
         };
@@ -43,7 +71,7 @@ impl Gallery {
 
     /// What they are called.
     pub(super) fn references(&self) -> Vec<Reference> {
-        let reference = |number| Reference::of_docker_hub(&name(number), TAG);
+        let reference = |number| Reference::of_docker_hub(&self.run.name(number), TAG);
         (0..self.moved.len()).map(reference).collect()
     }
 
@@ -65,8 +93,9 @@ impl Gallery {
             .map(|layer| self.layer(number, layer, shared))
             .collect();
         let moved = self.moved[number];
-        let blobs = origin.edit(&name(number), |repository| {
-            image(repository, &format!("{number}.{moved}"), layers)
+        let name = self.run.name(number);
+        let blobs = origin.edit(&name, |repository| {
+            image(repository, &format!("{name}.{moved}"), layers)
         });
         self.sizes
             .extend(blobs.into_iter().map(|it| (it.digest, it.size)));
@@ -80,12 +109,13 @@ impl Gallery {
         if layer < self.images.shared_layers {
             let bytes = shared.entry(layer_seed);
             return bytes
-                .or_insert_with(|| random_bytes(layer_seed, size))
+                .or_insert_with(|| random_bytes(self.run.seed(layer_seed), size))
                 .clone();
         }
         let is_uppermost = layer + 1 == self.images.layers;
         let moved = if is_uppermost { self.moved[number] } else { 0 };
-        random_bytes(own << 40 | u64::from(moved) << 20 | layer_seed, size)
+        let seed = own << 40 | u64::from(moved) << 20 | layer_seed;
+        random_bytes(self.run.seed(seed), size)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::event::{Change, Condition, State};
 use super::file::Scenario;
-use super::images::Gallery;
+use super::images::{Gallery, Run};
 use super::program::{End, Program};
 use super::values::Like;
 use crate::fleet::{Place, Reference};
@@ -48,7 +48,7 @@ impl Stage {
     /// # Errors
     /// Where the program can't be started.
     pub async fn with_program(scenario: &Scenario, program: &Path) -> io::Result<Self> {
-        let upstream = Upstream::of(scenario, behaviour(scenario), anywhere()).await?;
+        let upstream = Upstream::of(scenario, behaviour(scenario), anywhere(), Run::Only).await?;
         let endpoint = upstream.origin.registry_url();
         let program = Program::start(program, &scenario.mirror.config, &endpoint).await?;
         Ok(Self::of(upstream, Mirror::Ours(Box::new(program))))
@@ -77,7 +77,8 @@ impl Stage {
         let place = Arc::new(mirror);
         let mirror = Mirror::Theirs { place, pid };
         if let Some(listen) = upstream {
-            let upstream = Upstream::of(scenario, behaviour(scenario), listen).await?;
+            let upstream =
+                Upstream::of(scenario, behaviour(scenario), listen, Run::of_many()).await?;
             return Ok(Self::of(upstream, mirror));
         }
         if changes.iter().any(|it| !matches!(it, Change::Rest(_))) {
@@ -114,7 +115,7 @@ impl Stage {
             );
             return Err(io::Error::other(told));
         }
-        let upstream = Upstream::of(scenario, Origin::builder(), anywhere()).await?;
+        let upstream = Upstream::of(scenario, Origin::builder(), anywhere(), Run::Only).await?;
         let place = Arc::new(Place::mirror(upstream.address()));
         Ok(Self::of(upstream, Mirror::None { place }))
     }
@@ -214,7 +215,12 @@ fn anywhere() -> SocketAddr {
 }
 
 impl Upstream {
-    async fn of(scenario: &Scenario, builder: Builder, listen: SocketAddr) -> io::Result<Self> {
+    async fn of(
+        scenario: &Scenario,
+        builder: Builder,
+        listen: SocketAddr,
+        run: Run,
+    ) -> io::Result<Self> {
         let beside = SocketAddr::new(listen.ip(), 0);
         let mut builder = builder
             .listen(Server::Registry, listen)
@@ -230,7 +236,7 @@ impl Upstream {
         }
         let origin = Arc::new(builder.start().await?);
         let upstream = Self {
-            gallery: Gallery::put(&scenario.images, &origin),
+            gallery: Gallery::put(&scenario.images, &origin, run),
             origin,
         };
         upstream.be(&scenario.upstream.condition).await?;

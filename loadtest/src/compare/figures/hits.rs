@@ -6,8 +6,9 @@ use super::{A_CORE, BY_THE_CLOCK};
 use crate::compare::bench::{Asked, Bench, Tls, blob_path, manifest_path};
 use crate::compare::figure::{Expected, Figure, Measured, Who};
 use crate::measure::{Usage, evict, ready};
+use crate::origin::Kind;
 use crate::peers::{Peer, Running};
-use crate::raw::{Load, Tally, get};
+use crate::raw::{Load, Tally, Target, get};
 use crate::report::Unit;
 use crate::stats::float;
 
@@ -19,8 +20,8 @@ const CONNECTIONS: usize = 4;
 const ASKING: usize = 64;
 
 pub(super) fn figures() -> Vec<Figure> {
-    let from_memory = "One blob of 150 MB that is in the page cache, over 4 connections that are kept. A core is bytes of \
-        bodies in a second of the server's CPU time.";
+    let from_memory = "4 blobs of 150 MB that are in the page cache, in turn, over 4 connections that are kept. A core is bytes \
+        of bodies in a second of the server's CPU time.";
     let from_disk = "8 blobs of 150 MB, each once, over 4 connections, after the kernel was told to forget them; free memory is \
         touched before, so that no host has to give it first. A core is bytes of bodies in a second of the server's CPU time; how \
         fast the disk is does not show there.";
@@ -85,10 +86,13 @@ pub(super) fn figures() -> Vec<Figure> {
 
 fn blobs(bench: &Bench<'_>, who: Who, asked: Asked) -> io::Result<Measured> {
     let (server, target) = bench.serve_peer(who, asked)?;
-    let blob = bench.blob(1, bench.sizes.bytes(LARGE));
-    let request = get(&target, &blob_path(&blob));
-    let mut load = Load::open(&target, CONNECTIONS, vec![request])?;
-    let (tally, used) = rate(bench, &server, &mut load)?;
+    let mut load = Load::open(
+        &target,
+        CONNECTIONS,
+        requests(bench, &target, 1, CONNECTIONS),
+    )?;
+    load.run_each(CONNECTIONS)?;
+    let (tally, used) = rate(bench, &server, &mut load, &[Kind::BlobGet])?;
     Ok(told(Unit::BytesPerSecond, tally.bytes, &tally, &used))
 }
 
@@ -96,20 +100,38 @@ fn by_tag(bench: &Bench<'_>, who: Who, asked: Asked) -> io::Result<Measured> {
     let (server, target) = bench.serve_peer(who, asked)?;
     let request = get(&target, &manifest_path());
     let mut load = Load::open(&target, ASKING, vec![request])?;
-    let (tally, used) = rate(bench, &server, &mut load)?;
+    load.run_each(1)?;
+    // The reference registry asks for a tag each time.
+    let kinds: &[Kind] = match who {
+        Who::Peer(Peer::DockerRegistry) => &[Kind::BlobGet],
+        _ => &[Kind::BlobGet, Kind::ManifestGet, Kind::ManifestHead],
+    };
+    let (tally, used) = rate(bench, &server, &mut load, kinds)?;
     Ok(told(Unit::PerSecond, tally.answers, &tally, &used))
 }
 
-/// Warms a server up and measures it: nothing of it may come from the origin.
-fn rate(bench: &Bench<'_>, server: &Running, load: &mut Load) -> io::Result<(Tally, Used)> {
-    load.run_each(1)?;
+/// Requests for blobs of which no two are alike.
+fn requests(bench: &Bench<'_>, target: &Target, seed: u64, count: usize) -> Vec<Vec<u8>> {
+    (0..count)
+        .map(|number| bench.blob(seed + number as u64, bench.sizes.bytes(LARGE)))
+        .map(|blob| get(target, &blob_path(&blob)))
+        .collect()
+}
+
+/// Warms a server up and measures it: no request of these kinds may come to the origin.
+fn rate(
+    bench: &Bench<'_>,
+    server: &Running,
+    load: &mut Load,
+    kinds: &[Kind],
+) -> io::Result<(Tally, Used)> {
     server.settle()?;
     load.run_for(bench.sizes.warm)?;
     bench.origin.reset();
     let before = server.usage()?;
     let tally = load.run_for(bench.sizes.measured)?;
     let used = Used::since(&before, server)?;
-    nothing_from_the_origin(bench)?;
+    nothing_from_the_origin(bench, kinds)?;
     Ok((tally, used))
 }
 
@@ -119,11 +141,11 @@ fn blobs_from_disk(bench: &Bench<'_>, who: Who) -> io::Result<Measured> {
         ..Asked::default()
     };
     let (server, target) = bench.serve_peer(who, asked)?;
-    let requests: Vec<_> = (0..FROM_DISK)
-        .map(|number| bench.blob(100 + number as u64, bench.sizes.bytes(LARGE)))
-        .map(|blob| get(&target, &blob_path(&blob)))
-        .collect();
-    let mut load = Load::open(&target, CONNECTIONS, requests)?;
+    let mut load = Load::open(
+        &target,
+        CONNECTIONS,
+        requests(bench, &target, 100, FROM_DISK),
+    )?;
     load.run_each(FROM_DISK)?;
     server.settle()?;
     let evicted = evict(&server.cache())?;
@@ -137,17 +159,19 @@ fn blobs_from_disk(bench: &Bench<'_>, who: Who) -> io::Result<Measured> {
     let before = server.usage()?;
     let (tally, _) = load.run_each(FROM_DISK)?;
     let used = Used::since(&before, &server)?;
-    nothing_from_the_origin(bench)?;
+    nothing_from_the_origin(bench, &[Kind::BlobGet])?;
     Ok(told(Unit::BytesPerSecond, tally.bytes, &tally, &used))
 }
 
-fn nothing_from_the_origin(bench: &Bench<'_>) -> io::Result<()> {
-    match bench.body_requests() {
-        0 => Ok(()),
-        some => Err(io::Error::other(format!(
-            "what should be cached was asked for again, {some} times"
-        ))),
+fn nothing_from_the_origin(bench: &Bench<'_>, kinds: &[Kind]) -> io::Result<()> {
+    for kind in kinds {
+        let asked = bench.origin.counts().requests(*kind);
+        if asked > 0 {
+            let message = format!("what should be cached was asked for again: {asked} {kind:?}");
+            return Err(io::Error::other(message));
+        }
     }
+    Ok(())
 }
 
 /// The CPU time that a server took, in seconds.

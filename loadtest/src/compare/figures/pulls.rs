@@ -13,6 +13,7 @@ use crate::report::Unit;
 use crate::stats::float;
 
 const TIME: &str = "time";
+const BODIES: &str = "upstream bodies";
 const HUGE: u64 = 1 << 30;
 
 /// What the origin is like.
@@ -38,7 +39,8 @@ pub(super) fn figures() -> Vec<Figure> {
     let figure = |name, title, text, held| {
         let mut figure = Figure::new(name, title, text, move |bench: &Bench<'_>, who| {
             measure(bench, who, held)
-        });
+        })
+        .expect([Expected::at_most(BODIES, 1.01)]);
         figure.direct = !matches!(held, Held::Not | Held::NotOverTls);
         figure
     };
@@ -94,7 +96,7 @@ fn measure(bench: &Bench<'_>, who: Who, held: Held) -> io::Result<Measured> {
     }
     let measured = measured?
         .with("connections", Unit::Count, float(bench.body_requests()))
-        .with("upstream bodies", Unit::Count, bench.bodies(&blob));
+        .with(BODIES, Unit::Count, bench.bodies(&blob));
     Ok(measured)
 }
 
