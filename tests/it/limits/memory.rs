@@ -58,6 +58,20 @@ fn check(what: &str, count: usize, before: u64, after: u64) {
     );
 }
 
+/// What the page says that the process takes without all that, in bytes, but for the memory tier.
+fn base() -> u64 {
+    let beginning = "resident = ";
+    let line = CAPACITY
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix(beginning));
+    let number = line.and_then(|line| line.strip_suffix(" MiB + memory in [cache]"));
+    let number: u64 = number
+        .expect("the formula has a base")
+        .parse()
+        .expect("a number of MiB");
+    number << 20
+}
+
 /// A mirror that has served a blob, and so has what it takes for the first connection.
 async fn warm(blob: u64) -> (Forebay, String, forebay_loadtest::origin::Origin) {
     let (origin, blob) = origin_with_blob(1, blob).await;
@@ -71,6 +85,24 @@ async fn ping(forebay: &Forebay) -> TcpStream {
     let answer = head(&mut stream, PING.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     stream
+}
+
+/// With an empty cache, and with one blob and no connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_without_anything_to_do_takes_no_more_than_the_base() {
+    heavy();
+    let (origin, blob) = origin_with_blob(1, BLOB).await;
+    let forebay = Setup::new(&origin).start().await;
+    let started = own(forebay.pid());
+    forebay.client().pulls("library/app", &blob.digest).await;
+    let pulled = own(forebay.pid());
+    println!(
+        "base: {} KiB, after a pull {} KiB",
+        started >> 10,
+        pulled >> 10
+    );
+    assert!(started <= base(), "{started} bytes");
+    assert!(pulled <= base(), "{pulled} bytes after a pull");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,6 +137,31 @@ async fn answers_that_are_read_slowly_take_what_is_stated() {
     drop(ping(&forebay).await);
     let after = own(forebay.pid());
     check("for each answer that is being sent", READERS, before, after);
+}
+
+/// A large blob comes over as many connections as a fill may have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fill_on_all_of_its_connections_takes_what_is_stated() {
+    const LARGE: u64 = 128 << 20;
+    const CONNECTIONS: usize = 8;
+    heavy();
+    let (forebay, _, origin) = warm(1000).await;
+    let blob = origin.edit("library/app", |repository| repository.random_blob(2, LARGE));
+    // The first piece comes last, so that all the others come while nothing is hashed.
+    let gate = hold_body(&origin, &blob.digest, 0);
+    let before = own(forebay.pid());
+    let (client, digest) = (forebay.client(), blob.digest.clone());
+    let pull = tokio::spawn(async move { client.blob("library/app", &digest).await });
+    let mut most = before;
+    while origin.ranges_requested(&blob.digest).len() < CONNECTIONS {
+        most = most.max(own(forebay.pid()));
+        tokio::task::yield_now().await;
+    }
+    most = most.max(own(forebay.pid()));
+    gate.release();
+    assert!(pull.await.unwrap().is_exactly(&blob.digest));
+    let what = "for each connection on which a blob is fetched";
+    check(what, CONNECTIONS, before, most);
 }
 
 #[tokio::test(flavor = "multi_thread")]
