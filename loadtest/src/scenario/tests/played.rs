@@ -1,6 +1,6 @@
 //! Scenarios as they are played on the origin itself, which is a registry like any other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
 use super::*;
@@ -125,10 +125,7 @@ async fn tags_move_and_who_has_the_old_image_then_is_stale() {
     assert_is(&outcome, Measure::StalePulls, 0.0);
 
     // A mirror of the first images, which never asks again.
-    let mirror = Origin::builder().repository("library/image-0", |repository| {
-        repository.multi_arch_image("v1", &ImageSpec::default())
-    });
-    let mirror = mirror.start().await.unwrap();
+    let mirror = Origin::builder().start().await.unwrap();
     let behind = "[[phase]]\nname = \"behind\"\nclients = { podman = 2 }\nimages = 1\norder = \"same\"\n\
                   expect = [\"stale_pulls = 0\"]";
     let outcome = before_a_mirror(&mirror, behind).await;
@@ -143,7 +140,44 @@ async fn before_a_mirror(mirror: &Origin, rest: &str) -> Outcome {
     let anywhere: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let pid = Some(std::process::id());
     let stage = Stage::with_mirror(&scenario, place, Some(anywhere), pid).await;
-    outcome(&scenario, &mut stage.unwrap()).await
+    let mut stage = stage.unwrap();
+    for name in names(&stage) {
+        mirror.edit(&name, |repository| {
+            repository.multi_arch_image("v1", &ImageSpec::default())
+        });
+    }
+    outcome(&scenario, &mut stage).await
+}
+
+/// The repositories of a stage's images.
+fn names(stage: &Stage) -> Vec<String> {
+    let images = stage.upstream.as_ref().unwrap().gallery.references();
+    let names = images.iter().map(|image| image.repository().to_owned());
+    names.collect()
+}
+
+/// What one run has left in it would be the next one's, and nothing cold.
+#[tokio::test]
+async fn runs_on_a_mirror_that_was_there_have_no_image_in_common() {
+    let scenario = scenario(
+        "",
+        "[[phase]]\nname = \"all\"\nclients = { containerd = 1 }",
+    );
+    let mut seen = HashSet::new();
+    for _ in 0..2 {
+        let place = Place::mirror("127.0.0.1:9".parse().unwrap());
+        let anywhere: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let stage = Stage::with_mirror(&scenario, place, Some(anywhere), None).await;
+        let stage = stage.unwrap();
+        let origin = &stage.upstream.as_ref().unwrap().origin;
+        for name in names(&stage) {
+            let image = origin.image(&name, "v1");
+            assert!(seen.insert(image.root.digest.to_string()), "{name}");
+            let uppermost = image.linux("amd64").layers.last().unwrap();
+            assert!(seen.insert(uppermost.digest.to_string()), "{name}");
+            assert!(seen.insert(name));
+        }
+    }
 }
 
 #[tokio::test]
