@@ -3,6 +3,7 @@
 //! Looked at is what the process has for itself; how much of the program's own file is in memory is another matter, and for
 //! a build that is tested more than for one that is used.
 
+use forebay_loadtest::origin::Fault;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
@@ -142,26 +143,26 @@ async fn answers_that_are_read_slowly_take_what_is_stated() {
 /// A large blob comes over as many connections as a fill may have.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fill_on_all_of_its_connections_takes_what_is_stated() {
-    const LARGE: u64 = 128 << 20;
-    const CONNECTIONS: usize = 8;
+    const LARGE: u64 = 256 << 20;
+    const CONNECTIONS: f64 = 8.0;
     heavy();
     let (forebay, _, origin) = warm(1000).await;
     let blob = origin.edit("library/app", |repository| repository.random_blob(2, LARGE));
-    // The first piece comes last, so that all the others come while nothing is hashed.
-    let gate = hold_body(&origin, &blob.digest, 0);
+    // More connections bring more, and none is done before there are all of them.
+    let slow = Fault::Throttle(8_000_000);
+    let slow = origin.on_body(&blob.digest).always(slow);
     let before = own(forebay.pid());
     let (client, digest) = (forebay.client(), blob.digest.clone());
     let pull = tokio::spawn(async move { client.blob("library/app", &digest).await });
-    let mut most = before;
-    while origin.ranges_requested(&blob.digest).len() < CONNECTIONS {
-        most = most.max(own(forebay.pid()));
-        tokio::task::yield_now().await;
-    }
-    most = most.max(own(forebay.pid()));
-    gate.release();
+    let all = |connections| connections >= CONNECTIONS;
+    forebay
+        .until_metric("forebay_upstream_connections", "docker.io", all)
+        .await;
+    let after = own(forebay.pid());
+    slow.remove();
     assert!(pull.await.unwrap().is_exactly(&blob.digest));
     let what = "for each connection on which a blob is fetched";
-    check(what, CONNECTIONS, before, most);
+    check(what, 8, before, after);
 }
 
 #[tokio::test(flavor = "multi_thread")]
