@@ -39,7 +39,7 @@ impl ClientAddr {
         self.ip
     }
 
-    /// As it is displayed, for each request's line: what most are, an IPv4 address, is put together in a tenth of the time.
+    /// As it is displayed, for each request's line: what most are, an IPv4 address, is put together without `fmt`.
     pub(super) fn text(&self) -> String {
         let IpAddr::V4(ip) = self.ip else {
             return self.to_string();

@@ -133,6 +133,12 @@ struct AtHand {
     manifest: Weak<StoredManifest>,
 }
 
+impl AtHand {
+    fn is_of(&self, upstream: &Arc<Upstream>) -> bool {
+        Weak::as_ptr(&self.upstream) == Arc::as_ptr(upstream)
+    }
+}
+
 /// Which of so many is found by its names and not taken from where it is at hand: what is looked for often stays in memory.
 const LOOKED_FOR: u32 = 4;
 
@@ -159,7 +165,7 @@ impl Asks {
         }
         let at_hand = read(&self.at_hand);
         let known = at_hand.as_ref()?;
-        let is_theirs = Weak::as_ptr(&known.upstream) == Arc::as_ptr(upstream);
+        let is_theirs = known.is_of(upstream);
         known.manifest.upgrade().filter(|_| is_theirs)
     }
 
@@ -171,6 +177,13 @@ impl Asks {
         manifest: &Arc<StoredManifest>,
     ) {
         if !granted.is_fact() || *granted.digest() != manifest.digest {
+            return;
+        }
+        // What is looked for now and then is there mostly, and others read it.
+        let is_there = read(&self.at_hand).as_ref().is_some_and(|known| {
+            known.is_of(upstream) && Weak::as_ptr(&known.manifest) == Arc::as_ptr(manifest)
+        });
+        if is_there {
             return;
         }
         *write(&self.at_hand) = Some(AtHand {

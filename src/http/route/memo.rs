@@ -37,7 +37,7 @@ struct Known {
 }
 
 /// All that a route depends on.
-#[derive(Debug, Hash, PartialEq, Eq)]
+#[derive(Hash)]
 struct Words<'a> {
     /// The request's target, as it was written.
     asked: &'a str,

@@ -6,6 +6,7 @@ mod naming;
 mod refusals;
 
 use http::Request;
+use http::request::Parts;
 
 use super::*;
 use crate::config::Config;
@@ -29,12 +30,16 @@ fn digest() -> Digest {
     Digest::of(Algorithm::Sha256, b"x")
 }
 
-fn ask(method: &str, target: &str, headers: &[(&str, &str)]) -> Result<Route, RouteError> {
+fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Parts {
     let mut request = Request::builder().method(method).uri(target);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let (request, ()) = request.body(()).unwrap().into_parts();
+    request.body(()).unwrap().into_parts().0
+}
+
+fn ask(method: &str, target: &str, headers: &[(&str, &str)]) -> Result<Route, RouteError> {
+    let request = request(method, target, headers);
     let found = route(&routes(), &request.method, &request.uri, &request.headers);
     memo::agrees(&request, &found);
     found

@@ -2,8 +2,6 @@
 
 use std::sync::LazyLock;
 
-use http::request::Parts;
-
 use super::*;
 
 /// One for all tables of routes, so that each request comes after others.
@@ -20,14 +18,6 @@ pub(super) fn agrees(request: &Parts, found: &Result<Route, RouteError>) {
 
 fn recall(memo: &Memo, routes: &Routes, request: &Parts) -> Result<Route, RouteError> {
     memo.route(routes, &request.method, &request.uri, &request.headers)
-}
-
-fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Parts {
-    let mut request = Request::builder().method(method).uri(target);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    request.body(()).unwrap().into_parts().0
 }
 
 /// Whether the second of two requests was answered with what had been found for the first.
