@@ -86,11 +86,7 @@ pub(super) fn figures() -> Vec<Figure> {
 
 fn blobs(bench: &Bench<'_>, who: Who, asked: Asked) -> io::Result<Measured> {
     let (server, target) = bench.serve_peer(who, asked)?;
-    let mut load = Load::open(
-        &target,
-        CONNECTIONS,
-        requests(bench, &target, 1, CONNECTIONS),
-    )?;
+    let mut load = load(bench, &target, 1, CONNECTIONS)?;
     load.run_each(CONNECTIONS)?;
     let (tally, used) = rate(bench, &server, &mut load, &[Kind::BlobGet])?;
     Ok(told(Unit::BytesPerSecond, tally.bytes, &tally, &used))
@@ -110,12 +106,12 @@ fn by_tag(bench: &Bench<'_>, who: Who, asked: Asked) -> io::Result<Measured> {
     Ok(told(Unit::PerSecond, tally.answers, &tally, &used))
 }
 
-/// Requests for blobs of which no two are alike.
-fn requests(bench: &Bench<'_>, target: &Target, seed: u64, count: usize) -> Vec<Vec<u8>> {
-    (0..count)
+/// Connections that ask for so many blobs, of which no two are alike.
+fn load(bench: &Bench<'_>, target: &Target, seed: u64, count: usize) -> io::Result<Load> {
+    let requests = (0..count)
         .map(|number| bench.blob(seed + number as u64, bench.sizes.bytes(LARGE)))
-        .map(|blob| get(target, &blob_path(&blob)))
-        .collect()
+        .map(|blob| get(target, &blob_path(&blob)));
+    Load::open(target, CONNECTIONS, requests.collect())
 }
 
 /// Warms a server up and measures it: no request of these kinds may come to the origin.
@@ -141,11 +137,7 @@ fn blobs_from_disk(bench: &Bench<'_>, who: Who) -> io::Result<Measured> {
         ..Asked::default()
     };
     let (server, target) = bench.serve_peer(who, asked)?;
-    let mut load = Load::open(
-        &target,
-        CONNECTIONS,
-        requests(bench, &target, 100, FROM_DISK),
-    )?;
+    let mut load = load(bench, &target, 100, FROM_DISK)?;
     load.run_each(FROM_DISK)?;
     server.settle()?;
     let evicted = evict(&server.cache())?;

@@ -16,12 +16,10 @@ const TIME: &str = "time";
 const BODIES: &str = "upstream bodies";
 const HUGE: u64 = 1 << 30;
 
-/// What the origin is like.
+/// What holds the origin's bodies back.
 #[derive(Clone, Copy, Debug)]
 enum Held {
     Not,
-    /// Not at all, and it speaks TLS, as every registry out there does.
-    NotOverTls,
     /// Each to so many bytes a second.
     Each(u64),
     /// All together to so many.
@@ -36,12 +34,12 @@ pub(super) fn figures() -> Vec<Figure> {
         same client without anything between it and that origin.";
     let paced = "One client, one cold blob of 1 GiB, from an origin that sends all of its bodies together at 300 MB/s; and the \
         same client without anything between it and that origin.";
-    let figure = |name, title, text, held| {
+    let figure = |name, title, text, held, tls| {
         let mut figure = Figure::new(name, title, text, move |bench: &Bench<'_>, who| {
-            measure(bench, who, held)
+            measure(bench, who, held, tls)
         })
         .expect([Expected::at_most(BODIES, 1.01)]);
-        figure.direct = !matches!(held, Held::Not | Held::NotOverTls);
+        figure.direct = !matches!(held, Held::Not);
         figure
     };
     let mut capped = figure(
@@ -49,6 +47,7 @@ pub(super) fn figures() -> Vec<Figure> {
         "A cold pull where each connection is slow",
         capped,
         Held::Each(50_000_000),
+        Tls::Nowhere,
     )
     .expect([Expected::times_direct(BY_THE_CLOCK, Bound::AtLeast(3.5))]);
     capped.rounds = 3;
@@ -58,34 +57,32 @@ pub(super) fn figures() -> Vec<Figure> {
         "A cold pull where the whole origin is slow",
         paced,
         Held::Together(300_000_000),
+        Tls::Nowhere,
     )
     .expect([Expected::times_direct(TIME, Bound::AtMost(1.05))]);
     vec![
-        figure("cold", "A cold pull", alone, Held::Not),
+        figure("cold", "A cold pull", alone, Held::Not, Tls::Nowhere),
         figure(
             "cold-tls",
             "A cold pull over TLS",
             alone_tls,
-            Held::NotOverTls,
+            Held::Not,
+            Tls::WithOrigin,
         ),
         capped,
         paced,
     ]
 }
 
-fn measure(bench: &Bench<'_>, who: Who, held: Held) -> io::Result<Measured> {
+fn measure(bench: &Bench<'_>, who: Who, held: Held, tls: Tls) -> io::Result<Measured> {
     let blob = bench.blob(2, bench.sizes.bytes(HUGE));
     let on = bench.origin.on_body(&blob.digest);
     let scripted = match held {
-        Held::Not | Held::NotOverTls => None,
+        Held::Not => None,
         Held::Each(rate) => Some(on.always(Fault::Throttle(rate))),
         Held::Together(rate) => Some(on.always(Fault::ThrottleTotal(Pace::new(rate)))),
     };
     bench.origin.reset();
-    let tls = match held {
-        Held::NotOverTls => Tls::WithOrigin,
-        _ => Tls::Nowhere,
-    };
     let asked = Asked {
         tls,
         ..Asked::default()
