@@ -18,6 +18,7 @@ mod client;
 mod errors;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod headers;
 mod limit;
 mod listing;
 mod login;

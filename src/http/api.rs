@@ -159,7 +159,7 @@ impl Api {
             return None;
         };
         let facts = login::facts(&asked.remote, &asked.caller, &self.terms);
-        let brings_login = login::is_brought(&asked.head.headers);
+        let brings_login = login::is_brought(asked.headers().notable);
         let client = self.gate.known(facts, brings_login)?;
         if let Some(name) = client.name() {
             asked.named(&name);
@@ -168,19 +168,19 @@ impl Api {
             return None;
         }
         let permit = self.gate.permit(&client, &target.repository).ok()?;
-        let head = &asked.head;
+        let (head, headers) = (&asked.head, asked.headers().notable);
         let served = match &target.action {
             Action::Manifest(reference) => {
                 let wanted = wanted(head);
                 self.mirror.manifest_at_once(&permit, reference, wanted)
             }
             Action::Blob(digest) => {
-                let (range, wanted) = part_wanted(digest, head);
+                let (range, wanted) = part_wanted(digest, &head.method, headers);
                 self.mirror.blob_at_once(&permit, digest, range, wanted)
             }
             Action::Tags(_) | Action::Referrers { .. } => None,
         };
-        let answer = Answer::served(served?, target, &head.headers);
+        let answer = Answer::served(served?, target, headers);
         self.gate.count(AccessOutcome::Permitted);
         Some(answer)
     }
@@ -359,7 +359,7 @@ impl Api {
                 mirror.manifest(permit, reference, wanted, waiter).await
             }
             Action::Blob(digest) => {
-                let (range, wanted) = part_wanted(digest, head);
+                let (range, wanted) = part_wanted(digest, &head.method, &head.headers);
                 mirror.blob(permit, digest, range, wanted, waiter).await
             }
             Action::Tags(tags) => {
@@ -380,10 +380,11 @@ impl Api {
 
 /// The answer as it goes out.
 fn respond(asked: Asked, answer: Answer, admitted: Admitted) -> Response<ResponseBody> {
+    let must_close = vet::must_close(&asked.head.method, asked.headers());
     let Asked { head, record, .. } = asked;
     let mut response = answer.into_response(&head.method, record);
     response.body_mut().admitted(admitted);
-    if vet::must_close(&head) {
+    if must_close {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));

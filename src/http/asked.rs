@@ -1,12 +1,13 @@
 //! A request as it was read, before anything is decided.
 
-use http::Method;
 use http::header::RANGE;
 use http::request::Parts;
+use http::{HeaderMap, Method};
 use tokio::time::Instant;
 
 use super::Terms;
 use super::client::{Caller, Remote};
+use super::headers::Headers;
 use super::record::Record;
 use super::route::{Memo, Route, RouteError};
 use super::vet::{self, FormError};
@@ -17,6 +18,7 @@ use crate::oci::Digest;
 /// A request and who sends it.
 pub(super) struct Asked {
     pub(super) head: Parts,
+    has_usual_headers: bool,
     pub(super) remote: Remote,
     pub(super) caller: Caller,
     /// When its head was read.
@@ -46,9 +48,11 @@ impl Asked {
         memo: &Memo,
     ) -> (Self, Result<Route, Unrouted>) {
         let at = Instant::now();
-        let caller = terms.caller(remote.peer, &head.headers);
-        let mut record = Box::new(Record::new(&head, caller.address, at));
-        let route = route_of(&head, mirror, memo);
+        let headers = Headers::of(&head.headers);
+        let has_usual_headers = headers.are_usual();
+        let caller = terms.caller(remote.peer, headers.notable);
+        let mut record = Box::new(Record::new(&head, headers, caller.address, at));
+        let route = route_of(&head, headers, mirror, memo);
         match &route {
             Ok(Route::Ping) => record.ping(),
             Ok(Route::Catalog(_)) => record.catalog(),
@@ -60,12 +64,17 @@ impl Asked {
         }
         let asked = Self {
             head,
+            has_usual_headers,
             remote,
             caller,
             at,
             record,
         };
         (asked, route)
+    }
+
+    pub(super) fn headers(&self) -> Headers<'_> {
+        Headers::known(&self.head.headers, self.has_usual_headers)
     }
 
     /// The client has proven to be called this.
@@ -75,10 +84,15 @@ impl Asked {
     }
 }
 
-fn route_of(head: &Parts, mirror: &Mirror, memo: &Memo) -> Result<Route, Unrouted> {
-    vet::vet(head)?;
+fn route_of(
+    head: &Parts,
+    headers: Headers<'_>,
+    mirror: &Mirror,
+    memo: &Memo,
+) -> Result<Route, Unrouted> {
+    vet::vet(head, headers)?;
     let routes = mirror.routes();
-    Ok(memo.route(routes, &head.method, &head.uri, &head.headers)?)
+    Ok(memo.route(routes, &head.method, &head.uri, headers)?)
 }
 
 /// Whether a manifest's bytes are wanted.
@@ -92,11 +106,15 @@ pub(super) fn wanted(head: &Parts) -> Wanted {
 
 /// Which part of a blob is wanted. Range is for GET alone (RFC 9110, section 14.2); and a client that has the bytes needs
 /// none.
-pub(super) fn part_wanted(digest: &Digest, head: &Parts) -> (Option<RangeSpec>, Wanted) {
-    if head.method != Method::GET || respond::has(&head.headers, digest) {
+pub(super) fn part_wanted(
+    digest: &Digest,
+    method: &Method,
+    headers: &HeaderMap,
+) -> (Option<RangeSpec>, Wanted) {
+    if *method != Method::GET || respond::has(headers, digest) {
         return (None, Wanted::Head);
     }
-    let asks = head.headers.contains_key(RANGE);
-    let range = asks.then(|| range::requested(&head.headers, &etag(digest)));
+    let asks = headers.contains_key(RANGE);
+    let range = asks.then(|| range::requested(headers, &etag(digest)));
     (range.flatten(), Wanted::Body)
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::body::Aborted;
 use super::client::ClientAddr;
+use super::headers::Headers;
 use super::route::{Action, Target};
 use crate::metrics;
 use crate::mirror::CacheStatus;
@@ -47,15 +48,20 @@ pub(super) struct Record {
 
 impl Record {
     /// Of a request of `client`, whose head was read at `started`.
-    pub(super) fn new(request: &Parts, client: ClientAddr, started: Instant) -> Self {
+    pub(super) fn new(
+        request: &Parts,
+        headers: Headers<'_>,
+        client: ClientAddr,
+        started: Instant,
+    ) -> Self {
         Self {
             started,
             method: request.method.clone(),
             client,
             name: None,
             uri: request.uri.clone(),
-            user_agent: request.headers.get(USER_AGENT).cloned(),
-            range: request.headers.get(RANGE).cloned(),
+            user_agent: headers.all.get(USER_AGENT).cloned(),
+            range: headers.notable.get(RANGE).cloned(),
             target: None,
             upstream: None,
             kind: metrics::RequestKind::Other,
@@ -72,7 +78,8 @@ impl Record {
     #[cfg(test)]
     pub(super) fn for_tests(request: &Parts) -> Self {
         let somewhere = std::net::SocketAddr::from(([192, 0, 2, 1], 1));
-        Self::new(request, somewhere.into(), Instant::now())
+        let headers = Headers::of(&request.headers);
+        Self::new(request, headers, somewhere.into(), Instant::now())
     }
 
     /// The client has proven to be called this.

@@ -11,6 +11,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Version};
 
+use super::headers::Headers;
 use super::passthrough::TOKEN_PATH;
 
 /// Why a request is refused for its form.
@@ -31,7 +32,7 @@ pub(super) enum FormError {
 }
 
 /// Checks a request's form.
-pub(super) fn vet(request: &Parts) -> Result<(), FormError> {
+pub(super) fn vet(request: &Parts, headers: Headers<'_>) -> Result<(), FormError> {
     if request.method == Method::CONNECT {
         return Err(FormError::Connect);
     }
@@ -43,7 +44,7 @@ pub(super) fn vet(request: &Parts) -> Result<(), FormError> {
     }
     // Any other body is not read, and ends its connection.
     let is_followed = is_read(&request.method) || request.uri.path() == TOKEN_PATH;
-    if is_followed && request.headers.contains_key(TRANSFER_ENCODING) {
+    if is_followed && headers.notable.contains_key(TRANSFER_ENCODING) {
         return Err(FormError::TransferEncoding);
     }
     Ok(())
@@ -51,15 +52,15 @@ pub(super) fn vet(request: &Parts) -> Result<(), FormError> {
 
 /// Whether the connection has to close after the answer, since what follows the head is not, or not
 /// surely, another request's.
-pub(super) fn must_close(request: &Parts) -> bool {
-    let headers = &request.headers;
+pub(super) fn must_close(method: &Method, headers: Headers<'_>) -> bool {
+    let headers = headers.notable;
     let has_body = headers
         .get(CONTENT_LENGTH)
         .is_some_and(|length| length != "0");
     headers.contains_key(TRANSFER_ENCODING)
         || headers.contains_key(UPGRADE)
         || headers.contains_key(EXPECT)
-        || (has_body && !is_read(&request.method))
+        || (has_body && !is_read(method))
 }
 
 /// Whether the method is one that this server answers.
@@ -166,12 +167,15 @@ mod tests {
                 Some(FormError::TransferEncoding),
             ),
         ] {
-            assert_eq!(vet(&request).err(), refused, "{request:?}");
+            let headers = Headers::of(&request.headers);
+            assert_eq!(vet(&request, headers).err(), refused, "{request:?}");
         }
     }
 
     #[test]
     fn what_may_be_followed_by_a_body_closes() {
+        let must_close =
+            |request: &Parts| must_close(&request.method, Headers::of(&request.headers));
         assert!(!must_close(&request(Method::GET, "/v2/", &[])));
         assert!(!must_close(&request(
             Method::POST,

@@ -13,7 +13,7 @@ use crate::store::TagRecord;
 use crate::upstream::{Priority, Upstream};
 
 use super::freshness;
-use super::memory::{Asks, KnownTag, Told};
+use super::memory::{KnownTag, Told};
 use super::{Inner, Mirror};
 
 /// Hot tags that wait for their time, at most. Others are asked for when they are due, as every tag is.
@@ -24,21 +24,24 @@ pub(super) struct Hot<'a> {
     upstream: &'a Arc<Upstream>,
     repository: &'a Repository,
     tag: &'a Tag,
+    told: &'a Arc<Told>,
     confirmed_at: SystemTime,
 }
 
 impl<'a> Hot<'a> {
-    /// The tag of this record.
+    /// The tag of this record, which is what is known of it.
     pub(super) fn of(
         upstream: &'a Arc<Upstream>,
         repository: &'a Repository,
         tag: &'a Tag,
+        told: &'a Arc<Told>,
         record: &TagRecord,
     ) -> Self {
         Self {
             upstream,
             repository,
             tag,
+            told,
             confirmed_at: record.confirmed_at,
         }
     }
@@ -46,30 +49,25 @@ impl<'a> Hot<'a> {
 
 impl Mirror {
     /// A tag was asked for while it is fresh: where it is hot, sees to it that it stays so.
-    pub(super) fn asked_while_fresh(
-        &self,
-        hot: &Hot<'_>,
-        asks: &Arc<Asks>,
-        policy: &TagPolicy,
-        now: SystemTime,
-    ) {
+    pub(super) fn asked_while_fresh(&self, hot: &Hot<'_>, policy: &TagPolicy, now: SystemTime) {
         // No login outlives the requests of its client.
         let may_stay_ahead = !policy.immutable && hot.upstream.login().is_none();
-        if may_stay_ahead && freshness::is_hot(asks.one_more()) {
-            self.stay_ahead(hot, asks, policy, now);
+        if may_stay_ahead && freshness::is_hot(hot.told.asks.one_more()) {
+            self.stay_ahead(hot, policy, now);
         }
     }
 
-    fn stay_ahead(&self, hot: &Hot<'_>, asks: &Arc<Asks>, policy: &TagPolicy, now: SystemTime) {
-        let wait = freshness::ahead(now, hot.confirmed_at, policy, rand::random());
+    fn stay_ahead(&self, hot: &Hot<'_>, policy: &TagPolicy, now: SystemTime) {
+        let wait = freshness::ahead(now, hot.confirmed_at, policy, rand::random);
         let Some(wait) = wait else { return };
         let Ok(place) = Arc::clone(&self.inner.hot).try_acquire_owned() else {
             return;
         };
-        if !asks.plan() {
+        if !hot.told.asks.plan() {
             return;
         }
-        let (mirror, upstream, asks) = (self.clone(), Arc::clone(hot.upstream), Arc::clone(asks));
+        let (mirror, upstream) = (self.clone(), Arc::clone(hot.upstream));
+        let told = Arc::clone(hot.told);
         let (repository, tag) = (hot.repository.clone(), hot.tag.clone());
         let confirmed_at = hot.confirmed_at;
         // Detached; a stop ends it, and so does a reload.
@@ -81,7 +79,7 @@ impl Mirror {
             match slept {
                 Some(Some(())) => mirror.ask_ahead(&upstream, &repository, &tag, confirmed_at),
                 // Whoever asks for it next has it planned by the configuration that counts by then.
-                Some(None) => asks.plan_again(),
+                Some(None) => told.asks.plan_again(),
                 None => {}
             }
         });
@@ -96,11 +94,9 @@ impl Mirror {
         confirmed_at: SystemTime,
     ) {
         let told = self.inner.memory.tag(repository, tag);
-        let Some(Told { known, asks }) = told else {
-            return;
-        };
+        let Some(told) = told else { return };
         let is_as_it_was = matches!(
-            known,
+            &told.known,
             KnownTag::Record(record) if record.confirmed_at == confirmed_at && !record.refused
         );
         let troubles = &self.inner.troubles;
@@ -108,7 +104,7 @@ impl Mirror {
             && !troubles.lasts(upstream.registry(), Instant::now())
             && !self.refresh(upstream, repository, tag, Priority::Refresh)
         {
-            asks.plan_again();
+            told.asks.plan_again();
         }
     }
 }

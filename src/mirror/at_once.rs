@@ -16,7 +16,7 @@ use super::Mirror;
 use super::ahead::Hot;
 use super::blobs::{Wanted, serve_file};
 use super::freshness::{self, Decision};
-use super::memory::{StoredManifest, Told};
+use super::memory::StoredManifest;
 use super::range::RangeSpec;
 use super::rights::{Granted, audience};
 use super::served::{CacheStatus, Served};
@@ -83,20 +83,19 @@ impl Mirror {
         if !told.counts(audience(upstream)) {
             return None;
         }
-        let Told { known, asks } = told;
-        let record = known.into_record()?;
+        let record = told.known.record()?;
         let (now, policy) = (SystemTime::now(), upstream.policy_of(tag));
-        if freshness::decide_on(now, &record, &policy) != Decision::Fresh {
+        if freshness::decide_on(now, record, &policy) != Decision::Fresh {
             return None;
         }
-        let manifest = asks.at_hand(upstream).or_else(|| {
+        let manifest = told.asks.at_hand(upstream).or_else(|| {
             let digest = &record.descriptor.digest;
             let (granted, manifest) = self.held(upstream, repository, digest)?;
-            asks.keep_at_hand(upstream, &granted, &manifest);
+            told.asks.keep_at_hand(upstream, &granted, &manifest);
             Some(manifest)
         })?;
-        let hot = Hot::of(upstream, repository, tag, &record);
-        self.asked_while_fresh(&hot, &asks, &policy, now);
+        let hot = Hot::of(upstream, repository, tag, &told, record);
+        self.asked_while_fresh(&hot, &policy, now);
         metrics::tag(upstream.label(), TagOutcome::Fresh);
         Some(manifest)
     }

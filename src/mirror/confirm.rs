@@ -135,7 +135,7 @@ impl Mirror {
         caller: &Caller,
     ) -> Answer {
         let known = self.known_tag(upstream, repository, tag).await;
-        let old = known.and_then(|told| told.known.into_record());
+        let old = known.and_then(|told| told.known.record().cloned());
         let current = self
             .current(upstream, repository, tag, old.as_ref(), caller)
             .await;

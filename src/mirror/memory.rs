@@ -9,6 +9,7 @@ use std::sync::{Arc, RwLock, Weak};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
+use moka::Equivalent;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
@@ -78,7 +79,7 @@ pub enum KnownTag {
 
 impl KnownTag {
     /// What it last pointed at.
-    pub fn into_record(self) -> Option<TagRecord> {
+    pub fn record(&self) -> Option<&TagRecord> {
         match self {
             Self::Record(record) => Some(record),
             Self::Gone => None,
@@ -87,12 +88,12 @@ impl KnownTag {
 }
 
 /// What is known of a tag, and how often it was served since that was learned.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Told {
     /// What is known.
     pub known: KnownTag,
     /// How often it was served.
-    pub asks: Arc<Asks>,
+    pub asks: Asks,
 }
 
 impl Told {
@@ -109,7 +110,7 @@ impl From<KnownTag> for Told {
     fn from(known: KnownTag) -> Self {
         Self {
             known,
-            asks: Arc::default(),
+            asks: Asks::default(),
         }
     }
 }
@@ -140,7 +141,7 @@ impl AtHand {
 }
 
 /// Which of so many is found by its names and not taken from where it is at hand: what is looked for often stays in memory.
-const LOOKED_FOR: u32 = 4;
+const LOOKED_FOR: u32 = 8;
 
 impl Asks {
     /// Counts one more, and says how often it was; not at all once it is planned.
@@ -198,11 +199,21 @@ impl Asks {
     }
 }
 
+/// A tag to look for, as the key that it is kept by.
+#[derive(Hash)]
+struct TagKey<'a>(&'a Repository, &'a Tag);
+
+impl Equivalent<(Repository, Tag)> for TagKey<'_> {
+    fn equivalent(&self, (repository, tag): &(Repository, Tag)) -> bool {
+        (self.0, self.1) == (repository, tag)
+    }
+}
+
 /// Manifests, tags and sizes.
 #[derive(Debug)]
 pub struct Memory {
     manifests: Cache<Digest, Arc<StoredManifest>, RandomState>,
-    tags: Cache<(Repository, Tag), Told, RandomState>,
+    tags: Cache<(Repository, Tag), Arc<Told>, RandomState>,
     sizes: Cache<(Repository, Digest), u64, RandomState>,
 }
 
@@ -259,23 +270,23 @@ impl Memory {
     }
 
     /// What is known of a tag.
-    pub fn tag(&self, repository: &Repository, tag: &Tag) -> Option<Told> {
-        self.tags.get(&(repository.clone(), tag.clone()))
+    pub fn tag(&self, repository: &Repository, tag: &Tag) -> Option<Arc<Told>> {
+        self.tags.get(&TagKey(repository, tag))
     }
 
     /// Keeps what the upstream says of a tag. Confirmations of one tag do not overlap, so what comes is newer than what
     /// is here.
     pub fn learn_tag(&self, repository: &Repository, tag: &Tag, known: KnownTag) {
         let key = (repository.clone(), tag.clone());
-        self.tags.insert(key, known.into());
+        self.tags.insert(key, Arc::new(known.into()));
     }
 
     /// Keeps a record that was read from disk, and returns what stands: where something is known here it came from
     /// upstream while the disk was read, or waits to be written there.
-    pub fn load_tag(&self, repository: &Repository, tag: &Tag, record: TagRecord) -> Told {
+    pub fn load_tag(&self, repository: &Repository, tag: &Tag, record: TagRecord) -> Arc<Told> {
         let entry = self.tags.entry((repository.clone(), tag.clone()));
-        let told = entry.or_insert(KnownTag::Record(record).into());
-        told.into_value()
+        let told = Told::from(KnownTag::Record(record));
+        entry.or_insert(Arc::new(told)).into_value()
     }
 }
 
@@ -371,7 +382,7 @@ mod tests {
     fn a_record_read_from_disk_never_takes_the_place_of_what_the_upstream_said() {
         let memory = Memory::new(1 << 20);
         let (repository, tag) = a_tag();
-        let stands = |told: Told| told.known.into_record().map(|record| record.descriptor);
+        let stands = |told: Arc<Told>| Some(told.known.record()?.descriptor.clone());
         let loaded = memory.load_tag(&repository, &tag, record("old"));
         assert_eq!(stands(loaded), Some(record("old").descriptor));
 
@@ -383,7 +394,7 @@ mod tests {
         refused.refused = true;
         memory.learn_tag(&repository, &tag, KnownTag::Record(refused));
         let loaded = memory.load_tag(&repository, &tag, record("new"));
-        assert!(loaded.known.into_record().unwrap().refused);
+        assert!(loaded.known.record().unwrap().refused);
 
         memory.learn_tag(&repository, &tag, KnownTag::Gone);
         let loaded = memory.load_tag(&repository, &tag, record("new"));

@@ -15,7 +15,7 @@ use super::confirm::Confirmed;
 use super::error::MirrorError;
 use super::freshness::{self, Decision};
 use super::manifests::fetched;
-use super::memory::{KnownTag, StoredManifest, Told};
+use super::memory::{StoredManifest, Told};
 use super::rights::audience;
 use super::served::{CacheStatus, Served, StaleReason};
 
@@ -37,12 +37,12 @@ impl Mirror {
         upstream: &Upstream,
         repository: &Repository,
         tag: &Tag,
-    ) -> Option<Told> {
+    ) -> Option<Arc<Told>> {
         let told = self.remembered_tag(repository, tag).await?;
         told.counts(audience(upstream)).then_some(told)
     }
 
-    async fn remembered_tag(&self, repository: &Repository, tag: &Tag) -> Option<Told> {
+    async fn remembered_tag(&self, repository: &Repository, tag: &Tag) -> Option<Arc<Told>> {
         if let Some(known) = self.inner.memory.tag(repository, tag) {
             return Some(known);
         }
@@ -62,18 +62,18 @@ impl Mirror {
         caller: &Caller,
     ) -> Decided {
         let policy = upstream.policy_of(tag);
-        let Some(Told {
-            known: KnownTag::Record(record),
-            asks,
-        }) = self.known_tag(upstream, repository, tag).await
-        else {
+        let told = self.known_tag(upstream, repository, tag).await;
+        let known = told
+            .as_ref()
+            .and_then(|told| Some((told, told.known.record()?)));
+        let Some((told, record)) = known else {
             return self.serve_unknown(upstream, repository, tag, caller).await;
         };
         let now = SystemTime::now();
-        let decision = freshness::decide_on(now, &record, &policy);
+        let decision = freshness::decide_on(now, record, &policy);
         if decision == Decision::Fresh {
-            let hot = Hot::of(upstream, repository, tag, &record);
-            self.asked_while_fresh(&hot, &asks, &policy, now);
+            let hot = Hot::of(upstream, repository, tag, told, record);
+            self.asked_while_fresh(&hot, &policy, now);
             let digest = &record.descriptor.digest;
             let found = self.manifest_by_digest(upstream, repository, digest, caller);
             return match found.await {
@@ -89,7 +89,7 @@ impl Mirror {
         }
         let stale = match decision {
             Decision::ConfirmOnly => None,
-            _ => self.stale(upstream, repository, &record, &policy).await,
+            _ => self.stale(upstream, repository, record, &policy).await,
         };
         match stale {
             None => {

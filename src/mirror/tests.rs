@@ -261,7 +261,7 @@ async fn a_record_is_as_old_as_the_answer_that_confirmed_it() {
     let (confirmed, head_answered_before) = tokio::join!(bench.confirm(), answered);
     confirmed.unwrap();
     let told = bench.mirror.inner.memory.tag(&app(), &v1()).unwrap();
-    let record = told.known.into_record().unwrap();
+    let record = told.known.record().unwrap();
     assert_eq!(record.descriptor.digest, root(&origin));
     assert!(record.confirmed_at <= head_answered_before);
 }

@@ -9,10 +9,11 @@ use std::hash::BuildHasher as _;
 use std::sync::{Arc, RwLock};
 
 use foldhash::fast::RandomState;
-use http::{HeaderMap, Method, Uri};
+use http::{Method, Uri};
 
 use super::{Action, Route, RouteError, Target, route};
 use crate::config::Routes;
+use crate::http::headers::Headers;
 use crate::http::respond::NAMESPACE;
 use crate::http::{address, vet};
 use crate::oci::Registry;
@@ -61,9 +62,9 @@ impl Memo {
         routes: &Routes,
         method: &Method,
         uri: &Uri,
-        headers: &HeaderMap,
+        headers: Headers<'_>,
     ) -> Result<Route, RouteError> {
-        let find = || route(routes, method, uri, headers);
+        let find = || route(routes, method, uri, headers.all);
         let words = vet::is_read(method).then(|| Words::of(routes, uri, headers));
         let Some(words) = words.flatten() else {
             return find();
@@ -101,12 +102,12 @@ impl Memo {
 
 impl<'a> Words<'a> {
     /// `None` where they are not all, or too many.
-    fn of(routes: &Routes, uri: &'a Uri, headers: &'a HeaderMap) -> Option<Self> {
-        if headers.contains_key(NAMESPACE) {
+    fn of(routes: &Routes, uri: &'a Uri, headers: Headers<'_>) -> Option<Self> {
+        if headers.notable.contains_key(NAMESPACE) {
             return None;
         }
         let asked = uri.path_and_query()?.as_str();
-        let host = address::of_host(routes, headers);
+        let host = address::of_host(routes, headers.all);
         (asked.len() <= LONGEST).then_some(Self { asked, host })
     }
 }

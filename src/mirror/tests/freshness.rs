@@ -43,7 +43,7 @@ impl Bench {
 
     fn record(&self) -> store::TagRecord {
         let told = self.mirror.inner.memory.tag(&app(), &v1()).unwrap();
-        told.known.into_record().unwrap()
+        told.known.record().unwrap().clone()
     }
 
     /// Makes the record of `v1` so old.

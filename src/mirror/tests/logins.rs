@@ -110,10 +110,7 @@ async fn an_absence_is_one_logins_own_and_takes_nothing_from_others() {
             .known_tag(&two.bench.upstream, &app(), &v1())
             .await
             .unwrap();
-        assert!(
-            known.known.into_record().is_some(),
-            "the record is others' too"
-        );
+        assert!(known.known.record().is_some(), "the record is others' too");
         origin.stop().await;
         let refused = two.pull(&two.alice, "v1").await.unwrap_err();
         assert!(!matches!(refused, MirrorError::Internal), "{refused:?}");

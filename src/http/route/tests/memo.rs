@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use super::*;
+use crate::http::headers::Headers;
 
 /// One for all tables of routes, so that each request comes after others.
 static MEMO: LazyLock<Memo> = LazyLock::new(Memo::default);
@@ -17,7 +18,8 @@ pub(super) fn agrees(request: &Parts, found: &Result<Route, RouteError>) {
 }
 
 fn recall(memo: &Memo, routes: &Routes, request: &Parts) -> Result<Route, RouteError> {
-    memo.route(routes, &request.method, &request.uri, &request.headers)
+    let headers = Headers::of(&request.headers);
+    memo.route(routes, &request.method, &request.uri, headers)
 }
 
 /// Whether the second of two requests was answered with what had been found for the first.
