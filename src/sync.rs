@@ -1,6 +1,10 @@
-//! Locks without the noise.
+//! Locks without the noise, and waits without locks.
+
+mod aside;
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub use aside::Aside;
 
 /// Locks a mutex whose critical sections leave its value sound at every step, so that a panic
 /// elsewhere in one is no reason to stop serving.

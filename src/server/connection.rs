@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -23,6 +23,7 @@ use super::stream::{End, Stream};
 use super::{Service, Shared, tls};
 use crate::http::{Aborted, Certified, ClientAddr, Peer, Remote, ResponseBody};
 use crate::metrics;
+use crate::sync::Aside;
 
 /// What hyper holds of a response before it writes: one chunk of a body, as the store reads it. Its own is 400 KiB.
 const BUFFER: usize = 60 << 10;
@@ -97,10 +98,12 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
         }
     });
     let mut connection = builder().serve_connection(TokioIo::new(stream), answer);
+    let cut = pin!(shared.cut.cancelled());
     let ended = tokio::select! {
-        ended = drive(&mut connection, &shared) => ended.map(|()| End::Finished),
+        biased;
         // The client may resume elsewhere.
-        () = shared.cut.cancelled() => Ok(End::Short),
+        () = Aside::new(cut) => Ok(End::Short),
+        ended = drive(&mut connection, &shared) => ended.map(|()| End::Finished),
     };
     let stream = connection.into_parts().io.into_inner();
     let end = ended.unwrap_or_else(|error| {
@@ -210,9 +213,11 @@ where
     S: HttpService<Incoming, ResBody = Running, Error = Barred>,
 {
     let mut finished = poll_fn(|cx: &mut Context<'_>| Pin::new(&mut *connection).poll(cx));
+    let shutdown = pin!(shared.shutdown.cancelled());
     tokio::select! {
+        biased;
+        () = Aside::new(shutdown) => {}
         ended = &mut finished => return ended,
-        () = shared.shutdown.cancelled() => {}
     }
     Pin::new(&mut *connection).graceful_shutdown();
     poll_fn(|cx| Pin::new(&mut *connection).poll(cx)).await

@@ -8,6 +8,7 @@
 //! Owns the queue; each connection's socket enters it when it has nothing to do, and leaves it with the next head.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -43,9 +44,13 @@ impl Past {
     }
 }
 
-/// The connections of one server that can be spared.
+/// The connections of one server that can be spared. What each response asks of it takes no lock: all connections share it.
 #[derive(Debug, Default)]
-pub(super) struct Spares(Mutex<Queue>);
+pub(super) struct Spares {
+    queue: Mutex<Queue>,
+    /// Connections that are to end as soon as they become idle; at most one for each newcomer. Changed under the queue's lock.
+    owed: AtomicUsize,
+}
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -53,46 +58,68 @@ struct Queue {
     idle: BTreeMap<(Past, u64), Idle>,
     /// Newcomers that wait for a place.
     waiting: usize,
-    /// Connections that are to end as soon as they become idle; at most one for each newcomer.
-    owed: usize,
 }
 
 #[derive(Debug)]
 struct Idle {
     since: Instant,
     waker: Waker,
+    entered: Arc<Entered>,
+}
+
+impl Idle {
+    /// Whoever has asked last was one of these.
+    fn wake(self) {
+        self.entered.waker.wake_by_ref();
+        self.waker.wake();
+    }
+}
+
+/// What can be known of a place without the queue.
+#[derive(Debug)]
+struct Entered {
+    /// Whom it was to wake at first.
+    waker: Waker,
+    is_taken: AtomicBool,
 }
 
 impl Spares {
     /// Puts an idle connection into the queue.
     pub(super) fn enter(self: &Arc<Self>, past: Past, waker: &Waker) -> Spare {
-        let mut queue = lock(&self.0);
+        let mut queue = lock(&self.queue);
         queue.entered += 1;
         let key = (past, queue.entered);
-        if past == Past::Answered && queue.owed > 0 {
-            // Not in the queue, and so taken out of it.
-            queue.owed -= 1;
+        let owed = self.owed.load(Ordering::Relaxed);
+        let is_owed = past == Past::Answered && owed > 0;
+        let entered = Arc::new(Entered {
+            waker: waker.clone(),
+            is_taken: AtomicBool::new(is_owed),
+        });
+        if is_owed {
+            self.owed.store(owed - 1, Ordering::Relaxed);
         } else {
             let idle = Idle {
                 since: Instant::now(),
                 waker: waker.clone(),
+                entered: Arc::clone(&entered),
             };
             queue.idle.insert(key, idle);
         }
         Spare {
             spares: Arc::clone(self),
             key,
+            entered,
         }
     }
 
     /// Whether connections are to end as soon as they become idle.
     pub(super) fn are_owed(&self) -> bool {
-        lock(&self.0).owed > 0
+        self.owed.load(Ordering::Relaxed) > 0
     }
 
     /// Has a connection end for a newcomer, or the next one to become idle as long as the newcomer waits.
     pub(super) fn want(self: &Arc<Self>) -> Wanted {
-        lock(&self.0).waiting += 1;
+        lock(&self.queue).waiting += 1;
         let wanted = Wanted(Arc::clone(self));
         wanted.again();
         wanted
@@ -100,14 +127,16 @@ impl Spares {
 }
 
 impl Queue {
-    fn take_one(&mut self) -> Option<Waker> {
+    fn take_one(&mut self) -> Option<Idle> {
         let longest = |past: Past| {
             let first = self.idle.range((past, 0)..=(past, u64::MAX)).next();
             first.filter(|(_, idle)| idle.since.elapsed() >= past.grace())
         };
         let mut pasts = [Past::Silent, Past::Begun, Past::Answered].into_iter();
         let key = *pasts.find_map(longest)?.0;
-        self.idle.remove(&key).map(|idle| idle.waker)
+        let idle = self.idle.remove(&key)?;
+        idle.entered.is_taken.store(true, Ordering::Release);
+        Some(idle)
     }
 }
 
@@ -116,6 +145,7 @@ impl Queue {
 pub(super) struct Spare {
     spares: Arc<Spares>,
     key: (Past, u64),
+    entered: Arc<Entered>,
 }
 
 impl Spare {
@@ -126,7 +156,13 @@ impl Spare {
 
     /// Ready when the connection is to end.
     pub(super) fn poll_taken(&self, cx: &Context<'_>) -> Poll<()> {
-        match lock(&self.spares.0).idle.get_mut(&self.key) {
+        if self.entered.is_taken.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        if self.entered.waker.will_wake(cx.waker()) {
+            return Poll::Pending;
+        }
+        match lock(&self.spares.queue).idle.get_mut(&self.key) {
             Some(idle) => {
                 idle.waker.clone_from(cx.waker());
                 Poll::Pending
@@ -138,7 +174,7 @@ impl Spare {
 
 impl Drop for Spare {
     fn drop(&mut self) {
-        lock(&self.spares.0).idle.remove(&self.key);
+        lock(&self.spares.queue).idle.remove(&self.key);
     }
 }
 
@@ -149,23 +185,26 @@ pub(super) struct Wanted(Arc<Spares>);
 impl Wanted {
     /// Looks once more: a new connection that was silent for a moment only has been so for longer by now.
     pub(super) fn again(&self) {
-        let mut queue = lock(&self.0.0);
+        let mut queue = lock(&self.0.queue);
         let taken = queue.take_one();
         if taken.is_none() {
-            queue.owed = (queue.owed + 1).min(queue.waiting);
+            let owed = self.0.owed.load(Ordering::Relaxed) + 1;
+            self.0
+                .owed
+                .store(owed.min(queue.waiting), Ordering::Relaxed);
         }
         drop(queue);
-        if let Some(waker) = taken {
-            waker.wake();
+        if let Some(idle) = taken {
+            idle.wake();
         }
     }
 }
 
 impl Drop for Wanted {
     fn drop(&mut self) {
-        let mut queue = lock(&self.0.0);
+        let mut queue = lock(&self.0.queue);
         queue.waiting -= 1;
-        queue.owed = queue.owed.min(queue.waiting);
+        self.0.owed.fetch_min(queue.waiting, Ordering::Relaxed);
     }
 }
 
@@ -191,7 +230,7 @@ mod tests {
             wanted.push(spares.want());
             assert!(is_taken(next));
         }
-        assert_eq!(lock(&spares.0).owed, 0);
+        assert!(!spares.are_owed());
     }
 
     #[tokio::test(start_paused = true)]
@@ -240,6 +279,6 @@ mod tests {
     fn one_that_is_asked_again_is_not_in_the_queue_any_more() {
         let spares = Arc::new(Spares::default());
         drop(spares.enter(Past::Answered, Waker::noop()));
-        assert!(lock(&spares.0).idle.is_empty());
+        assert!(lock(&spares.queue).idle.is_empty());
     }
 }

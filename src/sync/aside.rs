@@ -1,0 +1,149 @@
+//! A wait beside a task's work.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use futures_util::task::AtomicWaker;
+
+/// What a task waits for all the while that it does something else. It is polled when it was woken itself, and not whenever
+/// its task is.
+///
+/// A connection waits for the server's end all its life, by futures that take a lock at each poll, which all connections share.
+#[derive(Debug)]
+pub struct Aside<F> {
+    future: F,
+    bell: Arc<Bell>,
+    /// Whom the bell wakes.
+    task: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Bell {
+    has_rung: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.has_rung.store(true, Ordering::Release);
+        self.task.wake();
+    }
+}
+
+impl<F> Aside<F> {
+    /// Beside whatever else its task does.
+    pub fn new(future: F) -> Self {
+        let bell = Bell {
+            // So that it is polled once.
+            has_rung: AtomicBool::new(true),
+            task: AtomicWaker::new(),
+        };
+        Self {
+            future,
+            bell: Arc::new(bell),
+            task: None,
+        }
+    }
+}
+
+impl<F: Future + Unpin> Future for Aside<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = &mut *self;
+        let task = cx.waker();
+        if !this
+            .task
+            .as_ref()
+            .is_some_and(|known| known.will_wake(task))
+        {
+            this.bell.task.register(task);
+            this.task = Some(task.clone());
+        }
+        // Looked at after the task is known to the bell: whoever rings it from now on wakes the task.
+        let has_rung = &this.bell.has_rung;
+        if !has_rung.load(Ordering::Relaxed) || !has_rung.swap(false, Ordering::AcqRel) {
+            return Poll::Pending;
+        }
+        let bell = Waker::from(Arc::clone(&this.bell));
+        Pin::new(&mut this.future).poll(&mut Context::from_waker(&bell))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::sync::atomic::AtomicUsize;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn it_is_polled_once_and_then_only_when_it_was_woken_itself() {
+        let (stop, polls) = (CancellationToken::new(), AtomicUsize::new(0));
+        let mut stopped = pin!(stop.cancelled());
+        let counted = poll_fn(|cx| {
+            polls.fetch_add(1, Ordering::Relaxed);
+            stopped.as_mut().poll(cx)
+        });
+        let mut aside = pin!(Aside::new(counted));
+        let woken = Arc::<Woken>::default();
+        let task = Waker::from(Arc::clone(&woken));
+        for _ in 0..3 {
+            let mut cx = Context::from_waker(&task);
+            assert!(aside.as_mut().poll(&mut cx).is_pending());
+        }
+        assert_eq!(polls.load(Ordering::Relaxed), 1);
+        stop.cancel();
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        let mut cx = Context::from_waker(&task);
+        assert!(aside.as_mut().poll(&mut cx).is_ready());
+        assert_eq!(polls.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn the_task_that_polled_last_is_woken() {
+        let stop = CancellationToken::new();
+        let mut aside = pin!(Aside::new(Box::pin(stop.cancelled())));
+        let tasks = [Arc::<Woken>::default(), Arc::default()];
+        for task in &tasks {
+            let task = Waker::from(Arc::clone(task));
+            let mut cx = Context::from_waker(&task);
+            assert!(aside.as_mut().poll(&mut cx).is_pending());
+        }
+        stop.cancel();
+        assert_eq!(tasks.map(|task| task.0.load(Ordering::Relaxed)), [0, 1]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_wake_from_another_thread_is_never_lost() {
+        for _ in 0..2_000 {
+            let stop = CancellationToken::new();
+            let waiting = tokio::spawn({
+                let stop = stop.clone();
+                async move { Aside::new(pin!(stop.cancelled())).await }
+            });
+            stop.cancel();
+            waiting.await.unwrap();
+        }
+    }
+}
