@@ -5,11 +5,9 @@
 //! within this process is told by a clock that never steps, so that no jump of the wall clock, by an
 //! hour or by ten years, makes anything last for ever or end at once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use rustix::time::{ClockId, clock_gettime};
+use std::sync::{Arc, LazyLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A stamp this far ahead of the wall clock, in milliseconds, was given before that was set back:
 /// it says nothing of how long ago that was.
@@ -59,16 +57,13 @@ impl Clock {
 
     /// Milliseconds that have passed since some moment, whatever was done to the wall clock.
     pub(crate) fn elapsed(&self) -> u64 {
-        if let Some(manual) = &self.0 {
-            return manual.elapsed.load(Ordering::Relaxed);
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match &self.0 {
+            Some(manual) => manual.elapsed.load(Ordering::Relaxed),
+            None => u64::try_from(START.elapsed().as_millis())
+                .unwrap_or(u64::MAX)
+                .saturating_add(BASE),
         }
-        // Asked for with each manifest that is served, and counted in minutes: a few milliseconds are near enough, for which the
-        // processor's counter need not be read.
-        let since_boot = clock_gettime(ClockId::MonotonicCoarse);
-        let millis = Duration::try_from(since_boot).map_or(0, |since| since.as_millis());
-        u64::try_from(millis)
-            .unwrap_or(u64::MAX)
-            .saturating_add(BASE)
     }
 }
 
