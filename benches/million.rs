@@ -1,7 +1,8 @@
 //! A cache of a million blobs: how long a start takes, and the first hit after it, as a client sees them; beside a small one.
 //!
 //! `cargo bench --bench million -- [BLOBS] [DIR]` makes the caches below DIR, a directory that is kept, with an entry for each blob
-//! and nothing in it. Each start is one of the program's; it ends with a kill, so that the next one finds what a crash leaves.
+//! and nothing in it. Each start is one of the program's, with nothing of its index in memory; it ends with a kill, so that the
+//! next one finds what a crash leaves.
 
 mod seeded;
 
@@ -12,6 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use forebay::store::bench::{SIZE, digest};
+use forebay_loadtest::measure::evict;
 
 /// How often each is started.
 const STARTS: usize = 5;
@@ -47,12 +49,15 @@ fn main() {
 /// One start of the program.
 struct Start {
     ready: Duration,
+    /// Bytes that the disk was asked for until then.
+    read: u64,
     hit: Duration,
     resident: u64,
 }
 
 impl Start {
     fn of(dir: &Path, blobs: u64) -> Self {
+        evict(dir).expect("its index can be forgotten");
         let address = free_address();
         let began = Instant::now();
         let mut child = Running(
@@ -62,6 +67,7 @@ impl Start {
         );
         let stream = connected(address, began);
         let ready = began.elapsed();
+        let read = read_of_disk(child.0.id());
         let asked = Instant::now();
         // The one that was used longest ago: nothing has it in memory.
         let path = format!("/v2/library/app/blobs/{}", digest(0));
@@ -71,6 +77,7 @@ impl Start {
         child.0.kill().expect("it runs");
         Self {
             ready,
+            read,
             hit,
             resident,
         }
@@ -81,13 +88,14 @@ impl std::fmt::Display for Start {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
             ready,
+            read,
             hit,
             resident,
         } = self;
-        let resident = resident >> 20;
+        let (read, resident) = (read >> 10, resident >> 20);
         write!(
             f,
-            "ready after {ready:.1?}, first hit in {hit:.1?}, {resident} MiB resident"
+            "ready after {ready:.1?} and {read} KiB of the disk, first hit in {hit:.1?}, {resident} MiB resident"
         )
     }
 }
@@ -154,6 +162,16 @@ fn get(mut stream: TcpStream, path: &str) {
         String::from_utf8_lossy(&answer)
     );
     assert!(answer.len() as u64 > SIZE);
+}
+
+/// Bytes that a process has had read from disks: of what was in memory it says nothing.
+fn read_of_disk(process: u32) -> u64 {
+    let io = std::fs::read_to_string(format!("/proc/{process}/io")).expect("it runs");
+    let line = io
+        .lines()
+        .find_map(|line| line.strip_prefix("read_bytes: "));
+    let bytes = line.expect("the kernel counts it");
+    bytes.parse().expect("a number")
 }
 
 /// Bytes of memory that a process has.

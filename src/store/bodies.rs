@@ -129,8 +129,11 @@ impl Inner {
         digest: &Digest,
     ) -> Result<Option<(MediaType, Bytes)>, StoreError> {
         let digest = *digest;
-        self.blocking(move |inner| inner.read_manifest(&digest))
-            .await
+        let read = self.blocking(move |inner| inner.read_manifest(&digest));
+        // It will be kept for long. The allocator has a share of memory for each thread, of which there are many that block: what
+        // stays in all of these keeps the rest of each from being used by others.
+        let copied = |(media_type, bytes): (_, Bytes)| (media_type, Bytes::copy_from_slice(&bytes));
+        Ok(read.await?.map(copied))
     }
 
     /// Manifests are small: their hash is checked on each read, and one that rotted is dropped.

@@ -16,7 +16,8 @@ use crate::metrics::Tally;
 /// JSON up to this size is read where it came.
 const SMALL: usize = 64 << 10;
 
-/// Reads a body of at most `limit` bytes. The time in all is bounded by the caller.
+/// Reads a body of at most `limit` bytes, which takes no more than these of memory: it may be kept. The time in all is bounded by
+/// the caller.
 pub(crate) async fn read_small(
     response: &mut Response,
     limit: usize,
@@ -30,12 +31,18 @@ pub(crate) async fn read_small(
     if length.is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
-    let mut read = BytesMut::new();
+    // What is announced may never come.
+    let announced = length.and_then(|length| usize::try_from(length).ok());
+    let mut read = BytesMut::with_capacity(announced.unwrap_or(0).min(SMALL));
     while let Some(chunk) = next_chunk(response, idle, &host).await? {
         if read.len() + chunk.len() > limit {
             return Err(too_large());
         }
         read.extend_from_slice(&chunk);
+    }
+    if read.capacity() > read.len() {
+        // It was made larger by doubling.
+        return Ok(Bytes::copy_from_slice(&read));
     }
     Ok(read.freeze())
 }

@@ -1,19 +1,33 @@
-//! What connections and fills take of the mirror's memory: what `config/capacity.md` says of each, and no buffer more.
+//! What connections, fills and the memory tier take of the mirror's memory, and of the kernel's: what `config/capacity.md` says of each, and no buffer more.
 //!
 //! Looked at is what the process has for itself; how much of the program's own file is in memory is another matter, and for
 //! a build that is tested more than for one that is used.
 
-use forebay_loadtest::origin::Fault;
-use tokio::io::AsyncReadExt as _;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+
+use forebay_loadtest::certificates::{Authority, trusting};
+use forebay_loadtest::origin::{Fault, Origin};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::slow::reader;
 use super::socket::{PING, connect, head};
-use crate::harness::{Forebay, Setup, blob_path, heavy, hold_body, origin_with_blob, plain_origin};
+use crate::harness::{
+    Forebay, Setup, blob_path, heavy, hold_body, listener_tls, origin_with_blob, plain_origin,
+};
+
+/// What images' manifests are.
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 const CAPACITY: &str = include_str!("../../../config/capacity.md");
 
 const IDLE: usize = 500;
+const HEADS: usize = 500;
 const READERS: usize = 300;
 const FILLS: usize = 16;
 
@@ -27,7 +41,8 @@ const TAKEN: usize = 100_000;
 fn stated(of_each: &str) -> u64 {
     let line = CAPACITY.lines().find(|line| line.ends_with(of_each));
     let line = line.unwrap_or_else(|| panic!("the formula has {of_each}"));
-    let number = line.trim_start_matches([' ', '+']).split(' ').next();
+    let number = line.trim_start_matches(|it: char| !it.is_ascii_digit());
+    let number = number.split(' ').next();
     let number: u64 = number.unwrap().parse().expect("a number of KiB");
     assert!(line.contains(" KiB "), "{line}");
     number << 10
@@ -74,7 +89,7 @@ fn base() -> u64 {
 }
 
 /// A mirror that has served a blob, and so has what it takes for the first connection.
-async fn warm(blob: u64) -> (Forebay, String, forebay_loadtest::origin::Origin) {
+async fn warm(blob: u64) -> (Forebay, String, Origin) {
     let (origin, blob) = origin_with_blob(1, blob).await;
     let forebay = Setup::new(&origin).start().await;
     forebay.client().pulls("library/app", &blob.digest).await;
@@ -116,6 +131,163 @@ async fn idle_connections_take_what_is_stated() {
         idle.push(ping(&forebay).await);
     }
     check("for each idle connection", IDLE, before, own(forebay.pid()));
+}
+
+/// A head without its end, of some hundred bytes.
+fn begun() -> &'static [u8] {
+    PING.trim_end_matches("\r\n").as_bytes()
+}
+
+/// What was sent is read once the mirror has answered somebody who asked later.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_heads_take_what_is_stated() {
+    heavy();
+    let (forebay, _, _origin) = warm(1000).await;
+    let before = own(forebay.pid());
+    let mut heads = Vec::new();
+    for _ in 0..HEADS {
+        let mut stream = connect(2, forebay.address).await;
+        stream.write_all(begun()).await.unwrap();
+        heads.push(stream);
+    }
+    drop(ping(&forebay).await);
+    let what = "for each slow head, and what was sent of it, at most 32 KiB";
+    check(what, HEADS, before, own(forebay.pid()));
+}
+
+/// A client's end of a connection, with its handshake behind it.
+async fn shaken(to: SocketAddr, tls: &TlsConnector) -> TlsStream<TcpStream> {
+    let stream = connect(2, to).await;
+    let name = ServerName::from(to.ip());
+    tls.connect(name, stream).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_over_tls_take_what_is_stated() {
+    heavy();
+    let (origin, _) = origin_with_blob(1, 1000).await;
+    let authority = Authority::new("servers");
+    for (what, sent) in [
+        ("for each idle connection over TLS", PING.as_bytes()),
+        ("for each slow head over TLS", begun()),
+    ] {
+        let setup = Setup::new(&origin);
+        let tls = listener_tls("server", &authority, setup.dir());
+        let forebay = setup.config(&tls).start().await;
+        let tls = TlsConnector::from(Arc::new(trusting(&[&authority], None)));
+        // What the first ones take is what each handshake takes while it lasts, and is kept for the next.
+        for _ in 0..16 {
+            drop(shaken(forebay.address, &tls).await);
+        }
+        let before = own(forebay.pid());
+        let mut streams = Vec::new();
+        for _ in 0..IDLE {
+            let mut stream = shaken(forebay.address, &tls).await;
+            stream.write_all(sent).await.unwrap();
+            if sent == PING.as_bytes() {
+                let mut answer = [0; 12];
+                stream.read_exact(&mut answer).await.unwrap();
+                assert_eq!(&answer, b"HTTP/1.1 200");
+            }
+            streams.push(stream);
+        }
+        // Answered after all that came before it was read.
+        let mut last = shaken(forebay.address, &tls).await;
+        last.write_all(PING.as_bytes()).await.unwrap();
+        last.read_u8().await.unwrap();
+        check(what, IDLE, before, own(forebay.pid()));
+    }
+}
+
+/// Twice as many manifests as the tier has room for, each of them asked for twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_memory_tier_takes_no_more_than_it_may() {
+    const TIER: u64 = 16 << 20;
+    const MANIFESTS: usize = 1_000;
+    /// Of what is no manifest's name, in each.
+    const SAID: usize = 32 << 10;
+    heavy();
+    let mut digests = Vec::new();
+    let builder = plain_origin().repository("library/app", |repository| {
+        let config = repository.blob("{}");
+        for number in 0..MANIFESTS {
+            let said = format!("{number:0SAID$}");
+            let text = format!(
+                r#"{{"schemaVersion":2,"mediaType":"{OCI_MANIFEST}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":2}},"layers":[],"annotations":{{"said":"{said}"}}}}"#,
+                config.digest
+            );
+            digests.push(repository.manifest(OCI_MANIFEST, text).digest.to_string());
+        }
+    });
+    let origin = builder.start().await.unwrap();
+    let forebay = Setup::new(&origin)
+        .config("[cache]\nmemory = \"16MiB\"")
+        .start()
+        .await;
+    let client = forebay.client();
+    let pull = async |digest: &str| {
+        let answer = client.manifest("library/app", digest).await;
+        assert_eq!(answer.status, 200);
+    };
+    for digest in &digests[..10] {
+        pull(digest).await;
+    }
+    let before = own(forebay.pid());
+    for digest in digests.iter().chain(&digests) {
+        pull(digest).await;
+    }
+    let after = own(forebay.pid());
+    let grown = after.saturating_sub(before);
+    println!("memory tier: {} KiB of {} KiB", grown >> 10, TIER >> 10);
+    // It was filled, or there is nothing to see.
+    assert!(grown >= TIER / 2, "{grown} bytes");
+    let allowed = most(1, TIER);
+    assert!(grown <= allowed, "{grown} bytes, {allowed} allowed");
+}
+
+/// Bytes that the kernel holds for the mirror's ends of its connections: what waits to be read and to be sent, and what is
+/// set aside for that.
+fn kernels(port: u16) -> u64 {
+    let ends = format!("sport = :{port}");
+    let told = Command::new("ss")
+        .args(["-tmnH", "state", "established", &ends])
+        .output();
+    let told = told.expect("ss is there: it comes with iproute2");
+    assert!(told.status.success(), "{told:?}");
+    let text = String::from_utf8(told.stdout).unwrap();
+    let held = |memory: &str| {
+        let fields = memory.split([',', ')']);
+        let counted = fields.filter_map(|field| field.strip_prefix(['r', 'f', 'w']));
+        counted
+            .filter_map(|number| number.parse::<u64>().ok())
+            .sum::<u64>()
+    };
+    text.split("skmem:(").skip(1).map(held).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kernel_takes_what_is_stated_of_answers_that_are_read_slowly() {
+    heavy();
+    let (forebay, path, _origin) = warm(BLOB).await;
+    let before = kernels(forebay.address.port());
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        readers.push(reader(forebay.address, &path).await);
+    }
+    let mut taken = vec![0; TAKEN];
+    for reader in &mut readers {
+        reader.read_exact(&mut taken).await.unwrap();
+    }
+    drop(ping(&forebay).await);
+    let after = kernels(forebay.address.port());
+    // Else it was not looked at the right sockets.
+    assert!(after - before > READERS as u64 * 32_768, "{after} bytes");
+    check(
+        "for each answer that is being read slowly",
+        READERS,
+        before,
+        after,
+    );
 }
 
 /// Each had two or three chunks of a body waiting in the process, and on a slow disk a quarter of a megabyte.
