@@ -28,6 +28,12 @@ impl Spread {
         };
         Self { median, min, max }
     }
+
+    /// As people read it: the median, and from where to where it goes.
+    pub fn told(&self, format: impl Fn(f64) -> String) -> String {
+        let [median, min, max] = [self.median, self.min, self.max].map(format);
+        format!("{median} ({min} to {max})")
+    }
 }
 
 /// The median of any number of values; zero without any.

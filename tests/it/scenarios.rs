@@ -85,7 +85,7 @@ events = [{ upstream = {} }, { after = 4, mirror = "killed" }]
 
 async fn played(text: &str) -> Outcome {
     let scenario: Scenario = text.parse().unwrap();
-    let mut stage = Stage::with_program(&scenario, Path::new(PROGRAM))
+    let mut stage = Stage::with_program(&scenario, Path::new(PROGRAM), None)
         .await
         .unwrap();
     let outcome = play(&scenario, &mut stage, &Live::default()).await;

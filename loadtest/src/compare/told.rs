@@ -136,11 +136,9 @@ fn table(outcome: &Outcome) -> Table {
                 || "-".to_owned(),
                 |value| {
                     let spread = value.spread;
-                    let [median, min, max] =
-                        [spread.median, spread.min, spread.max].map(|value| unit.format(value));
                     match value.samples.len() {
-                        1 => median,
-                        _ => format!("{median} ({min} to {max})"),
+                        1 => unit.format(spread.median),
+                        _ => spread.told(|value| unit.format(value)),
                     }
                 },
             );

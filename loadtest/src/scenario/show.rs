@@ -125,7 +125,7 @@ impl Outcome {
         section
     }
 
-    fn over_time(&self) -> Section {
+    pub(super) fn over_time(&self) -> Section {
         let mut section = Section::new("Over time");
         section.text.push(self.phases_told());
         section.plots.extend([

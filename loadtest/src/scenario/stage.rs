@@ -43,14 +43,18 @@ enum Mirror {
 }
 
 impl Stage {
-    /// A forebay of our own before an origin of our own, both gone with the stage.
+    /// A forebay of our own before an origin of our own, both gone with the stage. It has this processor alone, if one is named.
     ///
     /// # Errors
-    /// Where the program can't be started.
-    pub async fn with_program(scenario: &Scenario, program: &Path) -> io::Result<Self> {
+    /// Where the program can't be started, or not there.
+    pub async fn with_program(
+        scenario: &Scenario,
+        program: &Path,
+        core: Option<usize>,
+    ) -> io::Result<Self> {
         let upstream = Upstream::of(scenario, behaviour(scenario), anywhere(), Run::Only).await?;
         let endpoint = upstream.origin.registry_url();
-        let program = Program::start(program, &scenario.mirror.config, &endpoint).await?;
+        let program = Program::start(program, &scenario.mirror.config, &endpoint, core).await?;
         Ok(Self::of(upstream, Mirror::Ours(Box::new(program))))
     }
 
@@ -139,7 +143,7 @@ impl Stage {
     /// What it is, a name and a value each.
     pub(super) fn about(&self) -> Vec<(String, String)> {
         let mirror = match &self.mirror {
-            Mirror::Ours(program) => format!("{}, at {}", program.version(), program.address()),
+            Mirror::Ours(program) => program.about(),
             Mirror::Theirs { place, .. } => format!("{place:?}"),
             Mirror::None { .. } => "none: clients ask the origin itself".to_owned(),
         };
@@ -192,15 +196,19 @@ impl Stage {
         Ok(())
     }
 
-    /// Ends what was started for this.
+    /// Ends what was started for this. Another origin may listen where this one did from then on.
     ///
     /// # Errors
     /// Where that does not end.
     pub async fn end(self) -> io::Result<()> {
-        match self.mirror {
+        let ended = match self.mirror {
             Mirror::Ours(mut program) => program.end(End::Killed).await,
             Mirror::Theirs { .. } | Mirror::None { .. } => Ok(()),
+        };
+        if let Some(upstream) = self.upstream {
+            upstream.origin.stop().await;
         }
+        ended
     }
 }
 
