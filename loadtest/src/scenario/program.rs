@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::measure::pin;
+use crate::peers::End;
 
 /// How long a start or a stop may take. A stop waits for running transfers.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -36,15 +37,6 @@ pub struct Program {
     /// The port's, which is nobody else's while the program is away.
     _port: TcpSocket,
     dir: TempDir,
-}
-
-/// How a program is ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// It is told to stop.
-    Stopped,
-    /// It is killed.
-    Killed,
 }
 
 /// A program that stands beside this one, as `cargo build` puts them.
