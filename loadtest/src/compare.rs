@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use self::bench::Bench;
-use self::figure::{Figure, Who};
+use self::figure::Figure;
 pub use self::outcome::{Check, Outcome, Samples, Side};
 use self::scenarios::Play;
 pub use self::turns::Progress;
@@ -36,11 +36,11 @@ use crate::scenario::Scenario;
 pub struct Options {
     /// The figures by name. Where neither a figure nor a scenario is named, all are measured.
     pub figures: Vec<String>,
-    /// The scenarios by name. Where neither a figure nor a scenario is named, the usual ones are played.
+    /// The scenarios by name. Where neither a figure nor a scenario is named, the usual ones are played once.
     pub scenarios: Vec<String>,
     /// The peers, each with its program.
     pub peers: Vec<(Peer, PathBuf)>,
-    /// How often each figure is measured, and each scenario is played with forebay, of which three times are enough.
+    /// How often each figure is measured, and each scenario that is named is played.
     pub rounds: usize,
     /// A tenth of all sizes and clients, to see that it works.
     pub quick: bool,
@@ -141,11 +141,7 @@ fn of_figure(figure: &Figure, options: &Options) -> Vec<Turn> {
 }
 
 fn of_play(play: &Play<'_>, options: &Options) -> Vec<Turn> {
-    let rounds = scenarios::ROUNDS.min(options.rounds);
-    let mut turns = turns(rounds, &play.sides(), true);
-    // The origin alone is there to see what a mirror is worth.
-    turns.retain(|turn| turn.round == 1 || turn.who != Who::Direct);
-    turns
+    turns(scenarios::rounds(options), &play.sides(), false)
 }
 
 fn measure_all(

@@ -18,7 +18,7 @@ use super::bars::CourseBar;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// These figures, and no scenarios but those that are named; --list says which there are. Without --figures and
-    /// --scenarios, all figures are measured, and then the usual scenarios are played
+    /// --scenarios, all figures are measured, and then the usual scenarios are played once
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     figures: Vec<String>,
     /// These scenarios that are built in, and no figures but those that are named: each with the same content and clients
@@ -34,7 +34,7 @@ pub(super) struct Args {
     /// The program of forebay; the one beside this program otherwise
     #[arg(long, value_name = "FILE")]
     forebay: Option<PathBuf>,
-    /// How often each figure is measured; scenarios are played up to three times with forebay, and once with others
+    /// How often each figure is measured, and each scenario of --scenarios is played
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: usize,
     /// A tenth of all sizes, to see that it works

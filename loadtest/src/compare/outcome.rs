@@ -24,6 +24,9 @@ pub struct Outcome {
     pub checks: Vec<Check>,
     /// What could not be measured, and why.
     pub problems: Vec<String>,
+    /// Of each side with which pulls of a scenario failed, why the first of them did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<String>,
 }
 
 /// What was measured of one side.
@@ -102,6 +105,7 @@ impl Outcome {
             sides: Vec::new(),
             checks: Vec::new(),
             problems: Vec::new(),
+            failures: Vec::new(),
         }
     }
 

@@ -28,9 +28,14 @@ const CHOSEN: [&str; 8] = [
     "lazy-pulls",
 ];
 
-/// How often one is played with forebay at most, whose expectations have to hold each time. The others are played once: each
-/// round of all of them is a minute and a half for each side.
-pub(super) const ROUNDS: usize = 3;
+/// How often each is played. Where none are named that is once: a round of the usual ones is two minutes without a mirror, with
+/// forebay and with nginx each, and six with docker-registry.
+pub(super) fn rounds(options: &Options) -> usize {
+    if options.scenarios.is_empty() {
+        return 1;
+    }
+    options.rounds.max(1)
+}
 
 /// What is told of each side, in this order.
 const TOLD: [Measure; 20] = [
@@ -124,6 +129,13 @@ impl<'a> Play<'a> {
             ..Measured::default()
         };
         self.outcome.take(who, measured);
+        if let Some(first) = outcome.failures.first() {
+            let of = format!("{who}: ");
+            let is_told = |it: &String| it.starts_with(&of);
+            if !self.outcome.failures.iter().any(is_told) {
+                self.outcome.failures.push(of + first);
+            }
+        }
         if who == Who::Peer(Peer::Forebay) {
             self.own.push(outcome);
         }
@@ -154,13 +166,6 @@ impl<'a> Play<'a> {
         if !self.own.is_empty() {
             let rounds = Rounds::of(self.own);
             self.outcome.checks = rounds.verdicts.iter().map(check).collect();
-            let failures = rounds.rounds.iter().flat_map(|round| &round.failures);
-            if let Some(first) = failures.into_iter().next() {
-                self.outcome
-                    .text
-                    .push_str(" The first pull of forebay's that failed: ");
-                self.outcome.text.push_str(first);
-            }
         }
         self.outcome
     }
@@ -212,6 +217,15 @@ mod tests {
             quick,
             dir: "/nowhere".into(),
         }
+    }
+
+    #[test]
+    fn those_that_are_named_are_played_in_every_round() {
+        let mut options = options(false);
+        options.rounds = 3;
+        assert_eq!(rounds(&options), 1);
+        options.scenarios = vec!["deploy".to_owned()];
+        assert_eq!(rounds(&options), 3);
     }
 
     fn sides(name: &str) -> Vec<String> {

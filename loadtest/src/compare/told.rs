@@ -24,10 +24,10 @@ pub(super) fn about(options: &Options, cores: Cores) -> Vec<(String, String)> {
         }
     }
     let rounds = format!(
-        "{} at most, each with all in turn; herds and the capped pull take a while, and other mirrors do them once. Scenarios: \
-         {} with forebay, once with the others and without a mirror",
+        "{} at most, each with all in turn; herds and the capped pull take a while, and other mirrors do them once. Of \
+         scenarios: {}",
         options.rounds,
-        options.rounds.clamp(1, scenarios::ROUNDS)
+        scenarios::rounds(options)
     );
     about.push(("rounds".to_owned(), rounds));
     if options.quick {
@@ -145,6 +145,10 @@ fn section(outcome: &Outcome) -> Section {
     section
         .text
         .extend(problems.map(|problem| format!("Not measured: {problem}")));
+    let failures = outcome.failures.iter();
+    section
+        .text
+        .extend(failures.map(|told| format!("The first pull that failed with {told}")));
     section.tables.push(table(outcome));
     section
 }
