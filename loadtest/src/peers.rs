@@ -114,6 +114,13 @@ impl Peer {
         }
     }
 
+    /// Whether it fetches tokens and follows redirects by itself, as Docker Hub wants. nginx does neither, and hands both to
+    /// clients that log in nowhere. docker-registry has to be asked to: before a registry that is open to everyone it looks
+    /// whether that still is so, for each request and one after the other.
+    pub fn logs_in(self) -> bool {
+        matches!(self, Self::Forebay | Self::DockerRegistry)
+    }
+
     /// What it says of its version.
     ///
     /// # Errors

@@ -100,11 +100,11 @@ fn comparison_plays_a_scenario_before_each_peer_that_is_installed_and_without_on
     let comparison = run(&options, &told).unwrap();
     assert_eq!(comparison.failures(), [""; 0]);
     assert!(comparison.outcomes.is_empty());
-    // Everyone has one turn, forebay one more.
-    let (turns, of) = (turns.into_inner().unwrap(), peers.len() + 2);
+    let (turns, of) = (turns.into_inner().unwrap(), 2 * (peers.len() + 1));
     assert_eq!(turns.len(), of, "{turns:?}");
     assert_eq!(turns[0], format!("0/{of} deploy, round 1, direct"));
-    let last = format!("{}/{of} deploy, round 2, forebay", of - 1);
+    let (last, _) = peers[peers.len() - 1];
+    let last = format!("{}/{of} deploy, round 2, {last}", of - 1);
     assert_eq!(turns[of - 1], last);
 
     let outcome = &comparison.scenarios[0];
@@ -112,18 +112,17 @@ fn comparison_plays_a_scenario_before_each_peer_that_is_installed_and_without_on
     assert_eq!(outcome.sides.len(), peers.len() + 1);
     for (peer, _) in peers {
         // 50 clients pull one image at once. docker-registry has it come for each of them.
-        let (rounds, least) = match peer {
-            Peer::Forebay => (2, 90.0),
-            Peer::DockerRegistry => (1, f64::MIN),
-            _ => (1, 90.0),
+        let least = match peer {
+            Peer::DockerRegistry => f64::MIN,
+            _ => 90.0,
         };
         let saved = value(&comparison, peer.name(), "bytes_saved");
-        assert_eq!(saved.len(), rounds, "{peer}");
+        assert_eq!(saved.len(), 2, "{peer}");
         assert!(saved.iter().all(|it| *it > least), "{peer}: {saved:?}");
-        assert_eq!(value(&comparison, peer.name(), "pulls")[0], 50.0);
+        assert_eq!(value(&comparison, peer.name(), "pulls"), [50.0; 2]);
         assert!(value(&comparison, peer.name(), "memory_max")[0] > 1e6);
     }
-    assert_eq!(value(&comparison, "direct", "bytes_saved"), [0.0]);
+    assert_eq!(value(&comparison, "direct", "bytes_saved"), [0.0; 2]);
     assert!(
         comparison.scenarios[0]
             .value("direct", "memory_max")

@@ -14,7 +14,7 @@ use super::images::{Gallery, Run};
 use super::program::Program;
 use super::values::Like;
 use crate::fleet::{Place, Reference};
-use crate::origin::{Builder, Fault, Origin, Quota, Reply, Server, When};
+use crate::origin::{Auth, Builder, Fault, Origin, Quota, Reply, Server, When};
 use crate::peers::{End, Peer, Running, Setting};
 
 /// Whom the origin's quota counts for, whoever asks: all are behind one address.
@@ -130,9 +130,8 @@ impl Stage {
         Ok(Self::of(upstream, Mirror::None { place }))
     }
 
-    /// One of several that are compared, on a processor of its own, before an origin that is the same for all of them: it is
-    /// open and sends all by itself, whatever the scenario's is like, since nginx neither logs in nor follows redirects, and
-    /// clients log in nowhere. Its quota counts all the same.
+    /// One of several that are compared, on a processor of its own, with a cache below `dir`. What logs in by itself has an
+    /// upstream that wants it to; see [`Peer::logs_in`].
     ///
     /// # Errors
     /// Where it can't be started.
@@ -143,7 +142,12 @@ impl Stage {
         core: usize,
         dir: &Path,
     ) -> io::Result<Self> {
-        let upstream = Upstream::of(scenario, Origin::builder(), anywhere(), Run::Only).await?;
+        let builder = match (peer.logs_in(), scenario.upstream.like) {
+            (true, Some(Like(profile))) => profile.origin(),
+            (true, None) => Origin::builder().auth(Auth::token()),
+            (false, _) => Origin::builder(),
+        };
+        let upstream = Upstream::of(scenario, builder, anywhere(), Run::Only).await?;
         let mut setting = Setting::plain(upstream.address());
         setting.forebay = Some(scenario.mirror.config.clone());
         if let Some(time) = scenario.mirror.tags_fresh_for() {
