@@ -112,13 +112,13 @@ fn comparison_plays_a_scenario_before_each_peer_that_is_installed_and_without_on
     assert_eq!(outcome.sides.len(), peers.len() + 1);
     for (peer, _) in peers {
         // 50 clients pull one image at once. docker-registry has it come for each of them.
-        let least = match peer {
+        let wanted = match peer {
             Peer::DockerRegistry => f64::MIN,
             _ => 90.0,
         };
         let saved = value(&comparison, peer.name(), "bytes_saved");
         assert_eq!(saved.len(), 2, "{peer}");
-        assert!(saved.iter().all(|it| *it > least), "{peer}: {saved:?}");
+        assert!(saved.iter().all(|it| *it > wanted), "{peer}: {saved:?}");
         assert_eq!(value(&comparison, peer.name(), "pulls"), [50.0; 2]);
         assert!(value(&comparison, peer.name(), "memory_max")[0] > 1e6);
     }
