@@ -142,11 +142,7 @@ impl Stage {
         core: usize,
         dir: &Path,
     ) -> io::Result<Self> {
-        let builder = match (peer.logs_in(), scenario.upstream.like) {
-            (true, Some(Like(profile))) => profile.origin(),
-            (true, None) => Origin::builder().auth(Auth::token()),
-            (false, _) => Origin::builder(),
-        };
+        let builder = behaviour_before(peer, scenario);
         let upstream = Upstream::of(scenario, builder, anywhere(), Run::Only).await?;
         let mut setting = Setting::plain(upstream.address());
         setting.forebay = Some(scenario.mirror.config.clone());
@@ -291,6 +287,15 @@ fn behaviour(scenario: &Scenario) -> Builder {
     like.map_or_else(Origin::builder, |Like(profile)| profile.origin())
 }
 
+/// The same as far as a peer can deal with it; what logs in by itself does so everywhere.
+fn behaviour_before(peer: Peer, scenario: &Scenario) -> Builder {
+    match (peer.logs_in(), scenario.upstream.like) {
+        (true, Some(Like(profile))) => profile.origin(),
+        (true, None) => Origin::builder().auth(Auth::token()),
+        (false, _) => Origin::builder(),
+    }
+}
+
 fn anywhere() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
@@ -352,5 +357,33 @@ impl Upstream {
             State::Up | State::Refuses | State::Fails => origin.start_again().await?,
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::fleet::{Connection, Way};
+    use crate::scenario::BUILTIN;
+
+    #[tokio::test]
+    async fn upstream_of_a_comparison_wants_a_login_of_those_alone_that_log_in() {
+        let named = |name: &str| BUILTIN.iter().find(|builtin| builtin.name == name);
+        for name in ["deploy", "morning-storm"] {
+            let scenario = named(name).unwrap().scenario();
+            for (peer, status) in [
+                (Peer::Forebay, 401),
+                (Peer::Nginx, 200),
+                (Peer::DockerRegistry, 401),
+            ] {
+                let origin = behaviour_before(peer, &scenario).start().await.unwrap();
+                let way = Way::plain(origin.host().parse().unwrap());
+                let mut connection = Connection::open(None, &way).await.unwrap();
+                let answer = connection.ask(&Method::GET, "/v2/").await.unwrap();
+                assert_eq!(answer.status, status, "{name}, {peer}");
+            }
+        }
     }
 }
