@@ -129,7 +129,9 @@ fn of_scenario(outcome: &Outcome) -> Section {
     let first = curves(outcome, "First byte", x, y, |side| &side.first_bytes);
     let x = Axis::new("since the start", Unit::Seconds);
     let title = "Requests to the upstream";
-    let upstream = curves(outcome, title, x, Axis::default(), |side| &side.upstream);
+    // Of a mirror there are hundreds of times fewer than without one.
+    let y = Axis::default().by_powers();
+    let upstream = curves(outcome, title, x, y, |side| &side.upstream);
     section.plots.extend(first);
     section.plots.extend(upstream.map(|mut plot| {
         plot.kind = PlotKind::Steps;
