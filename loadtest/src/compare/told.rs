@@ -171,13 +171,7 @@ fn table(outcome: &Outcome) -> Table {
         for side in &outcome.sides {
             let cell = outcome.value(&side.name, name).map_or_else(
                 || "-".to_owned(),
-                |value| {
-                    let spread = value.spread;
-                    match value.samples.len() {
-                        1 => unit.format(spread.median),
-                        _ => spread.told(|value| unit.format(value)),
-                    }
-                },
+                |value| value.spread.told(|value| unit.format(value)),
             );
             row.push(cell);
         }
