@@ -61,6 +61,14 @@ const TOLD: [Measure; 20] = [
     Measure::MemoryMax,
 ];
 
+/// What is told of a turn that is over.
+const IN_SHORT: [Measure; 4] = [
+    Measure::FailedPulls,
+    Measure::StalePulls,
+    Measure::PullP50,
+    Measure::PullP99,
+];
+
 /// Sizes and clients of a quick comparison are divided by this.
 const SHRUNK: u32 = 10;
 
@@ -123,12 +131,8 @@ impl<'a> Play<'a> {
     pub(super) fn round(&mut self, who: Who) -> io::Result<String> {
         // What runs already may have another processor.
         let outcome = Runtime::new()?.block_on(self.played(who))?;
-        let measured = measured(&outcome);
-        let told = Measured {
-            values: measured.values.iter().copied().skip(1).take(4).collect(),
-            ..Measured::default()
-        };
-        self.outcome.take(who, measured);
+        let told = values(&outcome, &IN_SHORT).to_string();
+        self.outcome.take(who, measured(&outcome));
         if let Some(first) = outcome.failures.first() {
             let of = format!("{who}: ");
             let is_told = |it: &String| it.starts_with(&of);
@@ -139,7 +143,7 @@ impl<'a> Play<'a> {
         if who == Who::Peer(Peer::Forebay) {
             self.own.push(outcome);
         }
-        Ok(told.to_string())
+        Ok(told)
     }
 
     async fn played(&self, who: Who) -> io::Result<scenario::Outcome> {
@@ -171,13 +175,18 @@ impl<'a> Play<'a> {
     }
 }
 
-fn measured(outcome: &scenario::Outcome) -> Measured {
+fn values(outcome: &scenario::Outcome, wanted: &[Measure]) -> Measured {
     let mut measured = Measured::default();
-    for measure in TOLD {
-        if let Some(&value) = outcome.measures.get(&measure) {
+    for measure in wanted {
+        if let Some(&value) = outcome.measures.get(measure) {
             measured = measured.with(measure.name(), measure.unit(), value);
         }
     }
+    measured
+}
+
+fn measured(outcome: &scenario::Outcome) -> Measured {
+    let mut measured = values(outcome, &TOLD);
     measured = measured.with("seconds", Unit::Seconds, outcome.seconds);
     measured.first_bytes = outcome.first_bytes();
     measured.upstream = outcome.upstream_requests();
