@@ -43,7 +43,7 @@ impl Cli {
             Command::Fleet(args) => runtime.block_on(args.run()),
             Command::Greedy(args) => runtime.block_on(args.run()),
             Command::Origin(args) => runtime.block_on(args.run()),
-            Command::Run(args) => runtime.block_on(args.run()),
+            Command::Run(args) => args.run(&runtime),
             Command::Slow(args) => runtime.block_on(args.run()),
         });
         match result {

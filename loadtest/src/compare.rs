@@ -4,14 +4,16 @@
 //! core" is what it did in a second of its own CPU time, which neither an idle moment nor another program changes; what the
 //! clock says stands beside it.
 //!
-//! `bench` is what the figures stand on, `figure` what a figure is, `figures` are all of them, `outcome` what came of one, and
-//! `told` is the report.
+//! `bench` is what the figures stand on, `figure` what a figure is, `figures` are all of them, `scenarios` are played beside
+//! them, `turns` says who is measured when, `outcome` what came of it, and `told` is the report.
 
 mod bench;
 mod figure;
 mod figures;
 mod outcome;
+mod scenarios;
 mod told;
+mod turns;
 
 use std::io;
 use std::path::PathBuf;
@@ -19,20 +21,26 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use self::bench::Bench;
-use self::figure::{Figure, Who};
+use self::figure::Figure;
 pub use self::outcome::{Check, Outcome, Samples, Side};
+use self::scenarios::Play;
+pub use self::turns::Progress;
+use self::turns::{Course, Turn, turns};
 use crate::measure::{Cores, pin, raise_descriptors};
 use crate::peers::Peer;
 use crate::report::Report;
+use crate::scenario::Scenario;
 
 /// What is to be compared, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The figures by name; all where there are none.
+    /// The figures by name. Where neither a figure nor a scenario is named, all are measured.
     pub figures: Vec<String>,
+    /// The scenarios by name. Where neither a figure nor a scenario is named, the usual ones are played once.
+    pub scenarios: Vec<String>,
     /// The peers, each with its program.
     pub peers: Vec<(Peer, PathBuf)>,
-    /// How often each figure is measured.
+    /// How often each figure is measured, and each scenario that is named is played.
     pub rounds: usize,
     /// A tenth of all sizes and clients, to see that it works.
     pub quick: bool,
@@ -45,10 +53,12 @@ pub struct Options {
 pub struct Comparison {
     /// The machine, the programs and the settings.
     pub about: Vec<(String, String)>,
-    /// How each peer was set up, in plain and without a log.
+    /// How each peer was set up for what, without a log.
     pub settings: Vec<(String, String)>,
     /// One for each figure.
     pub outcomes: Vec<Outcome>,
+    /// One for each scenario.
+    pub scenarios: Vec<Outcome>,
 }
 
 /// The names of all figures, each with what it is.
@@ -59,30 +69,52 @@ pub fn names() -> Vec<(&'static str, &'static str)> {
         .collect()
 }
 
-/// Measures all, and calls `told` with each value as it comes.
+/// The names of the scenarios that are played where none are named.
+pub fn usual_scenarios() -> Vec<String> {
+    scenarios::usual()
+}
+
+/// Measures all, and tells whose turn it is, and each value as it comes.
 ///
 /// # Errors
-/// Where a figure is not known, or nothing can be started. What goes wrong with one figure is told in its outcome.
-pub fn run(options: &Options, told: &(dyn Fn(&str) + Sync)) -> io::Result<Comparison> {
-    let figures = chosen(&options.figures)?;
+/// Where a figure or a scenario is not known, or nothing can be started. What goes wrong with one of them is told in its
+/// outcome.
+pub fn run(options: &Options, told: &(dyn Fn(Progress<'_>) + Sync)) -> io::Result<Comparison> {
+    let (figures, scenarios) = chosen(options)?;
     raise_descriptors();
     let cores = Cores::first()?;
+    let plays = scenarios.into_iter();
+    let plays: Vec<_> = plays.map(|it| Play::of(it, options, cores)).collect();
+    let of_figures: Vec<_> = figures.iter().map(|it| of_figure(it, options)).collect();
+    let of_plays: Vec<_> = plays.iter().map(|it| of_play(it, options)).collect();
+    let turns = of_figures.iter().chain(&of_plays).map(Vec::len).sum();
     pin(cores.client, || {
-        let bench = Bench::start(options, cores)?;
-        let outcomes = figures
-            .iter()
-            .map(|figure| measure(figure, options, &bench, told));
+        let mut course = Course::of(turns, told);
         Ok(Comparison {
-            outcomes: outcomes.collect(),
+            outcomes: measure_all(&figures, of_figures, options, cores, &mut course)?,
+            scenarios: plays
+                .into_iter()
+                .zip(of_plays)
+                .map(|(play, turns)| play_all(play, turns, &mut course))
+                .collect(),
             about: told::about(options, cores),
             settings: told::settings(options),
         })
     })?
 }
 
-fn chosen(names: &[String]) -> io::Result<Vec<Figure>> {
+fn chosen(options: &Options) -> io::Result<(Vec<Figure>, Vec<Scenario>)> {
+    let Options {
+        figures, scenarios, ..
+    } = options;
+    let is_all = figures.is_empty() && scenarios.is_empty();
+    let scenarios = if is_all {
+        scenarios::chosen(&scenarios::usual())?
+    } else {
+        scenarios::chosen(scenarios)?
+    };
     let mut all = figures::all();
-    if let Some(unknown) = names
+    if let Some(unknown) = figures
         .iter()
         .find(|name| all.iter().all(|figure| figure.name != **name))
     {
@@ -95,41 +127,75 @@ fn chosen(names: &[String]) -> io::Result<Vec<Figure>> {
             ),
         ));
     }
-    all.retain(|figure| names.is_empty() || names.iter().any(|name| name == figure.name));
-    Ok(all)
+    all.retain(|figure| is_all || figures.iter().any(|name| name == figure.name));
+    Ok((all, scenarios))
 }
 
-/// All rounds of a figure: in each, all in turn.
-fn measure(figure: &Figure, options: &Options, bench: &Bench<'_>, told: &dyn Fn(&str)) -> Outcome {
-    let mut outcome = Outcome::of(figure);
-    for round in 0..figure.rounds.min(options.rounds).max(1) {
-        for who in figure.sides(&options.peers) {
-            // What is not to be compared is not worth more than a look.
-            let is_compared = matches!(who, Who::Peer(Peer::Forebay) | Who::Direct);
-            if round > 0 && figure.once_for_others && !is_compared {
-                continue;
-            }
-            match (figure.measure)(bench, who) {
-                Ok(measured) => {
-                    told(&format!("{} {}: {who}: {measured}", figure.name, round + 1));
-                    outcome.take(who, measured);
-                }
-                Err(error) => {
-                    told(&format!("{} {}: {who}: {error}", figure.name, round + 1));
-                    outcome.problems.push(format!("{who}: {error}"));
-                }
-            }
+fn of_figure(figure: &Figure, options: &Options) -> Vec<Turn> {
+    let rounds = figure.rounds.min(options.rounds);
+    turns(
+        rounds,
+        &figure.sides(&options.peers),
+        figure.once_for_others,
+    )
+}
+
+fn of_play(play: &Play<'_>, options: &Options) -> Vec<Turn> {
+    turns(scenarios::rounds(options), &play.sides(), false)
+}
+
+fn measure_all(
+    figures: &[Figure],
+    turns: Vec<Vec<Turn>>,
+    options: &Options,
+    cores: Cores,
+    course: &mut Course<'_>,
+) -> io::Result<Vec<Outcome>> {
+    if figures.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bench = Bench::start(options, cores)?;
+    let all = figures.iter().zip(turns);
+    Ok(all
+        .map(|(figure, turns)| measure(figure, turns, &bench, course))
+        .collect())
+}
+
+fn measure(
+    figure: &Figure,
+    turns: Vec<Turn>,
+    bench: &Bench<'_>,
+    course: &mut Course<'_>,
+) -> Outcome {
+    let mut outcome = Outcome::new(figure.name, figure.title, figure.text);
+    for turn in turns {
+        let measured = course.take(figure.name, turn, || (figure.measure)(bench, turn.who));
+        match measured {
+            Ok(measured) => outcome.take(turn.who, measured),
+            Err(error) => outcome.problems.push(format!("{}: {error}", turn.who)),
         }
     }
     outcome.check(figure);
     outcome
 }
 
+fn play_all(mut play: Play<'_>, turns: Vec<Turn>, course: &mut Course<'_>) -> Outcome {
+    let name = play.scenario.name.clone();
+    for turn in turns {
+        let played = course.take(&name, turn, || play.round(turn.who));
+        if let Err(error) = played {
+            let problem = format!("{}: {error}", turn.who);
+            play.outcome.problems.push(problem);
+        }
+    }
+    play.done()
+}
+
 impl Comparison {
     /// What did not come out as expected, and what could not be measured.
     pub fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
-        for outcome in &self.outcomes {
+        for outcome in self.outcomes.iter().chain(&self.scenarios) {
             let name = &outcome.name;
             let failed = outcome.checks.iter().filter(|check| !check.passed);
             failures.extend(failed.map(|check| format!("{name}: {check}")));
@@ -164,14 +230,32 @@ mod tests {
             names.len(),
             "two figures of one name: {names:?}"
         );
-        assert_eq!(chosen(&[]).unwrap().len(), names.len());
-        let two = chosen(&["idle".to_owned(), "hits".to_owned()]).unwrap();
-        let two: Vec<_> = two.iter().map(|figure| figure.name).collect();
-        assert_eq!(two, ["hits", "idle"]);
-        let error = chosen(&["hist".to_owned()]).err().unwrap().to_string();
+        let figures = |figures: &[&str], scenarios: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+            let options = Options {
+                figures: owned(figures),
+                scenarios: owned(scenarios),
+                peers: Vec::new(),
+                rounds: 1,
+                quick: false,
+                dir: PathBuf::new(),
+            };
+            chosen(&options).map(|(figures, scenarios)| {
+                let figures: Vec<_> = figures.iter().map(|figure| figure.name).collect();
+                let scenarios: Vec<_> = scenarios.into_iter().map(|it| it.name).collect();
+                (figures, scenarios)
+            })
+        };
+        assert_eq!(figures(&[], &[]).unwrap(), (names, usual_scenarios()));
+        let two = figures(&["idle", "hits"], &[]).unwrap();
+        assert_eq!(two, (vec!["hits", "idle"], vec![]));
+        let demo = figures(&[], &["demo"]).unwrap();
+        assert_eq!(demo, (vec![], vec!["demo".to_owned()]));
+        let error = figures(&["hist"], &["demo"]).err().unwrap().to_string();
         assert!(
             error.contains("hist") && error.contains("hits, "),
             "{error}"
         );
+        assert!(figures(&["hits"], &["deplay"]).is_err());
     }
 }

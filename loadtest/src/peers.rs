@@ -13,8 +13,9 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-pub use self::running::Running;
+pub use self::running::{End, Running};
 
 /// The name of an origin that speaks TLS.
 pub const ORIGIN: &str = "localhost";
@@ -45,7 +46,14 @@ pub struct Setting {
     pub logged: bool,
     /// Whether most of what it serves is to be read from the disk.
     pub from_disk: bool,
+    /// How long a tag is trusted, where a peer can be told.
+    pub tags_fresh_for: Duration,
+    /// What somebody else configures of forebay, in place of what is set here beside addresses and places.
+    pub forebay: Option<String>,
 }
+
+/// How long tags are trusted that never move.
+const LONG: Duration = Duration::from_hours(1);
 
 impl Setting {
     /// Before this origin, and nothing else.
@@ -56,6 +64,8 @@ impl Setting {
             tls: None,
             logged: false,
             from_disk: false,
+            tags_fresh_for: LONG,
+            forebay: None,
         }
     }
 }
@@ -104,6 +114,13 @@ impl Peer {
         }
     }
 
+    /// Whether it fetches tokens and follows redirects by itself, as Docker Hub wants. nginx does neither, and hands both to
+    /// clients that log in nowhere. docker-registry has to be asked to: before a registry that is open to everyone it looks
+    /// whether that still is so, for each request and one after the other.
+    pub fn logs_in(self) -> bool {
+        matches!(self, Self::Forebay | Self::DockerRegistry)
+    }
+
     /// What it says of its version.
     ///
     /// # Errors
@@ -121,14 +138,46 @@ impl Peer {
         Ok(line.rsplit([' ', '/']).next().unwrap_or(line).to_owned())
     }
 
-    /// How it is set up here, in plain and without a log.
-    pub fn settings(self) -> String {
+    /// How it is set up here: for what, and its configuration. What is the same as before is left out.
+    pub fn settings(self) -> Vec<(&'static str, String)> {
         let port = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let place = Place {
             dir: "/var/lib/peer".into(),
             address: port(5001),
         };
-        self.config(&Setting::plain(port(5000)), &place)
+        let plain = Setting::plain(port(5000));
+        let file = |name| PathBuf::from("/etc/peer").join(name);
+        let tls = Setting {
+            tls: Some([file("server.crt"), file("server.key")]),
+            ..plain.clone()
+        };
+        let tls_to_the_origin = Setting {
+            origin_ca: Some(file("ca.pem")),
+            ..plain.clone()
+        };
+        let from_disk = Setting {
+            from_disk: true,
+            ..plain.clone()
+        };
+        let moving = Setting {
+            tags_fresh_for: Duration::from_secs(1),
+            forebay: Some("[tags]\nfresh_for = \"1s\"\n".to_owned()),
+            ..plain.clone()
+        };
+        let mut settings: Vec<(_, String)> = Vec::new();
+        for (what, setting) in [
+            ("plain", plain),
+            ("TLS", tls),
+            ("TLS to the origin", tls_to_the_origin),
+            ("reads from the disk", from_disk),
+            ("tags that are trusted for a second", moving),
+        ] {
+            let config = self.config(&setting, &place);
+            if settings.iter().all(|(_, known)| *known != config) {
+                settings.push((what, config));
+            }
+        }
+        settings
     }
 
     /// Its configuration as it is written down.
@@ -251,5 +300,67 @@ mod tests {
                 assert!(!plain.contains(wanted), "{peer} with {wanted}:\n{plain}");
             }
         }
+    }
+
+    #[test]
+    fn time_that_tags_are_trusted_is_of_tags_alone_and_left_to_who_configures_forebay() {
+        let plain = setting("127.0.0.1:5000");
+        let moving = Setting {
+            tags_fresh_for: Duration::from_secs(7),
+            forebay: Some("[tags]\nfresh_for = \"7s\"\n[log]\nlevel = \"info\"\n".to_owned()),
+            ..plain.clone()
+        };
+        let configs = |peer: Peer| [&plain, &moving].map(|it| peer.config(it, &place()));
+        for peer in [Peer::Nginx, Peer::NginxSendfile] {
+            let [plain, moving] = configs(peer);
+            let trusted = |config: &str| config.matches("proxy_cache_valid 200 1h;").count();
+            assert_eq!((trusted(&plain), trusted(&moving)), (1, 1), "{moving}");
+            let (_, tags) = moving
+                .split_once("location ~ ^/v2/.+/manifests/[^:/]+$ {")
+                .unwrap();
+            assert!(tags.contains("proxy_cache_valid 200 7s;"), "{moving}");
+            assert!(!plain.contains("location ~"), "{plain}");
+        }
+        let [plain, moving] = configs(Peer::Forebay).map(|config| {
+            let config: toml::Table = config.parse().unwrap();
+            let upstream = &config["upstreams"]["docker.io"];
+            let quota = upstream.get("read_quota").and_then(toml::Value::as_bool);
+            let told = |table: &str, key: &str| config[table][key].as_str().unwrap().to_owned();
+            let endpoint = upstream["endpoints"][0].as_str().unwrap().to_owned();
+            (
+                quota,
+                told("tags", "fresh_for"),
+                told("log", "level"),
+                endpoint,
+            )
+        });
+        let told = |quota, fresh: &str, level: &str| {
+            let endpoint = "http://127.0.0.1:5000".to_owned();
+            (quota, fresh.to_owned(), level.to_owned(), endpoint)
+        };
+        assert_eq!(plain, told(Some(false), "3600s", "warn"));
+        assert_eq!(moving, told(None, "7s", "info"));
+    }
+
+    #[test]
+    fn settings_are_listed_for_each_way_in_which_a_peer_is_set_up_otherwise() {
+        let listed = |peer: Peer| {
+            let settings = peer.settings().into_iter();
+            settings
+                .map(|(what, _)| what)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let tags = "tags that are trusted for a second";
+        let nginx = format!("plain, TLS, TLS to the origin, reads from the disk, {tags}");
+        assert_eq!(listed(Peer::Nginx), nginx);
+        assert_eq!(
+            listed(Peer::DockerRegistry),
+            "plain, TLS, TLS to the origin"
+        );
+        assert_eq!(
+            listed(Peer::Forebay),
+            format!("plain, TLS, TLS to the origin, {tags}")
+        );
     }
 }

@@ -4,7 +4,8 @@
 //! are, how the upstream behaves, the phases of clients' pulls, what happens while they last (`event`), and what is expected
 //! in the end ([`Expectation`], of a [`Measure`]). A [`Stage`] is what it is played on: a mirror that is there already, or a forebay that
 //! `program` starts, and the origin before it, where that is ours. `engine` plays it, `crowd` is the clients of a phase,
-//! `sampler` looks on, `measures` adds up, `outcome` is what came of it as plain data, and `show` makes a report of that.
+//! `sampler` looks on, `measures` adds up, `outcome` is what came of it as plain data, `rounds` is that of several rounds, and
+//! `show` makes a report of that.
 
 mod crowd;
 mod engine;
@@ -16,6 +17,7 @@ mod measure;
 mod measures;
 mod outcome;
 mod program;
+mod rounds;
 mod sampler;
 mod show;
 mod stage;
@@ -28,6 +30,7 @@ pub use self::file::{Images, Mirror, Order, Phase, Scenario, Upstream};
 pub use self::measure::Measure;
 pub use self::outcome::{Outcome, PhaseOutcome, Sample};
 pub use self::program::{Program, sibling};
+pub use self::rounds::{PhaseRounds, Rounds, Worst};
 pub use self::stage::Stage;
 pub use self::values::{Like, PullQuota, Size, Time};
 

@@ -28,6 +28,15 @@ impl Spread {
         };
         Self { median, min, max }
     }
+
+    /// As people read it: the median, and from where to where it goes, as far as that shows.
+    pub fn told(&self, format: impl Fn(f64) -> String) -> String {
+        let [median, min, max] = [self.median, self.min, self.max].map(format);
+        if min == max {
+            return median;
+        }
+        format!("{median} ({min} to {max})")
+    }
 }
 
 /// The median of any number of values; zero without any.
@@ -66,6 +75,13 @@ mod tests {
         assert_eq!(spread, wanted);
         assert!((median(&[4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
         assert_eq!(Spread::of(&[]), Spread::default());
+    }
+
+    #[test]
+    fn ends_are_told_where_they_show() {
+        let told = |values: &[f64]| Spread::of(values).told(|value| format!("{value:.1}"));
+        assert_eq!(told(&[1.0, 2.0, 4.0]), "2.0 (1.0 to 4.0)");
+        assert_eq!(told(&[1.0, 1.01, 1.02]), "1.0");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use forebay_loadtest::measure::Cores;
+use forebay_loadtest::peers::Peer;
 use forebay_loadtest::scenario::{Live, Measure, Outcome, Scenario, Stage, play};
 
 use crate::harness::{PROGRAM, heavy};
@@ -85,10 +87,12 @@ events = [{ upstream = {} }, { after = 4, mirror = "killed" }]
 
 async fn played(text: &str) -> Outcome {
     let scenario: Scenario = text.parse().unwrap();
-    let mut stage = Stage::with_program(&scenario, Path::new(PROGRAM))
-        .await
-        .unwrap();
-    let outcome = play(&scenario, &mut stage, &Live::default()).await;
+    let stage = Stage::with_program(&scenario, Path::new(PROGRAM), None).await;
+    played_on(stage.unwrap(), &scenario).await
+}
+
+async fn played_on(mut stage: Stage, scenario: &Scenario) -> Outcome {
+    let outcome = play(scenario, &mut stage, &Live::default()).await;
     stage.end().await.unwrap();
     outcome.unwrap()
 }
@@ -115,4 +119,17 @@ async fn every_client_pulls_through_the_mirror_at_the_cost_of_one_body_a_blob() 
 async fn pulls_come_through_an_outage_and_restarts_at_the_cost_of_one_body_a_blob() {
     heavy();
     assert_held(&played(TROUBLES).await);
+}
+
+/// As it is played where mirrors are compared.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_among_others_has_the_scenarios_configuration_and_is_restarted_too() {
+    heavy();
+    let scenario: Scenario = TROUBLES.parse().unwrap();
+    let (dir, core) = (tempfile::tempdir().unwrap(), Cores::first().unwrap().server);
+    let program = Path::new(PROGRAM);
+    let stage = Stage::with_peer(&scenario, Peer::Forebay, program, core, dir.path()).await;
+    assert_held(&played_on(stage.unwrap(), &scenario).await);
+    let left = dir.path().read_dir().unwrap().count();
+    assert_eq!(left, 0, "something is left");
 }

@@ -1,7 +1,9 @@
-//! What is going on while a scenario is played: a bar for each phase on a terminal, a line elsewhere.
+//! What is going on: of a scenario a bar for each phase, of a comparison one for all of it. Lines where there is no terminal.
 
 use std::io::{IsTerminal as _, stderr};
+use std::time::Duration;
 
+use forebay_loadtest::compare::Progress;
 use forebay_loadtest::report::Unit;
 use forebay_loadtest::scenario::{Live, Now};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,6 +11,46 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const STYLE: &str = "{prefix:>22} {bar:24} {pos:>6}/{len} pulls  {wide_msg}";
+
+const COURSE: &str = "{elapsed_precise} {bar:24} {pos:>4}/{len}  {wide_msg}";
+
+/// Between two moments that a bar shows without news: some turns take a minute.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How far a comparison is.
+pub(super) struct CourseBar(ProgressBar);
+
+impl Default for CourseBar {
+    fn default() -> Self {
+        if !stderr().is_terminal() {
+            return Self(ProgressBar::hidden());
+        }
+        let style = ProgressStyle::with_template(COURSE).expect("the template is right");
+        let bar = ProgressBar::new(0).with_style(style.progress_chars("=> "));
+        bar.enable_steady_tick(TICK);
+        Self(bar)
+    }
+}
+
+impl CourseBar {
+    /// Whose turn it is, and above the bar what came of the last.
+    pub(super) fn tell(&self, progress: Progress<'_>) {
+        match progress {
+            Progress::Begins { done, of, what } => {
+                self.0.set_length(of as u64);
+                self.0.set_position(done as u64);
+                self.0.set_message(what.to_owned());
+            }
+            Progress::Came(line) if self.0.is_hidden() => eprintln!("{line}"),
+            Progress::Came(line) => self.0.println(line),
+        }
+    }
+
+    /// Takes it away.
+    pub(super) fn end(&self) {
+        self.0.finish_and_clear();
+    }
+}
 
 /// Shows what is going on until it is ended.
 pub(super) struct Bars {

@@ -3,20 +3,29 @@
 use std::io;
 use std::path::PathBuf;
 
-use forebay_loadtest::compare::{Comparison, Options, names, run};
+use forebay_loadtest::compare::{Comparison, Options, names, run, usual_scenarios};
 use forebay_loadtest::measure::{end_descendants, on_a_disk};
 use forebay_loadtest::peers::Peer;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::bars::CourseBar;
+
 /// Measure forebay and its peers side by side
+///
+/// Each has a processor of its own, and its clients and the origin together another one, where there are two.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// These figures alone; --list says which there are
+    /// These figures, and no scenarios but those that are named; --list says which there are. Without --figures and
+    /// --scenarios, all figures are measured, and then the usual scenarios are played once
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     figures: Vec<String>,
-    /// List the figures and measure nothing
+    /// These scenarios that are built in, and no figures but those that are named: each with the same content and clients
+    /// before each peer, and without a mirror
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    scenarios: Vec<String>,
+    /// List the figures and the usual scenarios, and measure nothing
     #[arg(long)]
     list: bool,
     /// These alone; what is not installed is left out either way
@@ -25,7 +34,7 @@ pub(super) struct Args {
     /// The program of forebay; the one beside this program otherwise
     #[arg(long, value_name = "FILE")]
     forebay: Option<PathBuf>,
-    /// How often each figure is measured
+    /// How often each figure is measured, and each scenario of --scenarios is played
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: usize,
     /// A tenth of all sizes, to see that it works
@@ -48,6 +57,9 @@ impl Args {
             for (name, title) in names() {
                 println!("{name:18}{title}");
             }
+            for name in usual_scenarios() {
+                println!("{name:18}a scenario");
+            }
             return Ok(());
         }
         on_a_disk(&self.dir)?;
@@ -57,7 +69,10 @@ impl Args {
         let options = self.options(&dir)?;
         // Tied to the process: it ends it.
         runtime.spawn(end_with_all(dir.path().to_owned()));
-        let comparison = run(&options, &|line| eprintln!("{line}"))?;
+        let course = CourseBar::default();
+        let comparison = run(&options, &|progress| course.tell(progress));
+        course.end();
+        let comparison = comparison?;
         self.tell(&comparison)?;
         let failures = comparison.failures();
         match failures.len() {
@@ -85,6 +100,7 @@ impl Args {
         }
         Ok(Options {
             figures: self.figures.clone(),
+            scenarios: self.scenarios.clone(),
             peers,
             rounds: self.rounds,
             quick: self.quick,

@@ -27,7 +27,7 @@ impl Args {
         let scenario = demo.expect("it is built in").scenario();
         raise_descriptors();
         println!("{}\n", scenario.about);
-        let stage = Stage::with_program(&scenario, &program).await?;
+        let stage = Stage::with_program(&scenario, &program, None).await?;
         let outcome = run::played(&scenario, stage).await?;
         for section in outcome.in_short() {
             println!("{}", section.to_text());
@@ -39,6 +39,6 @@ impl Args {
             run::write_json(&outcome, &dir.join("outcome.json"))?;
             println!("all of it, with plots: {}", page.display());
         }
-        run::verdict(&outcome)
+        run::verdict(outcome.broken())
     }
 }

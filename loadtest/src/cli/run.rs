@@ -3,13 +3,16 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use forebay_loadtest::fleet::{Place, Reference};
-use forebay_loadtest::measure::raise_descriptors;
-use forebay_loadtest::report::{Section, Table};
-use forebay_loadtest::scenario::{BUILTIN, Live, Outcome, Scenario, Stage, play, sibling};
+use forebay_loadtest::measure::{Cores, pin, raise_descriptors};
+use forebay_loadtest::report::{Report, Section, Table};
+use forebay_loadtest::scenario::{BUILTIN, Live, Outcome, Rounds, Scenario, Stage, play, sibling};
+use serde::Serialize;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::bars::Bars;
@@ -51,6 +54,14 @@ pub(super) struct Args {
     /// Start no mirror: the clients ask the origin itself, to see what that costs
     #[arg(long, conflicts_with = "forebay")]
     direct: bool,
+    /// Play it so often, each time with a mirror and an upstream that have nothing yet: medians are told, and what is
+    /// expected has to hold every time. With --image the mirror is the same, and cold the first time alone
+    #[arg(long, value_name = "N", default_value = "1")]
+    rounds: NonZeroUsize,
+    /// Have the mirror on a processor of its own, and its clients and upstream together on another one, where there are two:
+    /// neither takes the other's time then. Hundreds of clients on one processor are slow ones
+    #[arg(long, conflicts_with = "target")]
+    pinned: bool,
     /// Write what came of it to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -60,7 +71,18 @@ pub(super) struct Args {
 }
 
 impl Args {
-    pub(super) async fn run(self) -> io::Result<()> {
+    /// Where it is pinned, on threads of its own: those that run already have all processors.
+    pub(super) fn run(self, runtime: &Runtime) -> io::Result<()> {
+        if !self.pinned {
+            return runtime.block_on(self.play(None));
+        }
+        let cores = Cores::first()?;
+        pin(cores.client, || {
+            Runtime::new()?.block_on(self.play(Some(cores.server)))
+        })?
+    }
+
+    async fn play(&self, core: Option<usize>) -> io::Result<()> {
         let Some(name) = &self.scenario else {
             list();
             return Ok(());
@@ -70,19 +92,39 @@ impl Args {
             scenario.images.named.clone_from(&self.images);
         }
         raise_descriptors();
-        let stage = self.stage(&scenario).await?;
-        let outcome = played(&scenario, stage).await?;
-        outcome.report().print();
-        if let Some(path) = &self.json {
-            write_json(&outcome, path)?;
+        let mut outcomes = Vec::new();
+        for number in 1..=self.rounds.get() {
+            if self.rounds.get() > 1 {
+                eprintln!("round {number} of {}", self.rounds);
+            }
+            let stage = self.stage(&scenario, core).await?;
+            outcomes.push(played(&scenario, stage).await?);
         }
-        if let Some(path) = &self.report {
-            write(path, &outcome.report().html())?;
+        match <[Outcome; 1]>::try_from(outcomes) {
+            Ok([outcome]) => {
+                self.tell(&outcome, &outcome.report())?;
+                verdict(outcome.broken())
+            }
+            Err(outcomes) => {
+                let rounds = Rounds::of(outcomes);
+                self.tell(&rounds, &rounds.report())?;
+                verdict(rounds.broken())
+            }
         }
-        verdict(&outcome)
     }
 
-    async fn stage(&self, scenario: &Scenario) -> io::Result<Stage> {
+    fn tell(&self, outcome: &impl Serialize, report: &Report) -> io::Result<()> {
+        report.print();
+        if let Some(path) = &self.json {
+            write_json(outcome, path)?;
+        }
+        match &self.report {
+            Some(path) => write(path, &report.html()),
+            None => Ok(()),
+        }
+    }
+
+    async fn stage(&self, scenario: &Scenario, core: Option<usize>) -> io::Result<Stage> {
         if let Some(url) = &self.target {
             let mirror = Place::of_url(url, self.ca.as_deref()).await?;
             let stage = Stage::with_mirror(scenario, mirror, self.upstream_is, self.pid).await?;
@@ -93,7 +135,7 @@ impl Args {
             return Stage::without_mirror(scenario).await;
         }
         let program = program(self.forebay.as_deref())?;
-        Stage::with_program(scenario, &program).await
+        Stage::with_program(scenario, &program, core).await
     }
 }
 
@@ -124,8 +166,8 @@ pub(super) async fn played(scenario: &Scenario, mut stage: Stage) -> io::Result<
 }
 
 /// An error that names what is not as expected, if anything.
-pub(super) fn verdict(outcome: &Outcome) -> io::Result<()> {
-    let broken: Vec<_> = outcome.broken().map(ToString::to_string).collect();
+pub(super) fn verdict(broken: impl Iterator<Item = impl ToString>) -> io::Result<()> {
+    let broken: Vec<_> = broken.map(|it| it.to_string()).collect();
     if broken.is_empty() {
         return Ok(());
     }
@@ -133,7 +175,7 @@ pub(super) fn verdict(outcome: &Outcome) -> io::Result<()> {
     Err(io::Error::other(told))
 }
 
-pub(super) fn write_json(outcome: &Outcome, path: &Path) -> io::Result<()> {
+pub(super) fn write_json(outcome: &impl Serialize, path: &Path) -> io::Result<()> {
     let mut json = serde_json::to_string_pretty(outcome)?;
     json.push('\n');
     write(path, &json)

@@ -162,6 +162,7 @@ impl<'a> Bench<'a> {
             tls: with_clients.then(|| self.certificate.clone()),
             logged: asked.logged,
             from_disk: asked.from_disk,
+            ..Setting::plain(origin)
         };
         let known = self.options.peers.iter().find(|(it, _)| *it == peer);
         let (_, program) = known.ok_or_else(|| io::Error::other(format!("no {peer}")))?;

@@ -50,8 +50,10 @@ impl fmt::Display for Who {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Measured {
     pub(super) values: Vec<Value>,
-    /// Which share of the clients, in hundredths, had their first byte after so many seconds.
+    /// Which share of the clients, or of a scenario's requests, in hundredths, had their first byte after so many seconds.
     pub(super) first_bytes: Vec<(f64, f64)>,
+    /// How many requests the upstream had got after so many seconds of a scenario.
+    pub(super) upstream: Vec<(f64, f64)>,
 }
 
 /// One of the values of a figure.

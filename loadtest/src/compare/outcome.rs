@@ -9,7 +9,7 @@ use crate::peers::Peer;
 use crate::report::Unit;
 use crate::stats::Spread;
 
-/// A figure, measured.
+/// A figure or a scenario, measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
     /// Its name.
@@ -24,6 +24,9 @@ pub struct Outcome {
     pub checks: Vec<Check>,
     /// What could not be measured, and why.
     pub problems: Vec<String>,
+    /// Of each side with which pulls of a scenario failed, why the first of them did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<String>,
 }
 
 /// What was measured of one side.
@@ -33,9 +36,13 @@ pub struct Side {
     pub name: String,
     /// Its values.
     pub values: Vec<Samples>,
-    /// Which share of the clients, in hundredths, had their first byte after so many seconds, in the last round.
+    /// Which share of the clients, or of a scenario's requests, in hundredths, had their first byte after so many seconds, in
+    /// the last round.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub first_bytes: Vec<(f64, f64)>,
+    /// How many requests the upstream had got after so many seconds of a scenario, in the last round.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upstream: Vec<(f64, f64)>,
 }
 
 /// One value, once for each round.
@@ -90,14 +97,15 @@ impl fmt::Display for Check {
 }
 
 impl Outcome {
-    pub(super) fn of(figure: &Figure) -> Self {
+    pub(super) fn new(name: &str, title: &str, text: &str) -> Self {
         Self {
-            name: figure.name.to_owned(),
-            title: figure.title.to_owned(),
-            text: figure.text.to_owned(),
+            name: name.to_owned(),
+            title: title.to_owned(),
+            text: text.to_owned(),
             sides: Vec::new(),
             checks: Vec::new(),
             problems: Vec::new(),
+            failures: Vec::new(),
         }
     }
 
@@ -110,11 +118,13 @@ impl Outcome {
                 name,
                 values: Vec::new(),
                 first_bytes: Vec::new(),
+                upstream: Vec::new(),
             });
             self.sides.len() - 1
         });
         let side = &mut self.sides[index];
         side.first_bytes = measured.first_bytes;
+        side.upstream = measured.upstream;
         for value in measured.values {
             side.take(value.name, value.unit, value.is);
         }
@@ -209,7 +219,7 @@ mod tests {
     fn outcome(expected: &[Expected], rates: &[(Who, f64)]) -> Outcome {
         let figure = Figure::new("hits", "Hits", "", |_, _| Ok(Measured::default()));
         let figure = figure.expect(expected.iter().copied());
-        let mut outcome = Outcome::of(&figure);
+        let mut outcome = Outcome::new("hits", "Hits", "");
         for (who, rate) in rates {
             let measured = Measured::default().with(RATE, Unit::BytesPerSecond, *rate);
             outcome.take(*who, measured);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Comparison, Options, Outcome};
+use super::{Comparison, Options, Outcome, Side, scenarios};
 use crate::measure::Cores;
 use crate::report::{Axis, Plot, PlotKind, Report, Section, Series, Table, Unit};
 
@@ -24,8 +24,10 @@ pub(super) fn about(options: &Options, cores: Cores) -> Vec<(String, String)> {
         }
     }
     let rounds = format!(
-        "{} at most, each with all in turn; herds and the capped pull take a while, and other mirrors do them once",
-        options.rounds
+        "{} at most, each with all in turn; herds and the capped pull take a while, and other mirrors do them once. Of \
+         scenarios: {}",
+        options.rounds,
+        scenarios::rounds(options)
     );
     about.push(("rounds".to_owned(), rounds));
     if options.quick {
@@ -38,7 +40,10 @@ pub(super) fn about(options: &Options, cores: Cores) -> Vec<(String, String)> {
 pub(super) fn settings(options: &Options) -> Vec<(String, String)> {
     let peers = options.peers.iter();
     peers
-        .map(|(peer, _)| (peer.name().to_owned(), peer.settings()))
+        .flat_map(|(peer, _)| {
+            let settings = peer.settings().into_iter();
+            settings.map(move |(what, config)| (format!("{peer}, {what}"), config))
+        })
         .collect()
 }
 
@@ -70,23 +75,23 @@ fn read(path: &str) -> String {
 pub(super) fn report(comparison: &Comparison) -> Report {
     let mut report = Report::new("forebay and its peers");
     report.about.clone_from(&comparison.about);
-    report.sections.push(summary(&comparison.outcomes));
-    report
-        .sections
-        .extend(comparison.outcomes.iter().map(section));
+    report.sections.push(summary(comparison));
+    let figures = comparison.outcomes.iter().map(of_figure);
+    report.sections.extend(figures);
+    let scenarios = comparison.scenarios.iter().map(of_scenario);
+    report.sections.extend(scenarios);
     let mut settings = Section::new("Settings");
-    let note =
-        "In plain and without a log; TLS, logs and reading from the disk are set up beside that.";
+    let note = "Without a log. What is not listed for a peer is set up as in plain.";
     settings.text.push(note.to_owned());
     settings.listings.clone_from(&comparison.settings);
     report.sections.push(settings);
     report
 }
 
-fn summary(outcomes: &[Outcome]) -> Section {
+fn summary(comparison: &Comparison) -> Section {
     let mut section = Section::new("What was expected");
-    let mut table = Table::new("", &["figure", "expected", "it is", "passed"]);
-    for outcome in outcomes {
+    let mut table = Table::new("", &["of", "expected", "it is", "passed"]);
+    for outcome in comparison.outcomes.iter().chain(&comparison.scenarios) {
         for check in &outcome.checks {
             table.row([
                 outcome.title.clone(),
@@ -105,6 +110,36 @@ fn summary(outcomes: &[Outcome]) -> Section {
     section
 }
 
+fn of_figure(outcome: &Outcome) -> Section {
+    let mut section = section(outcome);
+    section.plots.extend(bars(outcome));
+    let x = Axis::new("since they asked", Unit::Seconds);
+    let y = Axis::new("clients", Unit::Percent);
+    let title = "Clients that have their first byte";
+    section
+        .plots
+        .extend(curves(outcome, title, x, y, |side| &side.first_bytes));
+    section
+}
+
+fn of_scenario(outcome: &Outcome) -> Section {
+    let mut section = section(outcome);
+    let x = Axis::new("after the request", Unit::Seconds).by_powers();
+    let y = Axis::new("of all requests", Unit::Percent);
+    let first = curves(outcome, "First byte", x, y, |side| &side.first_bytes);
+    let x = Axis::new("since the start", Unit::Seconds);
+    let title = "Requests to the upstream";
+    // Of a mirror there are hundreds of times fewer than without one.
+    let y = Axis::default().by_powers();
+    let upstream = curves(outcome, title, x, y, |side| &side.upstream);
+    section.plots.extend(first);
+    section.plots.extend(upstream.map(|mut plot| {
+        plot.kind = PlotKind::Steps;
+        plot
+    }));
+    section
+}
+
 fn section(outcome: &Outcome) -> Section {
     let mut section = Section::new(&outcome.title);
     section.text.push(outcome.text.clone());
@@ -112,9 +147,11 @@ fn section(outcome: &Outcome) -> Section {
     section
         .text
         .extend(problems.map(|problem| format!("Not measured: {problem}")));
+    let failures = outcome.failures.iter();
+    section
+        .text
+        .extend(failures.map(|told| format!("The first pull that failed with {told}")));
     section.tables.push(table(outcome));
-    section.plots.extend(bars(outcome));
-    section.plots.extend(first_bytes(outcome));
     section
 }
 
@@ -134,15 +171,7 @@ fn table(outcome: &Outcome) -> Table {
         for side in &outcome.sides {
             let cell = outcome.value(&side.name, name).map_or_else(
                 || "-".to_owned(),
-                |value| {
-                    let spread = value.spread;
-                    let [median, min, max] =
-                        [spread.median, spread.min, spread.max].map(|value| unit.format(value));
-                    match value.samples.len() {
-                        1 => median,
-                        _ => format!("{median} ({min} to {max})"),
-                    }
-                },
+                |value| value.spread.told(|value| unit.format(value)),
             );
             row.push(cell);
         }
@@ -167,25 +196,20 @@ fn bars(outcome: &Outcome) -> Option<Plot> {
     Some(plot)
 }
 
-fn first_bytes(outcome: &Outcome) -> Option<Plot> {
-    let told = outcome
-        .sides
-        .iter()
-        .filter(|side| !side.first_bytes.is_empty());
-    let series: Vec<_> = told
-        .map(|side| Series {
-            name: side.name.clone(),
-            points: side.first_bytes.clone(),
-        })
-        .collect();
-    if series.is_empty() {
-        return None;
-    }
-    let mut plot = Plot::new(
-        "Clients that have their first byte",
-        Axis::new("since they asked", Unit::Seconds),
-        Axis::new("clients", Unit::Percent),
-    );
-    plot.series = series;
-    Some(plot)
+/// A line for each side that has points, if any has.
+fn curves(
+    outcome: &Outcome,
+    title: &str,
+    x: Axis,
+    y: Axis,
+    points: impl Fn(&Side) -> &Vec<(f64, f64)>,
+) -> Option<Plot> {
+    let sides = outcome.sides.iter();
+    let told = sides.filter(|side| !points(side).is_empty());
+    let mut plot = Plot::new(title, x, y);
+    plot.series.extend(told.map(|side| Series {
+        name: side.name.clone(),
+        points: points(side).clone(),
+    }));
+    (!plot.series.is_empty()).then_some(plot)
 }

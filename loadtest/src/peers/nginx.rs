@@ -1,8 +1,9 @@
-//! nginx's `proxy_cache`, at the settings that were fastest of those that were tried.
+//! nginx's `proxy_cache`, at the settings that were fastest of those that were tried. What it has is served while the origin
+//! fails or refuses, and tags that move have a time of their own.
 
 use rustix::process::geteuid;
 
-use super::{ORIGIN, Place, Setting};
+use super::{LONG, ORIGIN, Place, Setting};
 
 pub(super) fn config(setting: &Setting, place: &Place, sendfile: bool) -> String {
     let Setting { origin, .. } = setting;
@@ -28,32 +29,9 @@ pub(super) fn config(setting: &Setting, place: &Place, sendfile: bool) -> String
         "output_buffers 1 60k;"
     };
     let sendfile = if sendfile { "on" } else { "off" };
-    let (ssl, certificate) = match &setting.tls {
-        None => ("", String::new()),
-        Some([certificate, key]) => {
-            let (certificate, key) = (certificate.display(), key.display());
-            let files =
-                format!("ssl_certificate {certificate};\n        ssl_certificate_key {key};");
-            (
-                " ssl",
-                format!("{files}\n        ssl_protocols TLSv1.2 TLSv1.3;"),
-            )
-        }
-    };
-    let (scheme, trust) = match &setting.origin_ca {
-        None => ("http", String::new()),
-        Some(ca) => (
-            "https",
-            format!(
-                "proxy_ssl_verify on;
-            proxy_ssl_name {ORIGIN};
-            proxy_ssl_server_name on;
-            proxy_ssl_protocols TLSv1.2 TLSv1.3;
-            proxy_ssl_trusted_certificate {};",
-                ca.display()
-            ),
-        ),
-    };
+    let (ssl, certificate) = tls(setting);
+    let (scheme, trust) = way(setting);
+    let tags = moving_tags(setting, scheme);
     format!(
         "daemon off;
 {user}
@@ -82,22 +60,66 @@ http {{
     server {{
         listen {address}{ssl} backlog=4096;
         {certificate}
+        {trust}
+        proxy_http_version 1.1;
+        proxy_set_header Connection \"\";
+        proxy_buffers 16 32k;
+        proxy_cache all;
+        proxy_cache_key $uri;
+        proxy_ignore_headers Cache-Control Expires Set-Cookie Vary X-Accel-Expires;
+        proxy_cache_lock on;
+        proxy_cache_lock_age 1h;
+        proxy_cache_lock_timeout 1h;
+        proxy_cache_use_stale error timeout updating http_429 http_500 http_502 http_503 http_504;
         location / {{
             proxy_pass {scheme}://origin;
-            {trust}
-            proxy_http_version 1.1;
-            proxy_set_header Connection \"\";
-            proxy_buffers 16 32k;
-            proxy_cache all;
-            proxy_cache_key $uri;
             proxy_cache_valid 200 1h;
-            proxy_ignore_headers Cache-Control Expires Set-Cookie Vary X-Accel-Expires;
-            proxy_cache_lock on;
-            proxy_cache_lock_age 1h;
-            proxy_cache_lock_timeout 1h;
         }}
-    }}
+{tags}    }}
 }}
+"
+    )
+}
+
+/// What makes a port one for TLS, and its certificate.
+fn tls(setting: &Setting) -> (&'static str, String) {
+    let Some([certificate, key]) = &setting.tls else {
+        return ("", String::new());
+    };
+    let (certificate, key) = (certificate.display(), key.display());
+    let files = format!("ssl_certificate {certificate};\n        ssl_certificate_key {key};");
+    let told = format!("{files}\n        ssl_protocols TLSv1.2 TLSv1.3;");
+    (" ssl", told)
+}
+
+/// How the origin is asked, and whose word counts for its certificate.
+fn way(setting: &Setting) -> (&'static str, String) {
+    let Some(ca) = &setting.origin_ca else {
+        return ("http", String::new());
+    };
+    let trust = format!(
+        "proxy_ssl_verify on;
+        proxy_ssl_name {ORIGIN};
+        proxy_ssl_server_name on;
+        proxy_ssl_protocols TLSv1.2 TLSv1.3;
+        proxy_ssl_trusted_certificate {};",
+        ca.display()
+    );
+    ("https", trust)
+}
+
+/// Tags with a time of their own. What is asked for by its digest is good for as long as it is there; a digest has a colon, and
+/// a tag has none.
+fn moving_tags(setting: &Setting, scheme: &str) -> String {
+    if setting.tags_fresh_for == LONG {
+        return String::new();
+    }
+    let seconds = setting.tags_fresh_for.as_secs();
+    format!(
+        "        location ~ ^/v2/.+/manifests/[^:/]+$ {{
+            proxy_pass {scheme}://origin;
+            proxy_cache_valid 200 {seconds}s;
+        }}
 "
     )
 }

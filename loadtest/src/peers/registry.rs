@@ -1,4 +1,5 @@
-//! The reference registry as a pull-through cache, with its descriptors in memory.
+//! The reference registry as a pull-through cache, with its descriptors in memory. It asks its origin for each tag each time,
+//! and serves what it has where that fails: there is nothing to set of it.
 
 use super::{ORIGIN, Place, Setting};
 

@@ -1,6 +1,6 @@
 //! A peer's process: started on one processor, stopped by its id.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
 use super::{Peer, Place, Setting};
-use crate::measure::{Usage, pin};
+use crate::measure::{Usage, descendants, pin};
 
 /// How long a start or an end may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,11 +21,51 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Who takes no CPU time for so long has nothing to do.
 const QUIET: Duration = Duration::from_millis(400);
 
+/// How its process is started, again and again.
+#[derive(Debug)]
+struct Start {
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: Option<(&'static str, PathBuf)>,
+    core: usize,
+}
+
+impl Start {
+    fn child(&self, dir: &Path) -> io::Result<Child> {
+        let log = |name| {
+            let path = dir.join(name);
+            OpenOptions::new().create(true).append(true).open(path)
+        };
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            // What is set in the environment may configure it as well.
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", dir)
+            .envs(self.environment.clone())
+            .stdin(Stdio::null())
+            .stdout(log("out.log")?)
+            .stderr(log("err.log")?);
+        pin(self.core, || command.spawn())?
+    }
+}
+
+/// How a process is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It is told to stop.
+    Stopped,
+    /// It is killed.
+    Killed,
+}
+
 /// A peer that runs. Dropping it stops it, and takes away what it has kept.
 #[derive(Debug)]
 pub struct Running {
     peer: Peer,
     child: Child,
+    start: Start,
     place: Place,
     /// Its own as long as it runs: a port that is bound goes to nobody else.
     _port: TcpSocket,
@@ -57,27 +97,44 @@ impl Running {
         fs::create_dir(place.cache())?;
         let config = place.dir.join("config");
         fs::write(&config, peer.config(setting, &place))?;
-        let mut command = Command::new(program);
-        command
-            .args(peer.arguments(&config, &place))
-            // What is set in the environment may configure it as well.
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", &place.dir)
-            .envs(peer.environment(setting))
-            .stdin(Stdio::null())
-            .stdout(File::create(place.dir.join("out.log"))?)
-            .stderr(File::create(place.dir.join("err.log"))?);
-        let child = pin(core, || command.spawn())??;
+        let start = Start {
+            program: program.to_owned(),
+            arguments: peer.arguments(&config, &place),
+            environment: peer.environment(setting),
+            core,
+        };
         let mut running = Self {
             peer,
-            child,
+            child: start.child(&place.dir)?,
+            start,
             place,
             _port: port,
             _dir: dir,
         };
         running.listens()?;
         Ok(running)
+    }
+
+    /// Ends it, and starts it again where it was, with the cache that it had. Blocks until it listens.
+    ///
+    /// # Errors
+    /// Where it does not end, or not start.
+    pub fn again(&mut self, end: End) -> io::Result<()> {
+        match end {
+            End::Stopped => self.stop()?,
+            End::Killed => {
+                // What it has started would keep its port.
+                let others = descendants(self.child.id())?;
+                self.child.kill()?;
+                self.child.wait()?;
+                for other in others {
+                    // It may be over by now.
+                    let _ = signal(other, Signal::KILL);
+                }
+            }
+        }
+        self.child = self.start.child(&self.place.dir)?;
+        self.listens()
     }
 
     fn listens(&mut self) -> io::Result<()> {
@@ -106,6 +163,11 @@ impl Running {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.place.address
+    }
+
+    /// Its process; those that it has started are its children.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Where it keeps what it has fetched.
@@ -146,10 +208,7 @@ impl Running {
 
     /// Asks it to end and waits until it has.
     fn stop(&mut self) -> io::Result<()> {
-        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        if let Some(id) = id {
-            kill_process(id, Signal::TERM)?;
-        }
+        signal(self.child.id(), Signal::TERM)?;
         let began = Instant::now();
         while self.child.try_wait()?.is_none() {
             if began.elapsed() > PATIENCE {
@@ -158,6 +217,13 @@ impl Running {
             std::thread::sleep(PAUSE);
         }
         Ok(())
+    }
+}
+
+fn signal(id: u32, signal: Signal) -> io::Result<()> {
+    match i32::try_from(id).ok().and_then(Pid::from_raw) {
+        Some(id) => Ok(kill_process(id, signal)?),
+        None => Ok(()),
     }
 }
 

@@ -46,6 +46,15 @@ impl Expectation {
             Relation::AtLeast => value >= self.bound,
         }
     }
+
+    /// How far a value is beyond what is expected, in the measure's own unit; below zero where there is room.
+    pub(super) fn excess(&self, value: f64) -> f64 {
+        match self.relation {
+            Relation::Is => (value - self.bound).abs(),
+            Relation::AtMost => value - self.bound,
+            Relation::AtLeast => self.bound - value,
+        }
+    }
 }
 
 impl Verdict {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 use std::{fs, io};
 
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use super::event::{Change, Condition, Event};
 use super::expectation::Expectation;
 use super::values::{Like, PullQuota, Size, Time};
 use crate::fleet::{Flavour, Reference};
+use crate::units;
 
 /// What a fleet does to a mirror, and what is expected of it.
 #[derive(Clone, Debug, Deserialize)]
@@ -89,6 +91,15 @@ pub struct Upstream {
 pub struct Mirror {
     /// Its configuration, without the upstream, addresses and the cache's directory.
     pub config: String,
+}
+
+impl Mirror {
+    /// How long it trusts a tag, where it is told.
+    pub fn tags_fresh_for(&self) -> Option<Duration> {
+        let config: toml::Table = self.config.parse().ok()?;
+        let time = config.get("tags")?.get("fresh_for")?.as_str()?;
+        units::duration(time).ok()
+    }
 }
 
 /// Clients that pull, all of them at once, and what happens meanwhile.
@@ -170,8 +181,30 @@ impl Scenario {
         events.map(|event| event.change)
     }
 
+    /// A scenario with so many times fewer clients, and layers so many times smaller, to see that it works. What is saved is of
+    /// many clients, and no longer expected.
+    #[must_use]
+    pub fn shrunk(mut self, by: u32) -> Self {
+        let by = by.max(1);
+        let all = self.image_count();
+        self.images.layer_size.0 = (self.images.layer_size.0 / u64::from(by)).max(1);
+        self.expect.retain(|it| !it.measure.is_share());
+        for phase in &mut self.phases {
+            let before = phase.pulls(all);
+            for count in phase.clients.values_mut() {
+                *count = count.div_ceil(by);
+            }
+            let now = phase.pulls(all);
+            for event in &mut phase.events {
+                event.after = event.after * now / before.max(1);
+            }
+            phase.expect.retain(|it| !it.measure.is_share());
+        }
+        self
+    }
+
     /// What its types can't say, all at once.
-    fn mistakes(&self) -> Vec<String> {
+    pub(super) fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();
         let images = &self.images;
         if self.image_count() == 0 || images.layers == 0 || images.layer_size == Size(0) {

@@ -131,6 +131,11 @@ impl Measure {
         }
     }
 
+    /// Whether it is a part of what clients were given, so that it depends on how many they are.
+    pub(super) fn is_share(self) -> bool {
+        matches!(self, Self::BytesSaved | Self::RequestsSaved)
+    }
+
     /// A value as people read it.
     pub fn shown(self, value: f64) -> String {
         // Near one it matters how near.

@@ -13,8 +13,12 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpSocket;
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+
+use crate::measure::pin;
+use crate::peers::End;
 
 /// How long a start or a stop may take. A stop waits for running transfers.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -28,18 +32,11 @@ pub struct Program {
     path: PathBuf,
     version: String,
     listen: SocketAddr,
+    /// The processor that it has alone; all of them otherwise.
+    core: Option<usize>,
     /// The port's, which is nobody else's while the program is away.
     _port: TcpSocket,
     dir: TempDir,
-}
-
-/// How a program is ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// It is told to stop.
-    Stopped,
-    /// It is killed.
-    Killed,
 }
 
 /// A program that stands beside this one, as `cargo build` puts them.
@@ -59,8 +56,13 @@ pub fn sibling(name: &str) -> io::Result<PathBuf> {
 }
 
 impl Program {
-    /// Starts it before an upstream, and waits until it is ready.
-    pub(super) async fn start(path: &Path, config: &str, endpoint: &str) -> io::Result<Self> {
+    /// Starts it before an upstream, on one processor where that is named, and waits until it is ready.
+    pub(super) async fn start(
+        path: &Path,
+        config: &str,
+        endpoint: &str,
+        core: Option<usize>,
+    ) -> io::Result<Self> {
         let version = Command::new(path).arg("--version").output().await;
         let version = version.map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {error}", path.display()))
@@ -73,10 +75,11 @@ impl Program {
         fs::write(dir.path().join("forebay.toml"), config)?;
         let listen = port.local_addr()?;
         Ok(Self {
-            child: spawn(path, dir.path(), listen).await?,
+            child: spawn(path, dir.path(), listen, core).await?,
             path: path.to_owned(),
             version: String::from_utf8_lossy(&version.stdout).trim().to_owned(),
             listen,
+            core,
             _port: port,
             dir,
         })
@@ -85,7 +88,7 @@ impl Program {
     /// Ends it, and starts it again where it was, with the cache that it had.
     pub(super) async fn again(&mut self, end: End) -> io::Result<()> {
         self.end(end).await?;
-        self.child = spawn(&self.path, self.dir.path(), self.listen).await?;
+        self.child = spawn(&self.path, self.dir.path(), self.listen, self.core).await?;
         Ok(())
     }
 
@@ -114,13 +117,22 @@ impl Program {
         self.child.id()
     }
 
-    /// What it says that it is.
-    pub(super) fn version(&self) -> &str {
-        &self.version
+    /// What it says that it is, and where it runs.
+    pub(super) fn about(&self) -> String {
+        let told = format!("{}, at {}", self.version, self.listen);
+        match self.core {
+            None => told,
+            Some(core) => format!("{told}, on processor {core} alone"),
+        }
     }
 }
 
-async fn spawn(path: &Path, dir: &Path, listen: SocketAddr) -> io::Result<Child> {
+async fn spawn(
+    path: &Path,
+    dir: &Path,
+    listen: SocketAddr,
+    core: Option<usize>,
+) -> io::Result<Child> {
     let mut command = Command::new(path);
     // Each of these is a key of its configuration.
     for (name, _) in env::vars_os() {
@@ -128,7 +140,7 @@ async fn spawn(path: &Path, dir: &Path, listen: SocketAddr) -> io::Result<Child>
             command.env_remove(name);
         }
     }
-    let mut child = command
+    command
         .arg("serve")
         .arg("--config")
         .arg(dir.join("forebay.toml"))
@@ -141,8 +153,16 @@ async fn spawn(path: &Path, dir: &Path, listen: SocketAddr) -> io::Result<Child>
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
+        .kill_on_drop(true);
+    let runtime = Handle::current();
+    let mut child = match core {
+        None => command.spawn(),
+        Some(core) => pin(core, || {
+            // The thread is another one, which has to know who waits for the child's end.
+            let _entered = runtime.enter();
+            command.spawn()
+        })?,
+    }?;
     let stderr = child.stderr.take().expect("it is piped");
     let tail = Arc::new(Mutex::new(VecDeque::new()));
     let (ready, is_ready) = oneshot::channel();
@@ -189,7 +209,10 @@ fn says_ready(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+    use crate::measure::Cores;
 
     #[test]
     fn a_program_that_is_not_there_is_told_with_what_to_do() {
@@ -207,10 +230,27 @@ mod tests {
             Path::new("/bin/ls"),
             dir.path(),
             "127.0.0.1:1".parse().unwrap(),
+            None,
         );
         let error = error.await.unwrap_err().to_string();
         assert!(error.contains("/bin/ls does not start:\n"), "{error}");
         assert!(error.contains("ls: "), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_pinned_has_one_processor() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mirror");
+        let script = "#!/bin/sh\necho '{\"fields\":{\"message\":\"ready\"}}' >&2\nexec sleep 60\n";
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let core = Cores::first().unwrap().client;
+        let listen = "127.0.0.1:1".parse().unwrap();
+        let child = spawn(&path, dir.path(), listen, Some(core)).await.unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id().unwrap()));
+        let status = status.unwrap();
+        let allowed = format!("Cpus_allowed_list:\t{core}\n");
+        assert!(status.contains(&allowed), "{status}");
     }
 
     #[test]

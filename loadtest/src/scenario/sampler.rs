@@ -94,8 +94,17 @@ impl Sight {
     }
 }
 
-/// What a process has resident, in bytes.
+/// What a process has resident, in bytes, and those that it has started: a server may leave the work to them.
 fn resident(pid: u32) -> Option<u64> {
+    let own = resident_alone(pid)?;
+    // Not every kernel has the list.
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let children = fs::read_to_string(path).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|id| id.parse().ok());
+    Some(own + children.filter_map(resident_alone).sum::<u64>())
+}
+
+fn resident_alone(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status
         .lines()
@@ -106,11 +115,37 @@ fn resident(pid: u32) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+
+    use rustix::process::{Pid, Signal, kill_process};
+
     use super::*;
+    use crate::measure::descendants;
 
     #[test]
     fn memory_is_seen_of_processes_that_there_are() {
         assert!(resident(std::process::id()).unwrap() > 100_000);
         assert_eq!(resident(0), None);
+    }
+
+    #[test]
+    fn memory_of_a_process_is_that_of_its_children_too() {
+        let script = "sleep 60 & echo; wait";
+        let mut shell = Command::new("sh")
+            .args(["-c", script])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It says so once the other one is there.
+        let mut line = [0];
+        shell.stdout.take().unwrap().read_exact(&mut line).unwrap();
+        let [alone, together] = [resident_alone, resident].map(|of| of(shell.id()).unwrap());
+        for child in descendants(shell.id()).unwrap() {
+            let child = Pid::from_raw(child.cast_signed()).unwrap();
+            kill_process(child, Signal::KILL).unwrap();
+        }
+        shell.wait().unwrap();
+        assert!(together > alone, "{together} of {alone}");
     }
 }

@@ -125,7 +125,7 @@ impl Outcome {
         section
     }
 
-    fn over_time(&self) -> Section {
+    pub(super) fn over_time(&self) -> Section {
         let mut section = Section::new("Over time");
         section.text.push(self.phases_told());
         section.plots.extend([
@@ -171,6 +171,19 @@ impl Outcome {
         section
     }
 
+    /// Which part of all requests to the mirror, in hundredths, had their first byte after so many seconds.
+    pub(crate) fn first_bytes(&self) -> Vec<(f64, f64)> {
+        curve(&self.answered())
+    }
+
+    /// How many requests the upstream had got after so many seconds, where it can be seen.
+    pub(crate) fn upstream_requests(&self) -> Vec<(f64, f64)> {
+        let samples = thinned(&self.samples);
+        let requests = upstream(|it| float(it.requests));
+        let points = samples.iter().filter_map(|it| Some((it.at, requests(it)?)));
+        points.collect()
+    }
+
     fn phases_told(&self) -> String {
         let phase = |it: &super::PhaseOutcome| {
             let [began, ended] =
@@ -201,16 +214,20 @@ impl Outcome {
 
     /// How long clients waited for the mirror's answers.
     fn waits(&self) -> Vec<Plot> {
-        let mut asked: Vec<_> = self
-            .asked
-            .iter()
-            .filter(|it| it.role == Role::Mirror && it.status.is_some())
-            .collect();
+        let mut asked = self.answered();
         if asked.is_empty() {
             return Vec::new();
         }
         asked.sort_unstable_by_key(|it| it.at);
         vec![first_bytes(&asked), latencies(&asked)]
+    }
+
+    /// The requests that the mirror answered.
+    fn answered(&self) -> Vec<&Asked> {
+        let mirrors = self.asked.iter();
+        mirrors
+            .filter(|it| it.role == Role::Mirror && it.status.is_some())
+            .collect()
     }
 }
 
@@ -234,21 +251,26 @@ fn thinned<T: Clone>(all: &[T]) -> Vec<T> {
 
 /// By when which part of all requests had their first byte.
 fn first_bytes(asked: &[&Asked]) -> Plot {
-    let mut waits: Vec<_> = asked.iter().map(|it| it.first_byte).collect();
-    waits.sort_unstable();
     let x = Axis::new("after the request", Unit::Seconds).by_powers();
     let y = Axis::new("of all requests", Unit::Percent);
     let mut plot = Plot::new("First byte", x, y);
+    plot.series.push(Series {
+        name: "had it".to_owned(),
+        points: curve(asked),
+    });
+    plot
+}
+
+/// The waits for first bytes, shortest first, each with the part of all requests that waited no longer.
+fn curve(asked: &[&Asked]) -> Vec<(f64, f64)> {
+    let mut waits: Vec<_> = asked.iter().map(|it| it.first_byte).collect();
+    waits.sort_unstable();
     let count = float(waits.len() as u64);
     let points = (1..).zip(&waits).map(|(nth, wait)| {
         let part = 100.0 * float(nth) / count;
         (wait.as_secs_f64().max(1e-6), part)
     });
-    plot.series.push(Series {
-        name: "had it".to_owned(),
-        points: thinned(&points.collect::<Vec<_>>()),
-    });
-    plot
+    thinned(&points.collect::<Vec<_>>())
 }
 
 /// Percentiles of whole answers, of the requests that were sent within a part of the run.

@@ -3,16 +3,19 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+
+use tokio::task::spawn_blocking;
 
 use super::event::{Change, Condition, State};
 use super::file::Scenario;
 use super::images::{Gallery, Run};
-use super::program::{End, Program};
+use super::program::Program;
 use super::values::Like;
 use crate::fleet::{Place, Reference};
-use crate::origin::{Builder, Fault, Origin, Quota, Reply, Server, When};
+use crate::origin::{Auth, Builder, Fault, Origin, Quota, Reply, Server, When};
+use crate::peers::{End, Peer, Running, Setting};
 
 /// Whom the origin's quota counts for, whoever asks: all are behind one address.
 const SOURCE: &str = "192.0.2.1";
@@ -36,6 +39,9 @@ pub(super) struct Upstream {
 enum Mirror {
     /// A forebay that was started for this.
     Ours(Box<Program>),
+    /// Something else, or a forebay among others, that was started for this. Its starts and ends block, so they have threads
+    /// of their own.
+    Peer(Arc<Mutex<Running>>, Arc<Place>),
     /// What was there before, and its process where that is known.
     Theirs { place: Arc<Place>, pid: Option<u32> },
     /// None: clients ask the origin.
@@ -43,14 +49,18 @@ enum Mirror {
 }
 
 impl Stage {
-    /// A forebay of our own before an origin of our own, both gone with the stage.
+    /// A forebay of our own before an origin of our own, both gone with the stage. It has this processor alone, if one is named.
     ///
     /// # Errors
-    /// Where the program can't be started.
-    pub async fn with_program(scenario: &Scenario, program: &Path) -> io::Result<Self> {
+    /// Where the program can't be started, or not there.
+    pub async fn with_program(
+        scenario: &Scenario,
+        program: &Path,
+        core: Option<usize>,
+    ) -> io::Result<Self> {
         let upstream = Upstream::of(scenario, behaviour(scenario), anywhere(), Run::Only).await?;
         let endpoint = upstream.origin.registry_url();
-        let program = Program::start(program, &scenario.mirror.config, &endpoint).await?;
+        let program = Program::start(program, &scenario.mirror.config, &endpoint, core).await?;
         Ok(Self::of(upstream, Mirror::Ours(Box::new(program))))
     }
 
@@ -120,6 +130,33 @@ impl Stage {
         Ok(Self::of(upstream, Mirror::None { place }))
     }
 
+    /// One of several that are compared, on a processor of its own, with a cache below `dir`. What logs in by itself has an
+    /// upstream that wants it to; see [`Peer::logs_in`].
+    ///
+    /// # Errors
+    /// Where it can't be started.
+    pub async fn with_peer(
+        scenario: &Scenario,
+        peer: Peer,
+        program: &Path,
+        core: usize,
+        dir: &Path,
+    ) -> io::Result<Self> {
+        let builder = behaviour_before(peer, scenario);
+        let upstream = Upstream::of(scenario, builder, anywhere(), Run::Only).await?;
+        let mut setting = Setting::plain(upstream.address());
+        setting.forebay = Some(scenario.mirror.config.clone());
+        if let Some(time) = scenario.mirror.tags_fresh_for() {
+            setting.tags_fresh_for = time;
+        }
+        let (program, dir) = (program.to_owned(), dir.to_owned());
+        let running =
+            blocking(move || Running::start(peer, &program, &setting, core, &dir)).await?;
+        let place = Arc::new(Place::mirror(running.address()));
+        let running = Arc::new(Mutex::new(running));
+        Ok(Self::of(upstream, Mirror::Peer(running, place)))
+    }
+
     fn of(upstream: Upstream, mirror: Mirror) -> Self {
         Self {
             images: upstream.gallery.references(),
@@ -139,8 +176,8 @@ impl Stage {
     /// What it is, a name and a value each.
     pub(super) fn about(&self) -> Vec<(String, String)> {
         let mirror = match &self.mirror {
-            Mirror::Ours(program) => format!("{}, at {}", program.version(), program.address()),
-            Mirror::Theirs { place, .. } => format!("{place:?}"),
+            Mirror::Ours(program) => program.about(),
+            Mirror::Theirs { place, .. } | Mirror::Peer(_, place) => format!("{place:?}"),
             Mirror::None { .. } => "none: clients ask the origin itself".to_owned(),
         };
         let upstream = match &self.upstream {
@@ -157,7 +194,9 @@ impl Stage {
     pub(super) fn mirror(&self) -> Arc<Place> {
         match &self.mirror {
             Mirror::Ours(program) => Arc::new(Place::mirror(program.address())),
-            Mirror::Theirs { place, .. } | Mirror::None { place } => Arc::clone(place),
+            Mirror::Theirs { place, .. } | Mirror::None { place } | Mirror::Peer(_, place) => {
+                Arc::clone(place)
+            }
         }
     }
 
@@ -171,6 +210,7 @@ impl Stage {
     pub(super) fn pid(&self) -> Option<u32> {
         match &self.mirror {
             Mirror::Ours(program) => program.pid(),
+            Mirror::Peer(running, _) => Some(locked(running).id()),
             Mirror::Theirs { pid, .. } => *pid,
             Mirror::None { .. } => None,
         }
@@ -184,30 +224,76 @@ impl Stage {
             (Change::MoveTags(count), Some(upstream), _) => {
                 upstream.gallery.move_tags(&upstream.origin, count);
             }
-            (Change::Restart, _, Mirror::Ours(program)) => program.again(End::Stopped).await?,
-            (Change::Kill, _, Mirror::Ours(program)) => program.again(End::Killed).await?,
+            (Change::Restart, _, mirror) => mirror.again(End::Stopped).await?,
+            (Change::Kill, _, mirror) => mirror.again(End::Killed).await?,
             // Nothing else is staged, which was looked at before.
             _ => {}
         }
         Ok(())
     }
 
-    /// Ends what was started for this.
+    /// Ends what was started for this. Another origin may listen where this one did from then on.
     ///
     /// # Errors
     /// Where that does not end.
     pub async fn end(self) -> io::Result<()> {
-        match self.mirror {
+        let ended = match self.mirror {
             Mirror::Ours(mut program) => program.end(End::Killed).await,
+            // The last of it goes there, which ends it.
+            Mirror::Peer(running, _) => {
+                let ended = blocking(move || {
+                    drop(running);
+                    Ok(())
+                });
+                ended.await
+            }
             Mirror::Theirs { .. } | Mirror::None { .. } => Ok(()),
+        };
+        if let Some(upstream) = self.upstream {
+            upstream.origin.stop().await;
+        }
+        ended
+    }
+}
+
+impl Mirror {
+    /// Ends it and starts it again, where it is ours.
+    async fn again(&mut self, end: End) -> io::Result<()> {
+        match self {
+            Self::Ours(program) => program.again(end).await,
+            Self::Peer(running, _) => {
+                let running = Arc::clone(running);
+                blocking(move || locked(&running).again(end)).await
+            }
+            // No scenario asks for it, which was looked at before.
+            Self::Theirs { .. } | Self::None { .. } => Ok(()),
         }
     }
+}
+
+fn locked(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
+    running.lock().expect("nobody panics with the lock")
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 /// An origin that is like what the scenario says.
 fn behaviour(scenario: &Scenario) -> Builder {
     let like = scenario.upstream.like;
     like.map_or_else(Origin::builder, |Like(profile)| profile.origin())
+}
+
+/// The same as far as a peer can deal with it; what logs in by itself does so everywhere.
+fn behaviour_before(peer: Peer, scenario: &Scenario) -> Builder {
+    match (peer.logs_in(), scenario.upstream.like) {
+        (true, Some(Like(profile))) => profile.origin(),
+        (true, None) => Origin::builder().auth(Auth::token()),
+        (false, _) => Origin::builder(),
+    }
 }
 
 fn anywhere() -> SocketAddr {
@@ -271,5 +357,33 @@ impl Upstream {
             State::Up | State::Refuses | State::Fails => origin.start_again().await?,
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::fleet::{Connection, Way};
+    use crate::scenario::BUILTIN;
+
+    #[tokio::test]
+    async fn upstream_of_a_comparison_wants_a_login_of_those_alone_that_log_in() {
+        let named = |name: &str| BUILTIN.iter().find(|builtin| builtin.name == name);
+        for name in ["deploy", "morning-storm"] {
+            let scenario = named(name).unwrap().scenario();
+            for (peer, status) in [
+                (Peer::Forebay, 401),
+                (Peer::Nginx, 200),
+                (Peer::DockerRegistry, 401),
+            ] {
+                let origin = behaviour_before(peer, &scenario).start().await.unwrap();
+                let way = Way::plain(origin.host().parse().unwrap());
+                let mut connection = Connection::open(None, &way).await.unwrap();
+                let answer = connection.ask(&Method::GET, "/v2/").await.unwrap();
+                assert_eq!(answer.status, status, "{name}, {peer}");
+            }
+        }
     }
 }

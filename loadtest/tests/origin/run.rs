@@ -59,6 +59,48 @@ async fn a_run_fails_where_something_is_not_as_expected_and_names_it() {
 }
 
 #[tokio::test]
+async fn several_rounds_are_each_cold_and_told_by_their_medians() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = scenario(dir.path(), "quota_used = 4");
+    let [json, page] = ["out.json", "out.html"].map(|name| dir.path().join(name));
+    let [json_path, page_path] = [&json, &page].map(|path| path.to_str().unwrap());
+    let output = loadtest(&[
+        "run", &path, "--direct", "--rounds", "2", "--pinned", "--json", json_path, "--report",
+        page_path,
+    ])
+    .await;
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let outcome: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    assert_eq!(outcome["rounds"].as_array().map(Vec::len), Some(2));
+    for round in 0..2 {
+        let measures = &outcome["rounds"][round]["measures"];
+        assert_eq!(measures["quota_used"], 4.0, "{round}");
+    }
+    let quota = &outcome["measures"]["quota_used"];
+    assert_eq!(
+        (&quota["median"], &quota["max"]),
+        (&4.0.into(), &4.0.into())
+    );
+    let page = std::fs::read_to_string(page).unwrap();
+    for part in ["median (least to most)", "time of a round", "<svg"] {
+        assert!(page.contains(part), "{part}");
+        let is_printed = told(&output).contains(part);
+        assert_eq!(is_printed, part != "<svg", "{}", told(&output));
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_hold_in_a_round_fails_all_of_them_and_the_round_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = scenario(dir.path(), "quota_used <= 3");
+    let output = loadtest(&["run", &path, "--direct", "--rounds", "2"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let told = told(&output);
+    let named = "not as expected: quota_used <= 3: 4 in round 1";
+    assert!(told.contains(named), "{told}");
+}
+
+#[tokio::test]
 async fn what_can_not_be_run_is_told_with_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let wrong = scenario(dir.path(), "quota <= 3");
@@ -82,6 +124,7 @@ async fn what_can_not_be_run_is_told_with_what_to_do() {
             "--upstream-is",
         ),
         (&["run", "deploy", "--image", "alpine"], 2, "--target"),
+        (&["run", "deploy", "--rounds", "0"], 2, "--rounds"),
         (
             &[
                 "run",

@@ -180,6 +180,25 @@ async fn runs_on_a_mirror_that_was_there_have_no_image_in_common() {
     }
 }
 
+/// A mirror that was there pulls from one address in every round.
+#[tokio::test]
+async fn where_the_origin_of_a_round_listened_that_of_the_next_one_can() {
+    let scenario = scenario(
+        "",
+        "[[phase]]\nname = \"all\"\nclients = { containerd = 1 }",
+    );
+    let mut listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    for _ in 0..3 {
+        let place = Place::mirror("127.0.0.1:9".parse().unwrap());
+        let stage = Stage::with_mirror(&scenario, place, Some(listen), None).await;
+        let mut stage = stage.unwrap();
+        let origin = &stage.upstream.as_ref().unwrap().origin;
+        listen = origin.host().parse().unwrap();
+        outcome(&scenario, &mut stage).await;
+        stage.end().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn an_upstream_that_is_away_fails_pulls_until_it_is_back() {
     let phases = "[[phase]]\nname = \"down\"\nclients = { containerd = 1 }\nevents = [{ upstream = { state = \"down\" } }]\n\

@@ -74,6 +74,39 @@ fn events_say_what_happens_and_when() {
 }
 
 #[test]
+fn shrunk_scenario_has_fewer_clients_and_events_that_still_come() {
+    for builtin in &BUILTIN {
+        let (whole, small) = (builtin.scenario(), builtin.scenario().shrunk(10));
+        let pulls = |scenario: &Scenario| {
+            let count = scenario.image_count();
+            let phases = scenario.phases.iter();
+            phases.map(|phase| phase.pulls(count)).sum::<u64>()
+        };
+        assert!(pulls(&small) * 5 < pulls(&whole), "{}", small.name);
+        assert_eq!(small.mistakes(), [""; 0], "{}", small.name);
+        let is_saved = |it: &Expectation| it.to_string().contains("saved");
+        assert!(!small.expect.iter().any(is_saved), "{}", small.name);
+    }
+    let small = BUILTIN[0].scenario().shrunk(10);
+    assert_eq!(
+        (small.images.layer_size, small.phases[0].count()),
+        (Size(200_000), 12)
+    );
+}
+
+#[test]
+fn time_that_the_mirror_trusts_tags_is_read_of_its_configuration() {
+    let of = |config: &str| {
+        let config = config.to_owned();
+        Mirror { config }.tags_fresh_for()
+    };
+    let second = of("[tags]\nconfirm_wait = \"5s\"\nfresh_for = \"1s\"");
+    assert_eq!(second, Some(Duration::from_secs(1)));
+    assert_eq!(of("[tags]\nconfirm_wait = \"5s\""), None);
+    assert_eq!(of(""), None);
+}
+
+#[test]
 fn what_is_unknown_or_unreadable_is_told_with_its_line() {
     for (text, what) in [
         ("imges = 3", "imges"),
