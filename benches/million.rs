@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use forebay::store::bench::{SIZE, digest};
-use forebay_loadtest::measure::evict;
+use rustix::fs::{Advice, fadvise};
 
 /// How often each is started.
 const STARTS: usize = 5;
@@ -57,7 +57,7 @@ struct Start {
 
 impl Start {
     fn of(dir: &Path, blobs: u64) -> Self {
-        evict(dir).expect("its index can be forgotten");
+        forget(&dir.join("index.redb"));
         let address = free_address();
         let began = Instant::now();
         let mut child = Running(
@@ -162,6 +162,13 @@ fn get(mut stream: TcpStream, path: &str) {
         String::from_utf8_lossy(&answer)
     );
     assert!(answer.len() as u64 > SIZE);
+}
+
+/// Has nothing of a file in memory. What is in memory alone, as on tmpfs, stays there: the start tells how much it read.
+fn forget(file: &Path) {
+    let file = std::fs::File::open(file).expect("an index");
+    file.sync_all().expect("it can be written to the disk");
+    fadvise(&file, 0, None, Advice::DontNeed).expect("it can be forgotten");
 }
 
 /// Bytes that a process has had read from disks: of what was in memory it says nothing.

@@ -19,6 +19,7 @@ mod proxy;
 mod spare;
 mod stream;
 pub mod tls;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -58,8 +58,14 @@ impl Mirror {
     }
 
     fn stay_ahead(&self, hot: &Hot<'_>, policy: &TagPolicy, now: SystemTime) {
-        let wait = freshness::ahead(now, hot.confirmed_at, policy, rand::random);
-        let Some(wait) = wait else { return };
+        let ahead = |jitter| freshness::ahead(now, hot.confirmed_at, policy, jitter);
+        // Too far off even at the earliest, as nearly always: that takes no random number.
+        if ahead(0.0).is_none() {
+            return;
+        }
+        let Some(wait) = ahead(rand::random()) else {
+            return;
+        };
         let Ok(place) = Arc::clone(&self.inner.hot).try_acquire_owned() else {
             return;
         };

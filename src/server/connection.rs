@@ -16,10 +16,11 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 
 use super::accept::{self, Arrival, Standing};
-use super::pace::{Paced, Turn};
+use super::pace::Paced;
 use super::place::Place;
 use super::proxy::{self, ProxyError, Source};
 use super::stream::{End, Stream};
+use super::turn::Turn;
 use super::{Service, Shared, tls};
 use crate::http::{Aborted, Certified, ClientAddr, Peer, Remote, ResponseBody};
 use crate::metrics;
@@ -101,7 +102,7 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
     let cut = pin!(shared.cut.cancelled());
     let ended = tokio::select! {
         biased;
-        // The client may resume elsewhere.
+        // The client may resume elsewhere. A cut comes before all else.
         () = Aside::new(cut) => Ok(End::Short),
         ended = drive(&mut connection, &shared) => ended.map(|()| End::Finished),
     };

@@ -11,7 +11,6 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use tokio::net::TcpStream;
 use super::clocks::{HeadClock, WriteClock};
 use super::spare::{Spare, Spares};
 use super::tls::Length;
+use super::turn::Turn;
 use crate::metrics;
 
 /// The first byte of a TLS record that carries a hello.
@@ -41,38 +41,6 @@ const UNSENT: u32 = 128 << 10;
 /// A response as small as this, of a manifest mostly, is written as one piece: copying it costs less than having the kernel
 /// take it in two.
 const PIECE: usize = 4 << 10;
-
-/// What a connection's socket and its requests tell one another.
-#[derive(Debug, Default)]
-pub(super) struct Turn {
-    /// Counts request heads and responses' ends, so odd while a request runs.
-    passed: AtomicU32,
-    is_full: AtomicBool,
-}
-
-impl Turn {
-    /// A request's head, or a response's end, was passed.
-    pub(super) fn pass(&self) {
-        self.passed.fetch_add(1, Ordering::Release);
-    }
-
-    /// Whether the socket has refused what was written last, and takes nothing yet. Once it does, hyper writes what it has,
-    /// and then asks for more.
-    pub(super) fn is_full(&self) -> bool {
-        self.is_full.load(Ordering::Acquire)
-    }
-
-    fn now(&self) -> u32 {
-        self.passed.load(Ordering::Acquire)
-    }
-
-    pub(super) fn fill(&self, is_full: bool) {
-        // One task reads and writes it.
-        if self.is_full() != is_full {
-            self.is_full.store(is_full, Ordering::Release);
-        }
-    }
-}
 
 /// A client's socket with its clocks.
 #[derive(Debug)]
@@ -214,9 +182,10 @@ impl Paced {
             self.spare = None;
             return Poll::Pending;
         };
-        // Entered once in each state: a byte now and then is no reason to come last again.
-        let spare = self.spare.take().filter(|spare| spare.past() == past);
-        let spare = spare.unwrap_or_else(|| self.spares.enter(past, cx.waker()));
+        // A byte now and then is no reason to come last again.
+        let spare = self.spare.take().filter(|spare| spare.stays(past, turn));
+        let enter = || self.spares.enter(past, cx.waker(), &self.turn);
+        let spare = spare.unwrap_or_else(enter);
         self.spare.insert(spare).poll_taken(cx)
     }
 }

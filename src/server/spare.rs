@@ -5,16 +5,17 @@
 //! answered longest ago, whose clients open another when they need one. Where there is none, the next ones to become idle end
 //! instead, one for each newcomer that waits. A connection that a request runs on is never spared.
 //!
-//! Owns the queue; each connection's socket enters it when it has nothing to do, and leaves it with the next head.
+//! Owns the queue; each connection's socket enters it when it has nothing to do, and says so again after each request.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::turn::Turn;
 use crate::sync::lock;
 
 /// How long a client may be silent on a new connection: it may be about to ask, and would take the end for a failure.
@@ -44,7 +45,11 @@ impl Past {
     }
 }
 
-/// The connections of one server that can be spared. What each response asks of it takes no lock: all connections share it.
+/// The connections of one server that can be spared.
+///
+/// All connections share it, so that none takes its lock for each request: it stays in the queue while a request runs, and only
+/// says in which turn it was idle last. Whoever takes one looks whether that is still so, and puts back behind the others who
+/// was answered since it came.
 #[derive(Debug, Default)]
 pub(super) struct Spares {
     queue: Mutex<Queue>,
@@ -60,55 +65,73 @@ struct Queue {
     waiting: usize,
 }
 
+/// A connection that was idle when it got its place in the queue.
 #[derive(Debug)]
 struct Idle {
     since: Instant,
+    /// The turn in which that was.
+    turn: u32,
     waker: Waker,
-    entered: Arc<Entered>,
+    entry: Arc<Entry>,
+}
+
+/// What a connection and the queue tell one another without a lock.
+#[derive(Debug)]
+struct Entry {
+    /// The connection's turns as they pass.
+    turn: Arc<Turn>,
+    /// The one in which it has said last that it is idle.
+    idle_in: AtomicU32,
+    /// Whom it was to wake at first.
+    waker: Waker,
+    /// Its number in the queue, which changes under the lock.
+    number: AtomicU64,
+    /// It is to end.
+    is_taken: AtomicBool,
+    /// A request ran on it when it would have been taken, and so it is in the queue no more.
+    is_out: AtomicBool,
+}
+
+impl Entry {
+    /// Whether nothing is asked for on it, as far as it has said.
+    fn is_idle(&self) -> bool {
+        self.idle_in.load(Ordering::SeqCst) == self.turn.now()
+    }
 }
 
 impl Idle {
     /// Whoever has asked last was one of these.
     fn wake(self) {
-        self.entered.waker.wake_by_ref();
+        self.entry.waker.wake_by_ref();
         self.waker.wake();
     }
 }
 
-/// What can be known of a place without the queue.
-#[derive(Debug)]
-struct Entered {
-    /// Whom it was to wake at first.
-    waker: Waker,
-    is_taken: AtomicBool,
-}
-
 impl Spares {
-    /// Puts an idle connection into the queue.
-    pub(super) fn enter(self: &Arc<Self>, past: Past, waker: &Waker) -> Spare {
+    /// Puts a connection into the queue that is idle in its present turn.
+    pub(super) fn enter(self: &Arc<Self>, past: Past, waker: &Waker, turn: &Arc<Turn>) -> Spare {
         let mut queue = lock(&self.queue);
-        queue.entered += 1;
-        let key = (past, queue.entered);
         let owed = self.owed.load(Ordering::Relaxed);
+        // Not in the queue, and so taken out of it.
         let is_owed = past == Past::Answered && owed > 0;
-        let entered = Arc::new(Entered {
+        let now = turn.now();
+        let entry = Arc::new(Entry {
+            turn: Arc::clone(turn),
+            idle_in: AtomicU32::new(now),
             waker: waker.clone(),
+            number: AtomicU64::new(0),
             is_taken: AtomicBool::new(is_owed),
+            is_out: AtomicBool::new(false),
         });
         if is_owed {
             self.owed.store(owed - 1, Ordering::Relaxed);
         } else {
-            let idle = Idle {
-                since: Instant::now(),
-                waker: waker.clone(),
-                entered: Arc::clone(&entered),
-            };
-            queue.idle.insert(key, idle);
+            queue.place(past, now, waker.clone(), Arc::clone(&entry));
         }
         Spare {
             spares: Arc::clone(self),
-            key,
-            entered,
+            past,
+            entry,
         }
     }
 
@@ -127,16 +150,47 @@ impl Spares {
 }
 
 impl Queue {
-    fn take_one(&mut self) -> Option<Idle> {
-        let longest = |past: Past| {
-            let first = self.idle.range((past, 0)..=(past, u64::MAX)).next();
-            first.filter(|(_, idle)| idle.since.elapsed() >= past.grace())
+    /// Puts an entry behind all others of its kind.
+    fn place(&mut self, past: Past, turn: u32, waker: Waker, entry: Arc<Entry>) {
+        self.entered += 1;
+        entry.number.store(self.entered, Ordering::Relaxed);
+        let idle = Idle {
+            since: Instant::now(),
+            turn,
+            waker,
+            entry,
         };
+        self.idle.insert((past, self.entered), idle);
+    }
+
+    fn take_one(&mut self) -> Option<Idle> {
         let mut pasts = [Past::Silent, Past::Begun, Past::Answered].into_iter();
-        let key = *pasts.find_map(longest)?.0;
-        let idle = self.idle.remove(&key)?;
-        idle.entered.is_taken.store(true, Ordering::Release);
-        Some(idle)
+        pasts.find_map(|past| self.take_of(past))
+    }
+
+    /// The one that has been idle for the longest. What else is found on the way leaves its place, for which it has been asked
+    /// for something since: nobody is looked at twice for one request.
+    fn take_of(&mut self, past: Past) -> Option<Idle> {
+        loop {
+            let first = self.idle.range((past, 0)..=(past, u64::MAX)).next();
+            let (&key, _) = first.filter(|(_, idle)| idle.since.elapsed() >= past.grace())?;
+            let idle = self.idle.remove(&key)?;
+            let entry = &idle.entry;
+            if !entry.is_idle() {
+                entry.is_out.store(true, Ordering::SeqCst);
+                // It has said so just now, perhaps before it could see that it is out.
+                if !entry.is_idle() {
+                    continue;
+                }
+                entry.is_out.store(false, Ordering::SeqCst);
+            }
+            let turn = entry.idle_in.load(Ordering::SeqCst);
+            if turn == idle.turn {
+                entry.is_taken.store(true, Ordering::Release);
+                return Some(idle);
+            }
+            self.place(past, turn, idle.waker, idle.entry);
+        }
     }
 }
 
@@ -144,37 +198,59 @@ impl Queue {
 #[derive(Debug)]
 pub(super) struct Spare {
     spares: Arc<Spares>,
-    key: (Past, u64),
-    entered: Arc<Entered>,
+    /// What its connection had done when it entered.
+    past: Past,
+    entry: Arc<Entry>,
 }
 
 impl Spare {
-    /// What its connection had done when it entered.
-    pub(super) fn past(&self) -> Past {
-        self.key.0
+    /// Its connection is idle in `turn`, having done so much. False where it has to enter anew.
+    pub(super) fn stays(&self, past: Past, turn: u32) -> bool {
+        if self.past != past {
+            return false;
+        }
+        let entry = &self.entry;
+        if entry.is_taken.load(Ordering::Acquire) {
+            return true;
+        }
+        if entry.idle_in.load(Ordering::Relaxed) != turn {
+            if self.spares.are_owed() {
+                return false;
+            }
+            entry.idle_in.store(turn, Ordering::SeqCst);
+        }
+        !entry.is_out.load(Ordering::SeqCst)
     }
 
     /// Ready when the connection is to end.
     pub(super) fn poll_taken(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.entered.is_taken.load(Ordering::Acquire) {
+        let entry = &self.entry;
+        if entry.is_taken.load(Ordering::Acquire) {
             return Poll::Ready(());
         }
-        if self.entered.waker.will_wake(cx.waker()) {
+        if entry.waker.will_wake(cx.waker()) {
             return Poll::Pending;
         }
-        match lock(&self.spares.queue).idle.get_mut(&self.key) {
-            Some(idle) => {
-                idle.waker.clone_from(cx.waker());
-                Poll::Pending
-            }
-            None => Poll::Ready(()),
+        let mut queue = lock(&self.spares.queue);
+        // Under the lock, where it can't be taken meanwhile.
+        if entry.is_taken.load(Ordering::Acquire) {
+            return Poll::Ready(());
         }
+        if let Some(idle) = queue.idle.get_mut(&self.key()) {
+            idle.waker.clone_from(cx.waker());
+        }
+        Poll::Pending
+    }
+
+    fn key(&self) -> (Past, u64) {
+        (self.past, self.entry.number.load(Ordering::Relaxed))
     }
 }
 
 impl Drop for Spare {
     fn drop(&mut self) {
-        lock(&self.spares.queue).idle.remove(&self.key);
+        let mut queue = lock(&self.spares.queue);
+        queue.idle.remove(&self.key());
     }
 }
 
@@ -204,81 +280,12 @@ impl Drop for Wanted {
     fn drop(&mut self) {
         let mut queue = lock(&self.0.queue);
         queue.waiting -= 1;
-        self.0.owed.fetch_min(queue.waiting, Ordering::Relaxed);
+        let owed = self.0.owed.load(Ordering::Relaxed);
+        self.0
+            .owed
+            .store(owed.min(queue.waiting), Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn is_taken(spare: &Spare) -> bool {
-        let cx = Context::from_waker(Waker::noop());
-        spare.poll_taken(&cx).is_ready()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_never_asked_goes_before_who_was_answered_and_the_longest_idle_first() {
-        let spares = Arc::new(Spares::default());
-        let enter = |past| spares.enter(past, Waker::noop());
-        let answered = [enter(Past::Answered), enter(Past::Answered)];
-        let silent = [enter(Past::Silent), enter(Past::Silent)];
-        tokio::time::advance(SILENCE).await;
-        let mut wanted = Vec::new();
-        for next in [&silent[0], &silent[1], &answered[0], &answered[1]] {
-            assert!(!is_taken(next));
-            wanted.push(spares.want());
-            assert!(is_taken(next));
-        }
-        assert!(!spares.are_owed());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_has_only_just_connected_is_given_a_moment() {
-        let spares = Arc::new(Spares::default());
-        let fresh = spares.enter(Past::Silent, Waker::noop());
-        let wanted = spares.want();
-        assert!(!is_taken(&fresh));
-        tokio::time::advance(SILENCE).await;
-        wanted.again();
-        assert!(is_taken(&fresh));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_is_halfway_for_long_goes_before_who_was_answered_and_nobody_else_does() {
-        let spares = Arc::new(Spares::default());
-        let halfway = spares.enter(Past::Begun, Waker::noop());
-        let answered = [Past::Answered; 2].map(|past| spares.enter(past, Waker::noop()));
-        tokio::time::advance(SILENCE).await;
-        let first = spares.want();
-        assert!(!is_taken(&halfway) && is_taken(&answered[0]));
-        drop(first);
-        tokio::time::advance(HALFWAY).await;
-        let _second = spares.want();
-        assert!(is_taken(&halfway) && !is_taken(&answered[1]));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn where_none_is_idle_the_next_to_become_so_ends_and_no_more_than_are_waited_for() {
-        let spares = Arc::new(Spares::default());
-        let enter = |past| spares.enter(past, Waker::noop());
-        let wanted = [spares.want(), spares.want()];
-        for wanted in &wanted {
-            wanted.again();
-        }
-        assert!(!is_taken(&enter(Past::Silent)));
-        assert!(is_taken(&enter(Past::Answered)));
-        assert!(is_taken(&enter(Past::Answered)));
-        assert!(!is_taken(&enter(Past::Answered)));
-        drop(wanted);
-        drop(spares.want());
-        assert!(!is_taken(&enter(Past::Answered)));
-    }
-
-    #[test]
-    fn one_that_is_asked_again_is_not_in_the_queue_any_more() {
-        let spares = Arc::new(Spares::default());
-        drop(spares.enter(Past::Answered, Waker::noop()));
-        assert!(lock(&spares.queue).idle.is_empty());
-    }
-}
+mod tests;

@@ -13,6 +13,9 @@ use super::live::Found;
 use super::touches::GRANULE;
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, MediaType, Verified};
 
+/// What is as large has pages of its own, and is in no thread's share of memory: the least that glibc maps.
+const SHARED: usize = 128 << 10;
+
 /// A stored blob as a reader finds it.
 struct Stored {
     file: Arc<BlobFile>,
@@ -130,10 +133,18 @@ impl Inner {
     ) -> Result<Option<(MediaType, Bytes)>, StoreError> {
         let digest = *digest;
         let read = self.blocking(move |inner| inner.read_manifest(&digest));
+        let Some((media_type, bytes)) = read.await? else {
+            return Ok(None);
+        };
         // It will be kept for long. The allocator has a share of memory for each thread, of which there are many that block: what
         // stays in all of these keeps the rest of each from being used by others.
-        let copied = |(media_type, bytes): (_, Bytes)| (media_type, Bytes::copy_from_slice(&bytes));
-        Ok(read.await?.map(copied))
+        let is_copied = bytes.len() < SHARED;
+        let bytes = if is_copied {
+            Bytes::copy_from_slice(&bytes)
+        } else {
+            bytes
+        };
+        Ok(Some((media_type, bytes)))
     }
 
     /// Manifests are small: their hash is checked on each read, and one that rotted is dropped.

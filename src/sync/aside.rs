@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_util::task::AtomicWaker;
 
 /// What a task waits for all the while that it does something else. It is polled when it was woken itself, and not whenever
-/// its task is.
+/// its task is. Once it was ready it is not to be polled again.
 ///
 /// A connection waits for the server's end all its life, by futures that take a lock at each poll, which all connections share.
 #[derive(Debug)]
@@ -58,18 +58,18 @@ impl<F: Future + Unpin> Future for Aside<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
-        let task = cx.waker();
-        if !this
-            .task
-            .as_ref()
-            .is_some_and(|known| known.will_wake(task))
-        {
-            this.bell.task.register(task);
+        let (bell, task) = (&this.bell, cx.waker());
+        let is_known = this.task.as_ref().is_some_and(|it| it.will_wake(task));
+        if is_known && !bell.has_rung.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        // A bell forgets whom to wake when it rings. It has to know that again before it is looked at: whoever rings it from
+        // then on wakes the task.
+        bell.task.register(task);
+        if !is_known {
             this.task = Some(task.clone());
         }
-        // Looked at after the task is known to the bell: whoever rings it from now on wakes the task.
-        let has_rung = &this.bell.has_rung;
-        if !has_rung.load(Ordering::Relaxed) || !has_rung.swap(false, Ordering::AcqRel) {
+        if !bell.has_rung.swap(false, Ordering::AcqRel) {
             return Poll::Pending;
         }
         let bell = Waker::from(Arc::clone(&this.bell));
@@ -118,6 +118,29 @@ mod tests {
         let mut cx = Context::from_waker(&task);
         assert!(aside.as_mut().poll(&mut cx).is_ready());
         assert_eq!(polls.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn it_is_woken_as_often_as_it_is_rung() {
+        let mut polls = 0;
+        let mut aside = pin!(Aside::new(poll_fn(|_| {
+            polls += 1;
+            if polls < 4 {
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })));
+        let woken = Arc::<Woken>::default();
+        let task = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&task);
+        assert!(aside.as_mut().poll(&mut cx).is_pending());
+        let ring = Waker::from(Arc::clone(&aside.bell));
+        for times in 1..=3 {
+            ring.wake_by_ref();
+            assert_eq!(woken.0.load(Ordering::Relaxed), times);
+            let polled = aside.as_mut().poll(&mut cx);
+            assert_eq!(polled.is_ready(), times == 3, "{times}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::Response;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
@@ -33,18 +33,16 @@ pub(crate) async fn read_small(
     }
     // What is announced may never come.
     let announced = length.and_then(|length| usize::try_from(length).ok());
-    let mut read = BytesMut::with_capacity(announced.unwrap_or(0).min(SMALL));
+    let mut read = Vec::with_capacity(announced.unwrap_or(0).min(SMALL));
     while let Some(chunk) = next_chunk(response, idle, &host).await? {
         if read.len() + chunk.len() > limit {
             return Err(too_large());
         }
         read.extend_from_slice(&chunk);
     }
-    if read.capacity() > read.len() {
-        // It was made larger by doubling.
-        return Ok(Bytes::copy_from_slice(&read));
-    }
-    Ok(read.freeze())
+    // It was made larger by doubling. Where it lies it can become smaller.
+    read.shrink_to_fit();
+    Ok(Bytes::from(read))
 }
 
 /// What a JSON body says, if anything. A long one is read where it holds up no other request.

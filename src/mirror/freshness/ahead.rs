@@ -21,23 +21,19 @@ pub fn is_hot(asked: u32) -> bool {
 /// where that is too far off.
 ///
 /// It is asked for in the last fifth of `fresh_for`, where in its first half says `jitter`, from 0 to 1: tags that were
-/// pulled together are not to be asked for together, and the other half is for the answer. It is asked where it decides.
+/// pulled together are not to be asked for together, and the other half is for the answer.
 pub fn ahead(
     now: SystemTime,
     confirmed_at: SystemTime,
     policy: &TagPolicy,
-    jitter: impl FnOnce() -> f64,
+    jitter: f64,
 ) -> Option<Duration> {
     if policy.immutable || policy.fresh_for.is_zero() {
         return None;
     }
     let fifth = policy.fresh_for / 5;
     let age = now.duration_since(confirmed_at).ok()?;
-    let earliest = (fifth * 4).saturating_sub(age);
-    if earliest > HORIZON {
-        return None;
-    }
-    let at = (fifth * 4).saturating_add((fifth / 2).mul_f64(jitter().clamp(0.0, 1.0)));
+    let at = (fifth * 4).saturating_add((fifth / 2).mul_f64(jitter.clamp(0.0, 1.0)));
     let wait = at.saturating_sub(age);
     (wait <= HORIZON).then_some(wait)
 }
@@ -54,7 +50,7 @@ mod tests {
 
     fn at_age(seconds: u64, jitter: f64) -> Option<u64> {
         let now = AT + Duration::from_secs(seconds);
-        ahead(now, AT, &policy(), || jitter).map(|wait| wait.as_secs())
+        ahead(now, AT, &policy(), jitter).map(|wait| wait.as_secs())
     }
 
     #[test]
@@ -68,14 +64,7 @@ mod tests {
 
     #[test]
     fn what_is_never_due_or_always_or_in_days_is_not_planned() {
-        // A week's last fifth is far off, and so is the earliest moment of all that it may say: it is not asked.
-        let unasked = || unreachable!("it decides nothing");
-        let long = TagPolicy {
-            fresh_for: Duration::from_hours(24 * 7),
-            ..policy()
-        };
-        assert_eq!(ahead(AT + MINUTE, AT, &long, unasked), None);
-        let hot = |policy| ahead(AT + MINUTE, AT, &policy, || 0.5);
+        let hot = |policy| ahead(AT + MINUTE, AT, &policy, 0.5);
         let immutable = TagPolicy {
             immutable: true,
             ..policy()
@@ -90,10 +79,10 @@ mod tests {
         assert_eq!(hot(with(Duration::MAX)), None);
         let week = with(Duration::from_hours(24 * 7));
         let near_its_end = AT + Duration::from_hours(24 * 7) * 4 / 5;
-        let late = ahead(near_its_end, AT, &week, || 0.0);
+        let late = ahead(near_its_end, AT, &week, 0.0);
         assert_eq!(late, Some(Duration::ZERO));
         assert_eq!(
-            ahead(AT, AT + MINUTE, &policy(), || 0.5),
+            ahead(AT, AT + MINUTE, &policy(), 0.5),
             None,
             "the clock was set back"
         );
@@ -109,7 +98,7 @@ mod tests {
                 ..policy()
             };
             let now = AT + Duration::from_millis(age);
-            if let Some(wait) = ahead(now, AT, &policy, || jitter) {
+            if let Some(wait) = ahead(now, AT, &policy, jitter) {
                 prop_assert_eq!(wait.is_zero() || decide(now + wait, AT, &policy) == Decision::Fresh, true);
                 prop_assert!(Duration::from_millis(age) + wait >= policy.fresh_for / 5 * 4);
             }
