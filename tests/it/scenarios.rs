@@ -133,3 +133,13 @@ async fn a_mirror_among_others_has_the_scenarios_configuration_and_is_restarted_
     let left = dir.path().read_dir().unwrap().count();
     assert_eq!(left, 0, "something is left");
 }
+
+const README: &str = include_str!("../../loadtest/README.md");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readmes_scenario_goes_as_it_expects() {
+    heavy();
+    let (_, sample) = README.split_once("```toml\n").unwrap();
+    let (sample, _) = sample.split_once("```").unwrap();
+    assert_held(&played(sample).await);
+}
