@@ -88,6 +88,7 @@ pub fn run(options: &Options, told: &(dyn Fn(Progress<'_>) + Sync)) -> io::Resul
     let of_figures: Vec<_> = figures.iter().map(|it| of_figure(it, options)).collect();
     let of_plays: Vec<_> = plays.iter().map(|it| of_play(it, options)).collect();
     let turns = of_figures.iter().chain(&of_plays).map(Vec::len).sum();
+    let (has_figures, has_scenarios) = (!figures.is_empty(), !plays.is_empty());
     pin(cores.client, || {
         let mut course = Course::of(turns, told);
         Ok(Comparison {
@@ -97,7 +98,7 @@ pub fn run(options: &Options, told: &(dyn Fn(Progress<'_>) + Sync)) -> io::Resul
                 .zip(of_plays)
                 .map(|(play, turns)| play_all(play, turns, &mut course))
                 .collect(),
-            about: told::about(options, cores),
+            about: told::about(options, cores, has_figures, has_scenarios),
             settings: told::settings(options),
         })
     })?

@@ -9,5 +9,4 @@ mod process;
 
 pub use self::cores::{Cores, pin};
 pub use self::pages::{Evicted, evict, on_a_disk, ready};
-pub(crate) use self::process::descendants;
 pub use self::process::{Usage, end_descendants, own_cpu, raise_descriptors, tcp_memory};

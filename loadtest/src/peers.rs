@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-pub use self::running::{End, Running};
+pub use self::running::{End, Running, no_more_starts};
 
 /// The name of an origin that speaks TLS.
 pub const ORIGIN: &str = "localhost";

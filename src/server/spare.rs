@@ -2,11 +2,12 @@
 //!
 //! First those go that have never asked for anything, the longest silent first; then those that have begun to, long ago, and
 //! have not come to an end of it, or else half a head each would hold all places against everybody; then those that were
-//! answered longest ago, whose clients open another when they need one. Where there is none, the next ones to become idle end
-//! instead, one for each newcomer that waits. A connection that a request runs on is never spared.
+//! answered and have asked for nothing since they came, or were passed over for having been asked: their clients open another
+//! when they need one. Where there is none, the next ones to become idle end instead, one for each newcomer that waits. A connection that a request runs on is never spared.
 //!
 //! Owns the queue; each connection's socket enters it when it has nothing to do, and says so again after each request.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -132,6 +133,7 @@ impl Spares {
             spares: Arc::clone(self),
             past,
             entry,
+            is_heeded: Cell::new(false),
         }
     }
 
@@ -146,6 +148,16 @@ impl Spares {
         let wanted = Wanted(Arc::clone(self));
         wanted.again();
         wanted
+    }
+
+    /// A connection that is to end, or else the next one to become idle is owed.
+    fn take_or_owe(&self, queue: &mut Queue) -> Option<Idle> {
+        let taken = queue.take_one();
+        if taken.is_none() {
+            let owed = self.owed.load(Ordering::Relaxed) + 1;
+            self.owed.store(owed.min(queue.waiting), Ordering::Relaxed);
+        }
+        taken
     }
 }
 
@@ -168,8 +180,8 @@ impl Queue {
         pasts.find_map(|past| self.take_of(past))
     }
 
-    /// The one that has been idle for the longest. What else is found on the way leaves its place, for which it has been asked
-    /// for something since: nobody is looked at twice for one request.
+    /// The first one that nothing was asked for on since it got its place. Who was answered meanwhile goes behind the others, and
+    /// who is being answered goes: nobody is looked at twice for one request.
     fn take_of(&mut self, past: Past) -> Option<Idle> {
         loop {
             let first = self.idle.range((past, 0)..=(past, u64::MAX)).next();
@@ -201,22 +213,18 @@ pub(super) struct Spare {
     /// What its connection had done when it entered.
     past: Past,
     entry: Arc<Entry>,
+    /// Its connection knows that it is to end.
+    is_heeded: Cell<bool>,
 }
 
 impl Spare {
     /// Its connection is idle in `turn`, having done so much. False where it has to enter anew.
     pub(super) fn stays(&self, past: Past, turn: u32) -> bool {
+        let entry = &self.entry;
         if self.past != past {
             return false;
         }
-        let entry = &self.entry;
-        if entry.is_taken.load(Ordering::Acquire) {
-            return true;
-        }
         if entry.idle_in.load(Ordering::Relaxed) != turn {
-            if self.spares.are_owed() {
-                return false;
-            }
             entry.idle_in.store(turn, Ordering::SeqCst);
         }
         !entry.is_out.load(Ordering::SeqCst)
@@ -226,6 +234,7 @@ impl Spare {
     pub(super) fn poll_taken(&self, cx: &Context<'_>) -> Poll<()> {
         let entry = &self.entry;
         if entry.is_taken.load(Ordering::Acquire) {
+            self.is_heeded.set(true);
             return Poll::Ready(());
         }
         if entry.waker.will_wake(cx.waker()) {
@@ -234,6 +243,7 @@ impl Spare {
         let mut queue = lock(&self.spares.queue);
         // Under the lock, where it can't be taken meanwhile.
         if entry.is_taken.load(Ordering::Acquire) {
+            self.is_heeded.set(true);
             return Poll::Ready(());
         }
         if let Some(idle) = queue.idle.get_mut(&self.key()) {
@@ -249,8 +259,17 @@ impl Spare {
 
 impl Drop for Spare {
     fn drop(&mut self) {
-        let mut queue = lock(&self.spares.queue);
+        let spares = &self.spares;
+        let mut queue = lock(&spares.queue);
         queue.idle.remove(&self.key());
+        // It was taken when it had just come to something else, and goes on: another one has to end for that newcomer.
+        let is_taken = self.entry.is_taken.load(Ordering::Acquire);
+        let is_lost = is_taken && !self.is_heeded.get() && queue.waiting > 0;
+        let other = is_lost.then(|| spares.take_or_owe(&mut queue)).flatten();
+        drop(queue);
+        if let Some(other) = other {
+            other.wake();
+        }
     }
 }
 
@@ -262,13 +281,7 @@ impl Wanted {
     /// Looks once more: a new connection that was silent for a moment only has been so for longer by now.
     pub(super) fn again(&self) {
         let mut queue = lock(&self.0.queue);
-        let taken = queue.take_one();
-        if taken.is_none() {
-            let owed = self.0.owed.load(Ordering::Relaxed) + 1;
-            self.0
-                .owed
-                .store(owed.min(queue.waiting), Ordering::Relaxed);
-        }
+        let taken = self.0.take_or_owe(&mut queue);
         drop(queue);
         if let Some(idle) = taken {
             idle.wake();

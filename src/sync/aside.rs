@@ -2,11 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-use futures_util::task::AtomicWaker;
+use super::lock;
 
 /// What a task waits for all the while that it does something else. It is polled when it was woken itself, and not whenever
 /// its task is. Once it was ready it is not to be polled again.
@@ -16,14 +16,15 @@ use futures_util::task::AtomicWaker;
 pub struct Aside<F> {
     future: F,
     bell: Arc<Bell>,
-    /// Whom the bell wakes.
+    /// Whom the bell wakes, here as well so that it need not be asked.
     task: Option<Waker>,
 }
 
 #[derive(Debug)]
 struct Bell {
     has_rung: AtomicBool,
-    task: AtomicWaker,
+    /// Whom it wakes, each time.
+    task: Mutex<Option<Waker>>,
 }
 
 impl Wake for Bell {
@@ -33,7 +34,10 @@ impl Wake for Bell {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.has_rung.store(true, Ordering::Release);
-        self.task.wake();
+        let task = lock(&self.task).clone();
+        if let Some(task) = task {
+            task.wake();
+        }
     }
 }
 
@@ -43,7 +47,7 @@ impl<F> Aside<F> {
         let bell = Bell {
             // So that it is polled once.
             has_rung: AtomicBool::new(true),
-            task: AtomicWaker::new(),
+            task: Mutex::default(),
         };
         Self {
             future,
@@ -59,19 +63,15 @@ impl<F: Future + Unpin> Future for Aside<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
         let (bell, task) = (&this.bell, cx.waker());
-        let is_known = this.task.as_ref().is_some_and(|it| it.will_wake(task));
-        if is_known && !bell.has_rung.load(Ordering::Relaxed) {
-            return Poll::Pending;
-        }
-        // A bell forgets whom to wake when it rings. It has to know that again before it is looked at: whoever rings it from
-        // then on wakes the task.
-        bell.task.register(task);
-        if !is_known {
+        if !this.task.as_ref().is_some_and(|it| it.will_wake(task)) {
+            *lock(&bell.task) = Some(task.clone());
             this.task = Some(task.clone());
         }
-        if !bell.has_rung.swap(false, Ordering::AcqRel) {
+        // Looked at once the bell knows the task: whoever rings it from now on wakes that.
+        if !bell.has_rung.load(Ordering::Acquire) {
             return Poll::Pending;
         }
+        bell.has_rung.swap(false, Ordering::AcqRel);
         let bell = Waker::from(Arc::clone(&this.bell));
         Pin::new(&mut this.future).poll(&mut Context::from_waker(&bell))
     }

@@ -113,16 +113,19 @@ fn comparison_plays_a_scenario_before_each_peer_that_is_installed_and_without_on
     for (peer, _) in peers {
         // 50 clients pull one image at once. docker-registry has it come for each of them.
         let wanted = match peer {
-            Peer::DockerRegistry => f64::MIN,
+            Peer::DockerRegistry => f64::NEG_INFINITY,
             _ => 90.0,
         };
         let saved = value(&comparison, peer.name(), "bytes_saved");
         assert_eq!(saved.len(), 2, "{peer}");
-        assert!(saved.iter().all(|it| *it > wanted), "{peer}: {saved:?}");
+        let is_so = |it: &f64| (wanted..=100.0).contains(it);
+        assert!(saved.iter().all(is_so), "{peer}: {saved:?}");
         assert_eq!(value(&comparison, peer.name(), "pulls"), [50.0; 2]);
         assert!(value(&comparison, peer.name(), "memory_max")[0] > 1e6);
     }
-    assert_eq!(value(&comparison, "direct", "bytes_saved"), [0.0; 2]);
+    // A client that had to ask again has got a little twice.
+    let saved = value(&comparison, "direct", "bytes_saved");
+    assert!(saved.iter().all(|it| it.abs() < 5.0), "{saved:?}");
     assert!(
         comparison.scenarios[0]
             .value("direct", "memory_max")

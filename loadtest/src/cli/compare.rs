@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use forebay_loadtest::compare::{Comparison, Options, names, run, usual_scenarios};
 use forebay_loadtest::measure::{end_descendants, on_a_disk};
-use forebay_loadtest::peers::Peer;
+use forebay_loadtest::peers::{Peer, no_more_starts};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -130,6 +130,8 @@ async fn end_with_all(dir: PathBuf) -> io::Result<()> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+    // Kept until the process has ended.
+    let _nothing_starts = no_more_starts();
     end_descendants()?;
     // A peer that is ending may still write; what is left then is little.
     let _ = std::fs::remove_dir_all(&dir);

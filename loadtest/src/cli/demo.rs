@@ -28,7 +28,7 @@ impl Args {
         raise_descriptors();
         println!("{}\n", scenario.about);
         let stage = Stage::with_program(&scenario, &program, None).await?;
-        let outcome = run::played(&scenario, stage).await?;
+        let outcome = run::played(&scenario, stage, &mut run::Interrupts::listen()?).await?;
         for section in outcome.in_short() {
             println!("{}", section.to_text());
         }

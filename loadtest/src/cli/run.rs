@@ -13,7 +13,7 @@ use forebay_loadtest::report::{Report, Section, Table};
 use forebay_loadtest::scenario::{BUILTIN, Live, Outcome, Rounds, Scenario, Stage, play, sibling};
 use serde::Serialize;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::bars::Bars;
 
@@ -92,13 +92,18 @@ impl Args {
             scenario.images.named.clone_from(&self.images);
         }
         raise_descriptors();
+        let mut interrupts = Interrupts::listen()?;
         let mut outcomes = Vec::new();
         for number in 1..=self.rounds.get() {
             if self.rounds.get() > 1 {
                 eprintln!("round {number} of {}", self.rounds);
             }
-            let stage = self.stage(&scenario, core).await?;
-            outcomes.push(played(&scenario, stage).await?);
+            // What was started by then ends with the wait for it.
+            let stage = tokio::select! {
+                stage = self.stage(&scenario, core) => stage?,
+                error = interrupts.next() => return Err(error),
+            };
+            outcomes.push(played(&scenario, stage, &mut interrupts).await?);
         }
         match <[Outcome; 1]>::try_from(outcomes) {
             Ok([outcome]) => {
@@ -147,16 +152,37 @@ pub(super) fn program(named: Option<&Path>) -> io::Result<PathBuf> {
     }
 }
 
+/// Signals to end, which end nothing by themselves from then on that they are listened for.
+pub(super) struct Interrupts([Signal; 2]);
+
+impl Interrupts {
+    pub(super) fn listen() -> io::Result<Self> {
+        let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+        Ok(Self([interrupt?, terminate?]))
+    }
+
+    /// Waits for one, which is an error.
+    async fn next(&mut self) -> io::Error {
+        let [interrupt, terminate] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        io::ErrorKind::Interrupted.into()
+    }
+}
+
 /// Plays it, shows how it goes, and ends what was started for it, where it is interrupted too.
-pub(super) async fn played(scenario: &Scenario, mut stage: Stage) -> io::Result<Outcome> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+pub(super) async fn played(
+    scenario: &Scenario,
+    mut stage: Stage,
+    interrupts: &mut Interrupts,
+) -> io::Result<Outcome> {
     let live = Live::default();
     let bars = Bars::show(&live);
     let outcome = tokio::select! {
         outcome = play(scenario, &mut stage, &live) => outcome,
-        _ = interrupt.recv() => Err(io::ErrorKind::Interrupted.into()),
-        _ = terminate.recv() => Err(io::ErrorKind::Interrupted.into()),
+        error = interrupts.next() => Err(error),
     };
     drop(bars);
     let ended = stage.end().await;

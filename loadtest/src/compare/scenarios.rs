@@ -13,7 +13,9 @@ use super::outcome::{Check, Outcome};
 use crate::measure::Cores;
 use crate::peers::Peer;
 use crate::report::Unit;
-use crate::scenario::{self, BUILTIN, Change, Live, Measure, Rounds, Scenario, Stage, Worst, play};
+use crate::scenario::{
+    self, BUILTIN, Change, Like, Live, Measure, Rounds, Scenario, Stage, Worst, play,
+};
 
 /// Those that are played where none are named. What is left out: `restart-under-load`, which is of one mirror's restarts and
 /// nothing without one, and `demo`, in which there is nothing that these have not.
@@ -82,6 +84,20 @@ pub(super) struct Play<'a> {
     pub(super) outcome: Outcome,
 }
 
+/// What is not the same for all sides.
+fn upstreams(scenario: &Scenario) -> String {
+    let like = scenario.upstream.like.map(|Like(profile)| profile.name);
+    let like = like.map_or_else(
+        || "wants tokens".to_owned(),
+        |name| format!("has the logins and redirects of {name}"),
+    );
+    format!(
+        "The upstream {like} where a mirror deals with that by itself, as forebay and docker-registry do, for whom that is more \
+         requests; it is open for nginx and for clients without a mirror, and sends all by itself. Content, quota, delays and \
+         rates are the same. Without a mirror it does its work on the clients' processor. Curves are of the last round."
+    )
+}
+
 /// Those with these names.
 pub(super) fn chosen(names: &[String]) -> io::Result<Vec<Scenario>> {
     let find = |name: &String| {
@@ -108,11 +124,12 @@ impl<'a> Play<'a> {
             scenario
         };
         let title = format!("Scenario {}", scenario.name);
+        let text = format!("{} {}", scenario.about, upstreams(&scenario));
         Self {
             options,
             cores,
             own: Vec::new(),
-            outcome: Outcome::new(&scenario.name, &title, &scenario.about),
+            outcome: Outcome::new(&scenario.name, &title, &text),
             scenario,
         }
     }

@@ -7,7 +7,12 @@ use crate::measure::Cores;
 use crate::report::{Axis, Plot, PlotKind, Report, Section, Series, Table, Unit};
 
 /// The machine, the programs and the settings, as far as they can be found out.
-pub(super) fn about(options: &Options, cores: Cores) -> Vec<(String, String)> {
+pub(super) fn about(
+    options: &Options,
+    cores: Cores,
+    has_figures: bool,
+    has_scenarios: bool,
+) -> Vec<(String, String)> {
     let mut about = vec![
         ("processor".to_owned(), processor()),
         ("kernel".to_owned(), read("/proc/sys/kernel/osrelease")),
@@ -23,13 +28,17 @@ pub(super) fn about(options: &Options, cores: Cores) -> Vec<(String, String)> {
             about.push((peer.name().to_owned(), "not measured".to_owned()));
         }
     }
-    let rounds = format!(
-        "{} at most, each with all in turn; herds and the capped pull take a while, and other mirrors do them once. Of \
-         scenarios: {}",
-        options.rounds,
-        scenarios::rounds(options)
-    );
-    about.push(("rounds".to_owned(), rounds));
+    if has_figures {
+        let rounds = format!(
+            "{} at most, each with all in turn; herds and the capped pull take a while, and other mirrors do them once",
+            options.rounds
+        );
+        about.push(("rounds".to_owned(), rounds));
+    }
+    if has_scenarios {
+        let rounds = scenarios::rounds(options).to_string();
+        about.push(("rounds of scenarios".to_owned(), rounds));
+    }
     if options.quick {
         let quick = "sizes and clients are a tenth: no figure means anything";
         about.push(("quick".to_owned(), quick.to_owned()));

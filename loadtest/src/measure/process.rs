@@ -69,7 +69,7 @@ pub fn end_descendants() -> io::Result<()> {
 }
 
 /// The children of a process, and theirs.
-pub(crate) fn descendants(of: u32) -> io::Result<Vec<u32>> {
+fn descendants(of: u32) -> io::Result<Vec<u32>> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();

@@ -58,6 +58,12 @@ impl Profile {
         Self::ALL.into_iter().find(|profile| profile.name == name)
     }
 
+    /// Begins an origin that allows as many pulls, and is open and sends all by itself otherwise.
+    pub fn open(&self) -> Builder {
+        let quota = (self.settings)().quota;
+        quota.map_or_else(Builder::default, |quota| Builder::default().quota(quota))
+    }
+
     /// Begins an origin that behaves so.
     pub fn origin(&self) -> Builder {
         let Settings {

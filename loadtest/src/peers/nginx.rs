@@ -114,7 +114,8 @@ fn moving_tags(setting: &Setting, scheme: &str) -> String {
     if setting.tags_fresh_for == LONG {
         return String::new();
     }
-    let seconds = setting.tags_fresh_for.as_secs();
+    // It counts in whole seconds, and 0 would be never.
+    let seconds = setting.tags_fresh_for.as_secs_f64().ceil().max(1.0);
     format!(
         "        location ~ ^/v2/.+/manifests/[^:/]+$ {{
             proxy_pass {scheme}://origin;

@@ -3,16 +3,18 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
 use super::{Peer, Place, Setting};
-use crate::measure::{Usage, descendants, pin};
+use crate::measure::{Usage, pin};
 
 /// How long a start or an end may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,6 +22,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
 /// Who takes no CPU time for so long has nothing to do.
 const QUIET: Duration = Duration::from_millis(400);
+
+/// Taken for as long as a process is being started, and for good by who ends them all.
+static STARTS: Mutex<()> = Mutex::new(());
+
+/// Keeps peers from being started for as long as this lives: whoever ends all of them would miss one that is started meanwhile.
+pub fn no_more_starts() -> MutexGuard<'static, ()> {
+    STARTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// How its process is started, again and again.
 #[derive(Debug)]
@@ -46,7 +56,10 @@ impl Start {
             .envs(self.environment.clone())
             .stdin(Stdio::null())
             .stdout(log("out.log")?)
-            .stderr(log("err.log")?);
+            .stderr(log("err.log")?)
+            // Whatever it starts is ended with it.
+            .process_group(0);
+        let _ends_later = no_more_starts();
         pin(self.core, || command.spawn())?
     }
 }
@@ -122,16 +135,7 @@ impl Running {
     pub fn again(&mut self, end: End) -> io::Result<()> {
         match end {
             End::Stopped => self.stop()?,
-            End::Killed => {
-                // What it has started would keep its port.
-                let others = descendants(self.child.id())?;
-                self.child.kill()?;
-                self.child.wait()?;
-                for other in others {
-                    // It may be over by now.
-                    let _ = signal(other, Signal::KILL);
-                }
-            }
+            End::Killed => self.kill()?,
         }
         self.child = self.start.child(&self.place.dir)?;
         self.listens()
@@ -206,24 +210,35 @@ impl Running {
         Ok(())
     }
 
-    /// Asks it to end and waits until it has.
+    /// Asks it to end and waits until it has; what it has started is its own to end.
     fn stop(&mut self) -> io::Result<()> {
-        signal(self.child.id(), Signal::TERM)?;
+        kill_process(self.group(), Signal::TERM)?;
         let began = Instant::now();
         while self.child.try_wait()?.is_none() {
             if began.elapsed() > PATIENCE {
-                self.child.kill()?;
+                return self.kill();
             }
             std::thread::sleep(PAUSE);
         }
         Ok(())
     }
-}
 
-fn signal(id: u32, signal: Signal) -> io::Result<()> {
-    match i32::try_from(id).ok().and_then(Pid::from_raw) {
-        Some(id) => Ok(kill_process(id, signal)?),
-        None => Ok(()),
+    /// Kills it with what it has started, which would keep its port, and waits until nothing of it is left.
+    fn kill(&mut self) -> io::Result<()> {
+        let group = self.group();
+        // Before it is waited for: until then its id is nobody else's.
+        kill_process_group(group, Signal::KILL)?;
+        self.child.wait()?;
+        let began = Instant::now();
+        while test_kill_process_group(group).is_ok() && began.elapsed() < PATIENCE {
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Its process, which leads a group of its own.
+    fn group(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 }
 

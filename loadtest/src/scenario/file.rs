@@ -95,10 +95,25 @@ pub struct Mirror {
 
 impl Mirror {
     /// How long it trusts a tag, where it is told.
-    pub fn tags_fresh_for(&self) -> Option<Duration> {
-        let config: toml::Table = self.config.parse().ok()?;
-        let time = config.get("tags")?.get("fresh_for")?.as_str()?;
-        units::duration(time).ok()
+    ///
+    /// # Errors
+    /// Where its configuration is none, or says that in words that are not known here.
+    pub fn tags_fresh_for(&self) -> io::Result<Option<Duration>> {
+        let wrong = |error: String| io::Error::other(format!("mirror.config: {error}"));
+        let config: toml::Table = self
+            .config
+            .parse()
+            .map_err(|error| wrong(format!("{error}")))?;
+        let tags = config.get("tags");
+        let Some(time) = tags.and_then(|tags| tags.get("fresh_for")) else {
+            return Ok(None);
+        };
+        let time = time.as_str().map(units::duration);
+        match time {
+            Some(Ok(time)) => Ok(Some(time)),
+            Some(Err(error)) => Err(wrong(format!("tags.fresh_for: {error}"))),
+            None => Err(wrong("tags.fresh_for: it is no text".to_owned())),
+        }
     }
 }
 

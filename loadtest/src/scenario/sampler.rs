@@ -116,12 +116,12 @@ fn resident_alone(pid: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
+    use std::os::unix::process::CommandExt as _;
     use std::process::{Command, Stdio};
 
-    use rustix::process::{Pid, Signal, kill_process};
+    use rustix::process::{Pid, Signal, kill_process_group};
 
     use super::*;
-    use crate::measure::descendants;
 
     #[test]
     fn memory_is_seen_of_processes_that_there_are() {
@@ -135,16 +135,14 @@ mod tests {
         let mut shell = Command::new("sh")
             .args(["-c", script])
             .stdout(Stdio::piped())
+            .process_group(0)
             .spawn()
             .unwrap();
         // It says so once the other one is there.
         let mut line = [0];
         shell.stdout.take().unwrap().read_exact(&mut line).unwrap();
         let [alone, together] = [resident_alone, resident].map(|of| of(shell.id()).unwrap());
-        for child in descendants(shell.id()).unwrap() {
-            let child = Pid::from_raw(child.cast_signed()).unwrap();
-            kill_process(child, Signal::KILL).unwrap();
-        }
+        kill_process_group(Pid::from_child(&shell), Signal::KILL).unwrap();
         shell.wait().unwrap();
         assert!(together > alone, "{together} of {alone}");
     }

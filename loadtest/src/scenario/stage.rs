@@ -125,7 +125,8 @@ impl Stage {
             );
             return Err(io::Error::other(told));
         }
-        let upstream = Upstream::of(scenario, Origin::builder(), anywhere(), Run::Only).await?;
+        let builder = open(scenario.upstream.like);
+        let upstream = Upstream::of(scenario, builder, anywhere(), Run::Only).await?;
         let place = Arc::new(Place::mirror(upstream.address()));
         Ok(Self::of(upstream, Mirror::None { place }))
     }
@@ -146,7 +147,7 @@ impl Stage {
         let upstream = Upstream::of(scenario, builder, anywhere(), Run::Only).await?;
         let mut setting = Setting::plain(upstream.address());
         setting.forebay = Some(scenario.mirror.config.clone());
-        if let Some(time) = scenario.mirror.tags_fresh_for() {
+        if let Some(time) = scenario.mirror.tags_fresh_for()? {
             setting.tags_fresh_for = time;
         }
         let (program, dir) = (program.to_owned(), dir.to_owned());
@@ -292,8 +293,13 @@ fn behaviour_before(peer: Peer, scenario: &Scenario) -> Builder {
     match (peer.logs_in(), scenario.upstream.like) {
         (true, Some(Like(profile))) => profile.origin(),
         (true, None) => Origin::builder().auth(Auth::token()),
-        (false, _) => Origin::builder(),
+        (false, like) => open(like),
     }
+}
+
+/// An origin that nobody has to log in to, whatever it is like.
+fn open(like: Option<Like>) -> Builder {
+    like.map_or_else(Origin::builder, |Like(profile)| profile.open())
 }
 
 fn anywhere() -> SocketAddr {

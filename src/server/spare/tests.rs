@@ -95,7 +95,7 @@ async fn a_connection_that_a_request_runs_on_is_not_taken_until_it_is_idle_again
     assert!(!entered.iter().any(is_taken) && spares.are_owed());
     for ((_, turn), spare) in turns.iter().zip(&entered) {
         turn.pass();
-        assert!(!spare.stays(Past::Answered, turn.now()), "it is owed");
+        assert!(!spare.stays(Past::Answered, turn.now()), "it is out");
     }
     let again = spares.enter(Past::Answered, Waker::noop(), &turns[0].1);
     assert!(is_taken(&again) && !spares.are_owed());
@@ -119,22 +119,47 @@ async fn who_was_answered_since_it_entered_comes_after_those_who_were_not() {
     }
 }
 
-/// Each is looked at by the queue at whatever moment of its requests.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_idle_connection_is_ever_lost_from_the_queue() {
+/// Whatever moment of a connection's requests the queue looks at it in: it ends for the newcomer.
+#[test]
+fn no_newcomer_is_ever_forgotten() {
     let spares = Arc::new(Spares::default());
-    for _ in 0..2_000 {
+    for round in 0..4_000 {
         let turn = Arc::<Turn>::default();
         let spare = spares.enter(Past::Answered, Waker::noop(), &turn);
         turn.pass();
-        let looking = tokio::spawn({
-            let spares = Arc::clone(&spares);
-            async move { lock(&spares.queue).take_one().is_some() }
+        let is_there = AtomicBool::new(false);
+        let (wanted, last) = std::thread::scope(|scope| {
+            let newcomer = scope.spawn(|| {
+                is_there.store(true, Ordering::Release);
+                for _ in 0..round % 80 {
+                    std::hint::spin_loop();
+                }
+                spares.want()
+            });
+            while !is_there.load(Ordering::Acquire) {
+                std::hint::spin_loop();
+            }
+            turn.pass();
+            let stays = Some(spare).filter(|spare| spare.stays(Past::Answered, turn.now()));
+            let enter = || spares.enter(Past::Answered, Waker::noop(), &turn);
+            let last = stays.unwrap_or_else(enter);
+            (newcomer.join().unwrap(), last)
         });
-        turn.pass();
-        let stays = spare.stays(Past::Answered, turn.now());
-        let was_taken = looking.await.unwrap();
-        let is_in = lock(&spares.queue).idle.contains_key(&spare.key());
-        assert!(!stays || was_taken || is_in);
+        assert!(is_taken(&last) && !spares.are_owed(), "{round}");
+        drop(wanted);
     }
+}
+
+/// It has begun to ask when it was taken, and goes on.
+#[tokio::test(start_paused = true)]
+async fn where_a_taken_connection_goes_on_another_one_ends() {
+    let spares = Arc::new(Spares::default());
+    let silent = enter(&spares, Past::Silent);
+    tokio::time::advance(SILENCE).await;
+    let wanted = spares.want();
+    assert!(!silent.stays(Past::Begun, 0));
+    let other = enter(&spares, Past::Answered);
+    drop(silent);
+    assert!(is_taken(&other) && !spares.are_owed());
+    drop(wanted);
 }

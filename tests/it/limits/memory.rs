@@ -212,7 +212,7 @@ async fn connections_over_tls_take_what_is_stated() {
             }
             streams.push(stream);
         }
-        // Answered after all that came before it was read.
+        // Most of what came before it was read by then.
         let mut last = shaken(forebay.address, &tls).await;
         last.write_all(PING.as_bytes()).await.unwrap();
         last.read_u8().await.unwrap();
@@ -276,7 +276,8 @@ async fn the_memory_tier_takes_no_more_than_it_may() {
     println!("memory tier: {} and then {} KiB", before >> 10, after >> 10);
     // It was filled, or there is nothing to see.
     assert!(after - before >= TIER / 2, "{before} and then {after}");
-    assert!(after <= base() + TIER, "{before} and then {after} bytes");
+    let allowed = before + most(1, TIER);
+    assert!(after <= allowed, "{before} and then {after} bytes");
 }
 
 /// By what manifests say, the mirror knows sizes and rights of what is asked for next.

@@ -16,7 +16,7 @@ impl Rounds {
             report.about(name, value.clone());
         }
         let rounds = format!(
-            "{}; addresses and pictures are of round {number}, whose time is the median",
+            "{}; addresses and pictures are of round {number}, whose time is in the middle",
             self.rounds.len()
         );
         report.about("rounds", rounds);

@@ -98,12 +98,15 @@ fn shrunk_scenario_has_fewer_clients_and_events_that_still_come() {
 fn time_that_the_mirror_trusts_tags_is_read_of_its_configuration() {
     let of = |config: &str| {
         let config = config.to_owned();
-        Mirror { config }.tags_fresh_for()
+        let known = Mirror { config }.tags_fresh_for();
+        known.map_err(|error| error.to_string())
     };
     let second = of("[tags]\nconfirm_wait = \"5s\"\nfresh_for = \"1s\"");
-    assert_eq!(second, Some(Duration::from_secs(1)));
-    assert_eq!(of("[tags]\nconfirm_wait = \"5s\""), None);
-    assert_eq!(of(""), None);
+    assert_eq!(second, Ok(Some(Duration::from_secs(1))));
+    assert_eq!(of("[tags]\nconfirm_wait = \"5s\""), Ok(None));
+    assert_eq!(of(""), Ok(None));
+    let soon = of("[tags]\nfresh_for = \"soon\"").unwrap_err();
+    assert!(soon.contains("tags.fresh_for"), "{soon}");
 }
 
 #[test]
