@@ -28,7 +28,7 @@ use crate::config::{Config, Sources};
 use crate::http::{Answering, Api, Certified, Clients, ResponseBody};
 use crate::metrics::{InstallError, Listener, Recorder};
 use crate::mirror::Mirror;
-use crate::server::tls::{Tls, TlsError};
+use crate::server::tls::{self, Tls, TlsError};
 use crate::server::{self, descriptors, listen};
 use crate::store::{self, OpenError, Store};
 use crate::upstream::{self, Report, SetupError, Target, Upstreams};
@@ -159,6 +159,8 @@ fn runtime() -> io::Result<Runtime> {
 }
 
 async fn serve(config: &Config, recorder: Recorder, started: Started) -> Result<(), RunError> {
+    // Detached: it is over in a moment, and nobody waits for it.
+    tokio::task::spawn_blocking(tls::gather_randomness);
     let mut signals = Signals::listen()?;
     let hangups = signals::hangups()?;
     let settings = settings(config, descriptors::raise());

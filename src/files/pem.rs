@@ -13,6 +13,13 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
+/// Has what TLS computes with gather its first randomness, which takes it some 50 ms of computing: whoever shakes hands first
+/// would wait for it. Blocks.
+pub fn gather_randomness() {
+    // Who needs it and can't have it says so.
+    let _ = provider().secure_random.fill(&mut [0; 1]);
+}
+
 /// What a file holds, at least one.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     const WANTED: &str = "it must hold certificates in PEM form";

@@ -30,6 +30,7 @@ pub(super) use length::Length;
 
 use super::accept::Seldom;
 use crate::config;
+pub use crate::files::pem::gather_randomness;
 use crate::metrics::{self, Listener, Loaded};
 use crate::sync::lock;
 use watch::Looks;
