@@ -3,7 +3,8 @@
 //! First those go that have never asked for anything, the longest silent first; then those that have begun to, long ago, and
 //! have not come to an end of it, or else half a head each would hold all places against everybody; then those that were
 //! answered and have asked for nothing since they came, or were passed over for having been asked: their clients open another
-//! when they need one. Where there is none, the next ones to become idle end instead, one for each newcomer that waits. A connection that a request runs on is never spared.
+//! when they need one. Where there is none, the next ones to become idle end instead, one for each newcomer that waits. A
+//! connection that a request runs on is never spared.
 //!
 //! Owns the queue; each connection's socket enters it when it has nothing to do, and says so again after each request.
 
