@@ -5,6 +5,7 @@ mod compare;
 mod demo;
 mod fleet;
 mod greedy;
+mod interrupts;
 mod modest;
 mod origin;
 mod run;

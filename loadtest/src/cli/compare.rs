@@ -8,9 +8,9 @@ use forebay_loadtest::measure::{end_descendants, on_a_disk};
 use forebay_loadtest::peers::{Peer, no_more_starts};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::bars::CourseBar;
+use super::interrupts::Interrupts;
 
 /// Measure forebay and its peers side by side
 ///
@@ -124,12 +124,7 @@ impl Args {
 
 /// Waits to be interrupted. Then neither a peer goes on, nor is anything of its cache left.
 async fn end_with_all(dir: PathBuf) -> io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    Interrupts::listen()?.next().await;
     // Kept until the process has ended.
     let _nothing_starts = no_more_starts();
     end_descendants()?;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use forebay_loadtest::measure::raise_descriptors;
 use forebay_loadtest::scenario::{BUILTIN, Stage};
 
+use super::interrupts::Interrupts;
 use super::run;
 
 /// Show what forebay saves a fleet: an upstream, a forebay and 200 clients, all on this machine
@@ -28,7 +29,7 @@ impl Args {
         raise_descriptors();
         println!("{}\n", scenario.about);
         let stage = Stage::with_program(&scenario, &program, None).await?;
-        let outcome = run::played(&scenario, stage, &mut run::Interrupts::listen()?).await?;
+        let outcome = run::played(&scenario, stage, &mut Interrupts::listen()?).await?;
         for section in outcome.in_short() {
             println!("{}", section.to_text());
         }

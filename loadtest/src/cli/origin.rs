@@ -11,8 +11,8 @@ use forebay_loadtest::origin::{
     Redirect, Server, When,
 };
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::interrupts::Interrupts;
 use super::units;
 
 pub(super) const TAG: &str = "v1";
@@ -120,15 +120,11 @@ fn user(text: &str) -> Result<(String, String), String> {
 
 impl Args {
     pub(crate) async fn run(self) -> io::Result<()> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupts = Interrupts::listen()?;
         let origin = self.start().await?;
         let images: Vec<Image> = self.names().map(|name| origin.image(&name, TAG)).collect();
         say(&introduction(&origin, &images))?;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        interrupts.next().await;
         origin.stop().await;
         say(&json!({"counts": origin.counts()}))
     }

@@ -13,9 +13,9 @@ use forebay_loadtest::report::{Report, Section, Table};
 use forebay_loadtest::scenario::{BUILTIN, Live, Outcome, Rounds, Scenario, Stage, play, sibling};
 use serde::Serialize;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::bars::Bars;
+use super::interrupts::Interrupts;
 
 /// How long a mirror that is there already may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -149,26 +149,6 @@ pub(super) fn program(named: Option<&Path>) -> io::Result<PathBuf> {
     match named {
         Some(path) => Ok(path.to_owned()),
         None => sibling("forebay"),
-    }
-}
-
-/// Signals to end, which end nothing by themselves from then on that they are listened for.
-pub(super) struct Interrupts([Signal; 2]);
-
-impl Interrupts {
-    pub(super) fn listen() -> io::Result<Self> {
-        let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
-        Ok(Self([interrupt?, terminate?]))
-    }
-
-    /// Waits for one, which is an error.
-    async fn next(&mut self) -> io::Error {
-        let [interrupt, terminate] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        io::ErrorKind::Interrupted.into()
     }
 }
 
