@@ -17,6 +17,9 @@ const MOST: usize = 256;
 const LONGEST: Duration = Duration::from_secs(8);
 /// What a check is taken to need for each of its rounds until one was measured: a slow core's.
 const ROUND: Duration = Duration::from_micros(70);
+/// How many times as long as the ones before it a check may seem to take. Beyond that it was held up, which says nothing of the
+/// next one.
+const HELD_UP: u32 = 4;
 /// When to come back at the earliest where too many wait.
 pub(super) const SOON: Duration = Duration::from_secs(2);
 
@@ -144,9 +147,11 @@ impl State {
         }
     }
 
-    /// One measure counts for an eighth: any may have been held up.
+    /// One measure counts for an eighth, and for no more than a check that was held up: a cheap one that stood still for a
+    /// second would have made a minute of each costly one's time, and all who came next were refused.
     fn measured(&mut self, rounds: u32, took: Duration) {
-        self.round = (self.round * 7 + took / rounds) / 8;
+        let took = (took / rounds).min(self.round.max(ROUND) * HELD_UP);
+        self.round = (self.round * 7 + took) / 8;
     }
 }
 

@@ -26,6 +26,9 @@ impl Passwords {
     }
 }
 
+/// A test that waits longer than this has failed.
+const LONG: Duration = Duration::from_secs(30);
+
 struct Bench {
     users: Users,
     checks: Arc<Passwords>,
@@ -67,7 +70,9 @@ impl Bench {
             }
             drop(held);
         };
-        tokio::join!(asks, free).0
+        let ended = async { tokio::join!(asks, free).0 };
+        let ended = tokio::time::timeout(LONG, ended).await;
+        ended.expect("as many wait as are to")
     }
 }
 

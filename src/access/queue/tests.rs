@@ -65,3 +65,18 @@ fn what_checks_take_is_learned() {
     assert!(state.round > Duration::from_micros(999) && state.round <= Duration::from_millis(1));
     assert_eq!(fill(&mut state, 10, Standing::Known), 8);
 }
+
+/// A test that waited for 128 strangers to be let in waited for ever, where the one before them had been held up.
+#[test]
+fn a_check_that_was_held_up_keeps_nobody_out() {
+    let mut state = State::new(2);
+    state.measured(1 << 4, Duration::from_mins(1));
+    assert_eq!(fill(&mut state, 4, Standing::Stranger), MOST / 2);
+    for _ in 0..100 {
+        state.measured(1 << 10, Duration::from_millis(1024));
+    }
+    assert!(
+        state.round > Duration::from_micros(999),
+        "many are believed"
+    );
+}

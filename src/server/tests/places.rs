@@ -229,10 +229,7 @@ async fn draining_refuses_new_work_and_finishes_what_runs() {
     server.shutdown.cancel();
     assert_eq!(idle.read_to_end().await, (String::new(), Ok(())));
     // The listener closed before the idle connection did, or does now.
-    while let Ok(late) = TcpStream::connect(server.address).await {
-        drop(late);
-        tokio::task::yield_now().await;
-    }
+    until_refused(server.address).await;
     feed.send(Bytes::from_static(b"def")).unwrap();
     assert_eq!(transfer.read_to_end().await, ("def".to_owned(), Ok(())));
     assert_eq!(server.run.await.unwrap(), Drained { cut: 0 });
@@ -269,9 +266,7 @@ async fn a_response_that_begins_while_draining_says_close() {
     client.send(GET).await;
     calls.recv().await.unwrap();
     shutdown.cancel();
-    while TcpStream::connect(address).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    until_refused(address).await;
     go.send(()).unwrap();
     let (text, end) = client.read_to_end().await;
     assert!(
@@ -298,6 +293,17 @@ async fn what_outlasts_the_drain_is_cut_with_fin() {
     server.shutdown.cancel();
     assert_eq!(transfer.read_to_end().await, (String::new(), Ok(())));
     assert_eq!(server.run.await.unwrap(), Drained { cut: 1 });
+}
+
+/// Returns when nobody listens there any more.
+async fn until_refused(address: SocketAddr) {
+    let refused = async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let refused = timeout(LONG, refused).await;
+    refused.expect("the listener closes");
 }
 
 /// A body that gives what is sent to it.
