@@ -44,8 +44,6 @@ pub struct Setting {
     pub tls: Option<[PathBuf; 2]>,
     /// Whether it writes a line for each request.
     pub logged: bool,
-    /// Whether most of what it serves is to be read from the disk.
-    pub from_disk: bool,
     /// How long a tag is trusted, where a peer can be told.
     pub tags_fresh_for: Duration,
     /// What somebody else configures of forebay, in place of what is set here beside addresses and places.
@@ -63,7 +61,6 @@ impl Setting {
             origin_ca: None,
             tls: None,
             logged: false,
-            from_disk: false,
             tags_fresh_for: LONG,
             forebay: None,
         }
@@ -155,10 +152,6 @@ impl Peer {
             origin_ca: Some(file("ca.pem")),
             ..plain.clone()
         };
-        let from_disk = Setting {
-            from_disk: true,
-            ..plain.clone()
-        };
         let moving = Setting {
             tags_fresh_for: Duration::from_secs(1),
             forebay: Some("[tags]\nfresh_for = \"1s\"\n".to_owned()),
@@ -169,7 +162,6 @@ impl Peer {
             ("plain", plain),
             ("TLS", tls),
             ("TLS to the origin", tls_to_the_origin),
-            ("reads from the disk", from_disk),
             ("tags that are trusted for a second", moving),
         ] {
             let config = self.config(&setting, &place);
@@ -352,7 +344,7 @@ mod tests {
                 .join(", ")
         };
         let tags = "tags that are trusted for a second";
-        let nginx = format!("plain, TLS, TLS to the origin, reads from the disk, {tags}");
+        let nginx = format!("plain, TLS, TLS to the origin, {tags}");
         assert_eq!(listed(Peer::Nginx), nginx);
         assert_eq!(
             listed(Peer::DockerRegistry),

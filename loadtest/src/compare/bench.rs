@@ -91,7 +91,6 @@ pub(super) struct Bench<'a> {
 pub(super) struct Asked {
     pub(super) tls: Tls,
     pub(super) logged: bool,
-    pub(super) from_disk: bool,
 }
 
 /// Where TLS is spoken.
@@ -161,7 +160,6 @@ impl<'a> Bench<'a> {
             origin_ca,
             tls: with_clients.then(|| self.certificate.clone()),
             logged: asked.logged,
-            from_disk: asked.from_disk,
             ..Setting::plain(origin)
         };
         let known = self.options.peers.iter().find(|(it, _)| *it == peer);

@@ -20,13 +20,12 @@ pub(super) fn config(setting: &Setting, place: &Place, sendfile: bool) -> String
     } else {
         "access_log off;".to_owned()
     };
-    let reads = if setting.from_disk {
-        "aio threads;\n    output_buffers 2 128k;"
-    } else if setting.tls.is_some() {
-        "output_buffers 1 32k;"
+    let buffers = if setting.tls.is_some() {
+        "1 32k"
     } else {
-        // More than with 32k, which is its default: what goes out at once fits into one segment.
-        "output_buffers 1 60k;"
+        // More than with 32k, which is its default: what goes out at once fits into one segment. From the disk as well, and
+        // more without `aio threads` than with it, though nobody else is served while it waits.
+        "1 60k"
     };
     let sendfile = if sendfile { "on" } else { "off" };
     let (ssl, certificate) = tls(setting);
@@ -42,7 +41,7 @@ events {{ worker_connections 16384; }}
 http {{
     {log}
     sendfile {sendfile};
-    {reads}
+    output_buffers {buffers};
     keepalive_timeout 1h;
     keepalive_requests 100000000;
     open_file_cache max=10000 inactive=1h;

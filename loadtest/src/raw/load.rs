@@ -1,6 +1,7 @@
 //! Many connections, each with a request at a time, on one thread.
 
 use std::io;
+use std::ops::AddAssign;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,22 @@ pub struct Tally {
     pub elapsed: Duration,
     /// The clients' own CPU time.
     pub cpu: Duration,
+}
+
+impl AddAssign for Tally {
+    /// What came of one run after the other.
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            answers,
+            bytes,
+            elapsed,
+            cpu,
+        } = other;
+        self.answers += answers;
+        self.bytes += bytes;
+        self.elapsed += elapsed;
+        self.cpu += cpu;
+    }
 }
 
 /// When the first byte of an answer came, and the last one, since the run began.
