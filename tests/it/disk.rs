@@ -213,9 +213,13 @@ async fn a_cached_blob_that_the_disk_lost_comes_from_upstream_once_and_is_kept_a
         rig.meets_its_fault_with_a_cached_blob(op).await;
         if op == Op::Read {
             // It is dropped behind the answer's back.
-            while rig.store.stat(&rig.digest()).await.unwrap().is_some() {
-                tokio::task::yield_now().await;
-            }
+            let dropped = async {
+                while rig.store.stat(&rig.digest()).await.unwrap().is_some() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let dropped = tokio::time::timeout(Duration::from_mins(1), dropped).await;
+            dropped.expect("it is dropped");
         }
         rig.recovers().await;
         let asked = rig.bodies();

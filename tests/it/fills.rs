@@ -244,7 +244,7 @@ async fn a_fill_without_readers_lingers_then_pauses_and_goes_on_where_it_was() {
     let (origin, blob) = origin_with_blob(6, SIZE).await;
     let gate = hold_body(&origin, &blob.digest, SIZE / 2);
     let forebay = Setup::new(&origin)
-        .config("[fetch]\nlinger = \"300ms\"")
+        .config("[fetch]\nlinger = \"1s\"")
         .start()
         .await;
     let path = blob_path("library/app", &blob.digest);

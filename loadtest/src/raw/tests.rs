@@ -68,8 +68,8 @@ fn each_answer_is_read_to_its_last_byte_over_connections_that_are_kept() {
 fn what_a_run_leaves_on_its_way_is_none_of_the_next_ones() {
     let bench = Bench::with_blob_of(5_000_000);
     let mut load = Load::open(&bench.target(), 2, vec![bench.request()]).unwrap();
-    let tally = load.run_for(Duration::from_millis(20)).unwrap();
-    assert!(tally.bytes > 0);
+    let mut something_came = || load.run_for(Duration::from_millis(20)).unwrap().bytes > 0;
+    assert!((0..1_000).any(|_| something_came()));
     let (tally, _) = load.run_each(3).unwrap();
     assert_eq!((tally.answers, tally.bytes), (3, 15_000_000));
 }

@@ -52,14 +52,11 @@ async fn an_idle_connection_is_closed_after_the_idle_timeout_only() {
         ..patient()
     };
     let server = Server::start(settings, || ResponseBody::whole("hello"));
+    let asked = std::time::Instant::now();
     let mut client = server.send(GET).await;
     client.read_until("hello").await;
-    let answered = std::time::Instant::now();
     assert_eq!(client.read_to_end().await, (String::new(), Ok(())));
-    assert!(
-        answered.elapsed() >= 2 * SHORT,
-        "closed by the header timeout"
-    );
+    assert!(asked.elapsed() >= 2 * SHORT, "closed by the header timeout");
 }
 
 /// A chunk is asked for only once the one before it was taken: who asks for it then is hyper, and nobody would if it did not.

@@ -180,7 +180,7 @@ async fn a_connection_in_the_clear_says_so() {
 #[tokio::test]
 async fn stalled_handshakes_keep_nobody_out_and_are_ended() {
     let settings = Settings {
-        header_timeout: 10 * SHORT,
+        header_timeout: 30 * SHORT,
         ..patient()
     };
     let secure = Secure::start(settings, None, hello);

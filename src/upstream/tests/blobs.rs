@@ -237,12 +237,12 @@ async fn a_trickle_counts_as_standing_still() {
 async fn a_caller_who_does_not_read_is_no_idle_upstream() {
     let origin = origin(Origin::builder()).await;
     let mut impatient = settings(&[&origin.registry_url()]);
-    impatient.timeouts.body_idle = Duration::from_millis(200);
+    impatient.timeouts.body_idle = Duration::from_secs(1);
     let upstream = set_up(impatient);
     let (_, layer) = manifest_and_layer(&origin);
     let response = upstream.get_blob(&name(), &layer, None).await.unwrap();
     // Longer than the idle timeout, which must not run meanwhile.
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert_eq!(
         Digest::of(Algorithm::Sha256, &read(response).await.unwrap()),
         layer

@@ -187,7 +187,11 @@ async fn a_proxy_that_fails_is_named_with_its_key_and_its_password_is_not() {
         ),
     ] {
         let (address, heads) = proxy(move |_| answer);
-        let upstream = set_up(behind(&format!("http://ci:canary@{address}"), scheme));
+        let mut settings = behind(&format!("http://ci:canary@{address}"), scheme);
+        if answer.is_some() {
+            settings.timeouts.first_byte = Duration::from_secs(10);
+        }
+        let upstream = set_up(settings);
         let error = upstream.get_manifest(&name(), &latest()).await.unwrap_err();
         let place = format!("registry.example.com through http://{address} (http_proxy): ");
         let said = error.to_string();

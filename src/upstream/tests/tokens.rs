@@ -104,7 +104,7 @@ async fn a_token_service_that_refuses_for_load_is_left_alone() {
 async fn a_token_service_that_hangs_is_a_time_out() {
     let origin = origin(Origin::docker_hub()).await;
     let mut settings = settings(&[&origin.registry_url()]);
-    settings.timeouts.connect = Duration::from_millis(200);
+    settings.timeouts.connect = Duration::from_millis(800);
     settings.timeouts.first_byte = Duration::from_millis(200);
     origin.on(Kind::Token).always(Fault::hang());
     let upstream = set_up(settings);

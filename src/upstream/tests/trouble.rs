@@ -105,8 +105,8 @@ async fn connections_that_never_come_about_are_told_in_time() {
 async fn silence_after_the_request_is_a_timeout() {
     let origin = origin(Origin::builder()).await;
     let mut impatient = settings(&[&origin.registry_url()]);
-    impatient.timeouts.connect = Duration::from_millis(200);
-    impatient.timeouts.first_byte = Duration::from_millis(100);
+    impatient.timeouts.connect = Duration::from_millis(700);
+    impatient.timeouts.first_byte = Duration::from_millis(300);
     let upstream = set_up(impatient);
     origin.on(Kind::ManifestGet).always(Fault::hang());
     let error = upstream.get_manifest(&name(), &latest()).await.unwrap_err();

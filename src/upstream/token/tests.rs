@@ -177,7 +177,7 @@ async fn a_token_is_not_used_in_its_last_seconds() {
             .0
     };
     assert_eq!(used(Duration::from_secs(52)).await.header, "Bearer first");
-    assert_eq!(used(Duration::from_secs(54)).await.header, "Bearer second");
+    assert_eq!(used(Duration::from_secs(59)).await.header, "Bearer second");
 }
 
 #[tokio::test]

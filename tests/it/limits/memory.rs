@@ -299,8 +299,8 @@ async fn a_fill_on_all_of_its_connections_takes_what_is_stated() {
     heavy();
     let (forebay, _, origin) = warm(1000).await;
     let blob = origin.edit("library/app", |repository| repository.random_blob(2, LARGE));
-    // More connections bring more, and none is done before there are all of them.
-    let slow = Fault::Throttle(8_000_000);
+    // More connections bring more, and none is done before there are all of them, held up as they may be.
+    let slow = Fault::Throttle(4_000_000);
     let slow = origin.on_body(&blob.digest).always(slow);
     let before = own(forebay.pid());
     let (client, digest) = (forebay.client(), blob.digest.clone());

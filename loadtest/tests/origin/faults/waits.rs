@@ -67,7 +67,7 @@ async fn response_can_hang_until_it_is_let_go() {
     let origin = plain().await;
     origin.on(Kind::Ping).once(Fault::hang());
     let response = request(&origin, Method::GET, "")
-        .timeout(Duration::from_millis(200))
+        .timeout(Duration::from_secs(1))
         .send()
         .await;
     assert!(response.unwrap_err().is_timeout());
