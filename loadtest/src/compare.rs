@@ -25,7 +25,7 @@ use self::figure::Figure;
 pub use self::outcome::{Check, Outcome, Samples, Side};
 use self::scenarios::Play;
 pub use self::turns::Progress;
-use self::turns::{Course, Turn, turns};
+use self::turns::{Course, Turn, round_by_round, turns};
 use crate::measure::{Cores, pin, raise_descriptors};
 use crate::peers::Peer;
 use crate::report::Report;
@@ -92,7 +92,7 @@ pub fn run(options: &Options, told: &(dyn Fn(Progress<'_>) + Sync)) -> io::Resul
     pin(cores.client, || {
         let mut course = Course::of(turns, told);
         Ok(Comparison {
-            outcomes: measure_all(&figures, of_figures, options, cores, &mut course)?,
+            outcomes: measure_all(&figures, &of_figures, options, cores, &mut course)?,
             scenarios: plays
                 .into_iter()
                 .zip(of_plays)
@@ -147,7 +147,7 @@ fn of_play(play: &Play<'_>, options: &Options) -> Vec<Turn> {
 
 fn measure_all(
     figures: &[Figure],
-    turns: Vec<Vec<Turn>>,
+    turns: &[Vec<Turn>],
     options: &Options,
     cores: Cores,
     course: &mut Course<'_>,
@@ -156,28 +156,20 @@ fn measure_all(
         return Ok(Vec::new());
     }
     let bench = Bench::start(options, cores)?;
-    let all = figures.iter().zip(turns);
-    Ok(all
-        .map(|(figure, turns)| measure(figure, turns, &bench, course))
-        .collect())
-}
-
-fn measure(
-    figure: &Figure,
-    turns: Vec<Turn>,
-    bench: &Bench<'_>,
-    course: &mut Course<'_>,
-) -> Outcome {
-    let mut outcome = Outcome::new(figure.name, figure.title, figure.text);
-    for turn in turns {
-        let measured = course.take(figure.name, turn, || (figure.measure)(bench, turn.who));
+    let outcome = |figure: &Figure| Outcome::new(figure.name, figure.title, figure.text);
+    let mut outcomes: Vec<_> = figures.iter().map(outcome).collect();
+    for (at, turn) in round_by_round(turns) {
+        let (figure, outcome) = (&figures[at], &mut outcomes[at]);
+        let measured = course.take(figure.name, turn, || (figure.measure)(&bench, turn.who));
         match measured {
             Ok(measured) => outcome.take(turn.who, measured),
             Err(error) => outcome.problems.push(format!("{}: {error}", turn.who)),
         }
     }
-    outcome.check(figure);
-    outcome
+    for (figure, outcome) in figures.iter().zip(&mut outcomes) {
+        outcome.check(figure);
+    }
+    Ok(outcomes)
 }
 
 fn play_all(mut play: Play<'_>, turns: Vec<Turn>, course: &mut Course<'_>) -> Outcome {

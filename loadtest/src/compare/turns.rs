@@ -29,13 +29,29 @@ pub(super) struct Turn {
     pub(super) who: Who,
 }
 
-/// All of them in their order. Where others have one alone, what is not to be compared is not worth more than a look.
+/// All of them; another one is first in each round, so that none always comes after what was measured before. Where others have
+/// one alone, what is not to be compared is not worth more than a look.
 pub(super) fn turns(rounds: usize, sides: &[Who], once_for_others: bool) -> Vec<Turn> {
-    let all =
-        (1..=rounds.max(1)).flat_map(|round| sides.iter().map(move |&who| Turn { round, who }));
+    let of_round = |round: usize| {
+        let sides = sides.iter().cycle().skip(round - 1).take(sides.len());
+        sides.map(move |&who| Turn { round, who })
+    };
+    let all = (1..=rounds.max(1)).flat_map(of_round);
     let is_compared = |who| matches!(who, Who::Peer(Peer::Forebay) | Who::Direct);
     all.filter(|turn| turn.round == 1 || !once_for_others || is_compared(turn.who))
         .collect()
+}
+
+/// The turns of several, one round of all of them after the other, each with whose it is: minutes in which the machine has other
+/// things to do are then one round's of many, and not all rounds' of one.
+pub(super) fn round_by_round(all: &[Vec<Turn>]) -> Vec<(usize, Turn)> {
+    let each = all.iter().enumerate();
+    let mut turns: Vec<_> = each
+        .flat_map(|(at, turns)| turns.iter().map(move |&turn| (at, turn)))
+        .collect();
+    // Nothing else changes places.
+    turns.sort_by_key(|(_, turn)| turn.round);
+    turns
 }
 
 /// How far everything is, and who is told.
@@ -95,10 +111,25 @@ mod tests {
                 .map(|turn| format!("{} {}", turn.round, turn.who));
             turns.collect::<Vec<_>>().join(", ")
         };
-        let first = "1 direct, 1 forebay, 1 nginx, 2 direct, 2 forebay";
-        assert_eq!(shown(true), first);
-        assert_eq!(shown(false), format!("{first}, 2 nginx"));
+        let first = "1 direct, 1 forebay, 1 nginx";
+        assert_eq!(shown(true), format!("{first}, 2 forebay, 2 direct"));
+        assert_eq!(
+            shown(false),
+            format!("{first}, 2 forebay, 2 nginx, 2 direct")
+        );
         assert_eq!(turns(0, &[OWN], false).len(), 1);
+    }
+
+    #[test]
+    fn a_round_of_all_comes_before_the_next() {
+        let all = [turns(2, &[OWN, NGINX], false), turns(3, &[OWN], false)];
+        let shown = round_by_round(&all).into_iter();
+        let shown: Vec<_> = shown
+            .map(|(at, turn)| format!("{} {at} {}", turn.round, turn.who))
+            .collect();
+        let wanted =
+            "1 0 forebay, 1 0 nginx, 1 1 forebay, 2 0 nginx, 2 0 forebay, 2 1 forebay, 3 1 forebay";
+        assert_eq!(shown.join(", "), wanted);
     }
 
     #[test]
