@@ -147,8 +147,8 @@ impl State {
         }
     }
 
-    /// One measure counts for an eighth, and for no more than a check that was held up: a cheap one that stood still for a
-    /// second would have made a minute of each costly one's time, and all who came next were refused.
+    /// One measure counts for an eighth, and one that is far beyond those before it as if it were four times as long as they: a
+    /// cheap check that stood still for a second would have made minutes of each costly one, and all who came next were refused.
     fn measured(&mut self, rounds: u32, took: Duration) {
         let took = (took / rounds).min(self.round.max(ROUND) * HELD_UP);
         self.round = (self.round * 7 + took) / 8;
