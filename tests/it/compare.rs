@@ -103,8 +103,10 @@ fn comparison_plays_a_scenario_before_each_peer_that_is_installed_and_without_on
     let (turns, of) = (turns.into_inner().unwrap(), 2 * (peers.len() + 1));
     assert_eq!(turns.len(), of, "{turns:?}");
     assert_eq!(turns[0], format!("0/{of} deploy, round 1, direct"));
-    let (last, _) = peers[peers.len() - 1];
-    let last = format!("{}/{of} deploy, round 2, {last}", of - 1);
+    // Who was first is last in the round after.
+    let second = format!("{}/{of} deploy, round 2, forebay", of / 2);
+    assert_eq!(turns[of / 2], second);
+    let last = format!("{}/{of} deploy, round 2, direct", of - 1);
     assert_eq!(turns[of - 1], last);
 
     let outcome = &comparison.scenarios[0];
