@@ -109,7 +109,7 @@ async fn pull(mirror: Mirror, permit: Permit, digest: Digest) {
         panic!("a blob is streamed");
     };
     let mut length = 0;
-    while let Some(chunk) = body.next().await.unwrap() {
+    while let Some(chunk) = body.next(false).await.unwrap() {
         length += chunk.len() as u64;
     }
     assert_eq!(length, BLOB);

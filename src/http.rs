@@ -30,6 +30,7 @@ mod respond;
 mod route;
 mod vet;
 
+pub use crate::mirror::{Chunk, PART, Part};
 pub use address::Naming;
 pub use answering::Answering;
 pub use api::Api;

@@ -53,6 +53,7 @@ use crate::oci::{Reference, Registry, Repository, Tag};
 use crate::store::{Audience, Store, StoreError};
 use crate::upstream::{SetupError, Upstreams};
 
+pub use crate::store::{Chunk, PART, Part};
 pub use crate::upstream::{
     ClientKey, HostStanding, HostState, QuotaStanding, Spent, SpentBy, Standing, UpstreamStanding,
 };

@@ -12,6 +12,7 @@ mod connection;
 pub mod descriptors;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod lent;
 pub mod listen;
 mod pace;
 mod place;

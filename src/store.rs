@@ -20,7 +20,8 @@
 //! - A crash at any point leaves what the next start can use or clear away (`commit.rs`, `open.rs`,
 //!   `sweep.rs`).
 //! - No async thread waits for the disk: all of it is on the blocking pool, except for reads of
-//!   pages that are in memory (`reads.rs`).
+//!   pages that are in memory (`reads.rs`), and but for what the system took back in the middle of a
+//!   part that a socket is given (`part.rs`).
 //! - The cache is disposable: every error means "go on without it". Errors of the index heal by
 //!   themselves, by opening it again or by rebuilding it (`index/writer.rs`).
 //!
@@ -32,6 +33,7 @@ mod begin;
 #[doc(hidden)]
 pub mod bench;
 mod bodies;
+mod buffers;
 mod clock;
 mod commit;
 mod disk;
@@ -54,6 +56,7 @@ mod live;
 mod lock;
 mod open;
 mod orphans;
+mod part;
 mod partial;
 mod paused;
 mod reads;
@@ -87,6 +90,7 @@ pub use extents::Extents;
 pub use faults::{Fault, Faults, Op};
 pub use file::{BlobFile, PartialFile};
 pub use index::{IndexError, ListRecord, TagRecord, Visibility};
+pub use part::{Chunk, PART, Part};
 pub use references::References;
 pub use settings::{MIN_LIMIT, Settings};
 pub use usage::Usage;

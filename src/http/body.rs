@@ -10,12 +10,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt, stream};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::limit::{Admitted, Pace};
 use super::record::Record;
+use crate::mirror::{BlobBody, BodyError, Chunk};
 
 /// Bytes after which a body lets others run. hyper asks a second time in the same turn, so that this is
 /// half of what one turn of a fast reader takes.
@@ -36,10 +37,12 @@ pub enum Aborted {
     Mismatch,
 }
 
-type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, Aborted>> + Send>>;
+type Chunks = Pin<Box<dyn Stream<Item = Result<Chunk, Aborted>> + Send>>;
 
 enum Source {
     Bytes(Bytes),
+    /// Not asked for anything yet.
+    Blob(Option<Box<BlobBody>>),
     Chunks(Chunks),
     /// Failed; the next poll says so.
     Failed(Aborted),
@@ -54,7 +57,9 @@ pub struct ResponseBody {
     since_turn: u64,
     stall: Stall,
     /// A chunk that is not paid for yet.
-    unpaid: Option<Bytes>,
+    unpaid: Option<Chunk>,
+    /// Whether who takes it can take parts of files.
+    lends: bool,
     /// What its client has taken for it, and the pace that it is given away at.
     admitted: Admitted,
     /// Apart: a response is moved many times before it is sent.
@@ -84,7 +89,13 @@ impl ResponseBody {
         length: u64,
         chunks: impl Stream<Item = Result<Bytes, Aborted>> + Send + 'static,
     ) -> Self {
+        let chunks = chunks.map(|chunk| chunk.map(Chunk::Bytes));
         Self::new(Source::Chunks(Box::pin(chunks)), length)
+    }
+
+    /// The `length` bytes of a blob's body.
+    pub(super) fn blob(length: u64, body: Box<BlobBody>) -> Self {
+        Self::new(Source::Blob(Some(body)), length)
     }
 
     fn new(source: Source, left: u64) -> Self {
@@ -94,6 +105,7 @@ impl ResponseBody {
             since_turn: 0,
             stall: Stall::default(),
             unpaid: None,
+            lends: false,
             admitted: Admitted::default(),
             record: None,
         }
@@ -115,11 +127,17 @@ impl ResponseBody {
         self.admitted = admitted;
     }
 
+    /// Has [`poll_chunk`](Self::poll_chunk) give parts of files where it can. To be said before the first chunk, by who has a
+    /// socket to send them to.
+    pub fn lend(&mut self) {
+        self.lends = true;
+    }
+
     fn pace(&mut self) -> Option<&mut Pace> {
         self.admitted.pace.as_mut()
     }
 
-    fn sent(&mut self, chunk: &Bytes) {
+    fn sent(&mut self, chunk: &Chunk) {
         let bytes = chunk.len() as u64;
         self.left -= bytes;
         self.since_turn += bytes;
@@ -129,7 +147,7 @@ impl ResponseBody {
     }
 
     /// Notes the failure and lets hyper write what it has before it hears of it.
-    fn fail(&mut self, why: Aborted, cx: &Context<'_>) -> Poll<Option<Result<Bytes, Aborted>>> {
+    fn fail(&mut self, why: Aborted, cx: &Context<'_>) -> Poll<Option<Result<Chunk, Aborted>>> {
         if let Some(record) = &mut self.record {
             record.aborted(why);
         }
@@ -138,7 +156,8 @@ impl ResponseBody {
         Poll::Pending
     }
 
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Aborted>>> {
+    /// The next bytes, as they are or as a part of a file.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Aborted>>> {
         let chunk = match self.unpaid.take() {
             Some(chunk) => chunk,
             None => match ready!(self.poll_source(cx)) {
@@ -161,7 +180,19 @@ impl ResponseBody {
         Poll::Ready(Some(Ok(chunk)))
     }
 
-    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Aborted>>> {
+    /// Makes a stream of a blob's body, which has to know by then who takes it.
+    fn begin(&mut self) {
+        // What is paid for by and by is given away in small parts.
+        let lends = self.lends && self.pace().is_none();
+        if let Source::Blob(body) = &mut self.source
+            && let Some(body) = body.take()
+        {
+            self.source = Source::Chunks(Box::pin(chunks(*body, lends)));
+        }
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Aborted>>> {
+        self.begin();
         let most = self.pace().map_or(usize::MAX, |_| PACED);
         let next = match &mut self.source {
             Source::Failed(why) => return Poll::Ready(Some(Err(*why))),
@@ -171,7 +202,11 @@ impl ResponseBody {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            Source::Bytes(bytes) => Some(Ok(bytes.split_to(bytes.len().min(most)))),
+            Source::Bytes(bytes) => {
+                let chunk = bytes.split_to(bytes.len().min(most));
+                Some(Ok(Chunk::Bytes(chunk)))
+            }
+            Source::Blob(_) => None,
             Source::Chunks(chunks) => match chunks.as_mut().poll_next(cx) {
                 Poll::Ready(next) => {
                     self.stall.over();
@@ -201,7 +236,17 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
-        self.poll_chunk(cx).map_ok(Frame::data)
+        let chunk = ready!(self.poll_chunk(cx));
+        let bytes = match chunk {
+            Some(Ok(Chunk::Bytes(bytes))) => Ok(bytes),
+            Some(Ok(Chunk::Part(_))) => {
+                tracing::error!("a part of a file is lent to nobody; this is a bug");
+                Err(Aborted::Cut)
+            }
+            Some(Err(why)) => Err(why),
+            None => return Poll::Ready(None),
+        };
+        Poll::Ready(Some(bytes.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -211,6 +256,17 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
     }
+}
+
+/// The mirror's body as a stream; its one allocation is the box it is put in.
+fn chunks(body: BlobBody, lends: bool) -> impl Stream<Item = Result<Chunk, Aborted>> {
+    stream::try_unfold(body, move |mut body| async move {
+        match body.next(lends).await {
+            Ok(chunk) => Ok(chunk.map(|chunk| (chunk, body))),
+            Err(BodyError::Cut) => Err(Aborted::Cut),
+            Err(BodyError::Mismatch) => Err(Aborted::Mismatch),
+        }
+    })
 }
 
 impl fmt::Debug for ResponseBody {

@@ -3,18 +3,16 @@
 
 use std::fmt::Display;
 
-use bytes::Bytes;
-use futures_util::stream;
 use http::header::{
     ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
     HeaderValue, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Method, Response, StatusCode};
 
-use super::body::{Aborted, ResponseBody};
+use super::body::ResponseBody;
 use super::record::Record;
 use super::route::{Action, Target};
-use crate::mirror::{BlobBody, Body, BodyError, CacheStatus, Fields, Served, StaleReason, etag};
+use crate::mirror::{Body, CacheStatus, Fields, Served, StaleReason, etag};
 use crate::oci::{Digest, Registry};
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
@@ -100,7 +98,7 @@ impl Answer {
             // A HEAD; its Content-Length is the body's that a GET would have had.
             Body::Empty => ResponseBody::absent(length),
             Body::Bytes(bytes) => ResponseBody::whole(bytes),
-            Body::Blob(body) => ResponseBody::stream(length, chunks(*body)),
+            Body::Blob(body) => ResponseBody::blob(length, body),
         };
         answer
     }
@@ -244,17 +242,6 @@ pub(super) fn cache_status(status: CacheStatus) -> HeaderValue {
         CacheStatus::Stale(StaleReason::Quota) => "forebay; fwd=stale; detail=upstream-quota",
         CacheStatus::Stale(StaleReason::Deleted) => "forebay; fwd=stale; detail=upstream-deleted",
         CacheStatus::Stale(StaleReason::Revalidating) => "forebay; hit; detail=revalidating",
-    })
-}
-
-/// The mirror's body as a stream; its one allocation is the box it is put in.
-fn chunks(body: BlobBody) -> impl futures_util::Stream<Item = Result<Bytes, Aborted>> {
-    stream::try_unfold(body, |mut body| async move {
-        match body.next().await {
-            Ok(chunk) => Ok(chunk.map(|chunk| (chunk, body))),
-            Err(BodyError::Cut) => Err(Aborted::Cut),
-            Err(BodyError::Mismatch) => Err(Aborted::Mismatch),
-        }
     })
 }
 

@@ -336,6 +336,8 @@ label! {
     ReadPath {
         /// From the page cache, on the async thread.
         Resident = "resident",
+        /// From the page cache to a socket, by `sendfile`.
+        Sendfile = "sendfile",
         /// On the blocking pool.
         Pool = "pool",
     }

@@ -6,10 +6,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::oci::{Digest, Verifier};
-use crate::store::BlobFile;
+use crate::store::{BlobFile, Chunk};
 
 use super::fill::reader::FillReader;
 use super::fill::solo::Solo;
@@ -32,11 +30,11 @@ pub enum BlobBody {
 }
 
 impl BlobBody {
-    /// The next bytes, or `None` after the last.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+    /// The next bytes, or `None` after the last. With `lend` they may be a part of a file, for a socket to take from there.
+    pub async fn next(&mut self, lend: bool) -> Result<Option<Chunk>, BodyError> {
         if let Self::Stored(stored) = self {
-            match stored.next().await {
-                Ok(bytes) => return Ok(bytes),
+            match stored.next(lend).await {
+                Ok(chunk) => return Ok(chunk),
                 Err(error) => {
                     tracing::warn!(digest = %stored.digest, %error, "a cached blob can't be read; its rest comes from upstream");
                     *self = Self::Solo(stored.go_on_alone());
@@ -45,8 +43,8 @@ impl BlobBody {
         }
         match self {
             Self::Stored(_) => Err(BodyError::Cut),
-            Self::Filling(reader) => reader.next().await,
-            Self::Solo(solo) => solo.next().await,
+            Self::Filling(reader) => reader.next(lend).await,
+            Self::Solo(solo) => Ok(solo.next().await?.map(Chunk::Bytes)),
         }
     }
 }
@@ -73,17 +71,21 @@ impl StoredBody {
         }
     }
 
-    async fn next(&mut self) -> std::io::Result<Option<Bytes>> {
+    async fn next(&mut self, lend: bool) -> std::io::Result<Option<Chunk>> {
         if self.at >= self.end {
             return Ok(None);
         }
         let most = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
-        let bytes = self.file.read_at(self.at, most).await?;
-        if bytes.is_empty() {
+        let chunk = if lend {
+            self.file.lend_at(self.at, most).await?
+        } else {
+            Chunk::Bytes(self.file.read_at(self.at, most).await?)
+        };
+        if chunk.is_empty() {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        self.at += bytes.len() as u64;
-        Ok(Some(bytes))
+        self.at += chunk.len() as u64;
+        Ok(Some(chunk))
     }
 
     fn go_on_alone(&self) -> Solo {

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +22,7 @@ use super::proxy::{self, ProxyError, Source};
 use super::stream::{End, Stream};
 use super::turn::Turn;
 use super::{Service, Shared, tls};
-use crate::http::{Aborted, Certified, ClientAddr, Peer, Remote, ResponseBody};
+use crate::http::{Aborted, Certified, Chunk, ClientAddr, Peer, Remote, ResponseBody};
 use crate::metrics;
 use crate::sync::Aside;
 
@@ -95,7 +95,12 @@ pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, service: Servic
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Barred>(response.map(|body| Running { body, turn }))
+            Ok::<_, Barred>(response.map(|mut body| {
+                if !under_tls {
+                    body.lend();
+                }
+                Running { body, turn }
+            }))
         }
     });
     let mut connection = builder().serve_connection(TokioIo::new(stream), answer);
@@ -259,7 +264,13 @@ impl Body for Running {
         if self.turn.is_full() {
             return Poll::Pending;
         }
-        Pin::new(&mut self.body).poll_frame(cx)
+        let chunk = ready!(self.body.poll_chunk(cx));
+        let bytes = chunk.map(|chunk| match chunk {
+            Ok(Chunk::Bytes(bytes)) => Ok(bytes),
+            Ok(Chunk::Part(part)) => Ok(self.turn.lent.lend(part)),
+            Err(why) => Err(why),
+        });
+        Poll::Ready(bytes.map(|bytes| bytes.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::clocks::{HeadClock, WriteClock};
+use super::lent::stands_in;
 use super::spare::{Spare, Spares};
 use super::tls::Length;
 use super::turn::Turn;
@@ -263,6 +264,43 @@ impl Paced {
     }
 }
 
+impl Paced {
+    fn poll_write_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(&mut self.stream);
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        match slices {
+            [only] => stream.poll_write(cx, only),
+            _ if length <= PIECE => JOINED.with_borrow_mut(|piece| {
+                join(slices, piece);
+                stream.poll_write(cx, piece)
+            }),
+            _ => stream.poll_write_vectored(cx, slices),
+        }
+    }
+
+    /// Sends what comes `before` a part of a file, and of the part that `stand_in` stands for what the socket takes.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        before: &[IoSlice<'_>],
+        stand_in: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let length: usize = before.iter().map(|slice| slice.len()).sum();
+        if length > PIECE {
+            return self.poll_write_bytes(cx, before);
+        }
+        let (lent, stream) = (&self.turn.lent, &self.stream);
+        JOINED.with_borrow_mut(|piece| {
+            join(before, piece);
+            lent.poll_send(cx, stream, piece, stand_in)
+        })
+    }
+}
+
 thread_local! {
     /// A piece, for as long as it takes to write it.
     static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -293,15 +331,12 @@ impl AsyncWrite for Paced {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let stream = Pin::new(&mut this.stream);
-        let length: usize = slices.iter().map(|slice| slice.len()).sum();
-        let result = match slices {
-            [only] => stream.poll_write(cx, only),
-            _ if length <= PIECE => JOINED.with_borrow_mut(|piece| {
-                join(slices, piece);
-                stream.poll_write(cx, piece)
-            }),
-            _ => stream.poll_write_vectored(cx, slices),
+        let result = match slices.iter().position(|slice| stands_in(slice)) {
+            None => this.poll_write_bytes(cx, slices),
+            Some(first) => {
+                let (before, from) = slices.split_at(first);
+                this.poll_send(cx, before, &from[0])
+            }
         };
         this.wrote(cx, result)
     }

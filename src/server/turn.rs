@@ -2,12 +2,16 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use super::lent::Lent;
+
 /// What a connection's socket and its requests tell one another.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     /// Counts request heads and responses' ends, so odd while a request runs.
     passed: AtomicU32,
     is_full: AtomicBool,
+    /// What the response leaves for the socket to send from files.
+    pub(super) lent: Lent,
 }
 
 impl Turn {

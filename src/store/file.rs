@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::error::is_damage;
 use super::inner::Inner;
 use super::ledger::Charge;
 use super::live::Live;
+use super::part::Chunk;
 use super::reads::Reads;
 use super::sync::lock;
 use crate::oci::Digest;
@@ -41,6 +43,10 @@ impl DiskFile {
         reads: &Arc<Reads>,
         live: &Arc<Live>,
     ) -> Arc<Self> {
+        // When a blob was used last is in the index. The system counts it for each read, where it may.
+        if let Ok(flags) = fcntl_getfl(&file) {
+            let _ = fcntl_setfl(&file, flags | OFlags::NOATIME);
+        }
         Arc::new(Self {
             file: Some(file),
             path,
@@ -58,6 +64,14 @@ impl DiskFile {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub(crate) fn reads(&self) -> &Arc<Reads> {
+        &self.reads
     }
 
     /// The first `hashed` bytes stay as they are for as long as the file is open.
@@ -142,14 +156,31 @@ impl BlobFile {
     /// mend it; one that could not be read for want of descriptors or memory stays.
     pub async fn read_at(&self, position: u64, max: usize) -> io::Result<Bytes> {
         let result = self.disk.read_at(position, max).await;
-        let is_lost = match &result {
-            Ok(bytes) => bytes.is_empty() && max > 0 && position < self.size,
+        let is_end = |bytes: &Bytes| bytes.is_empty() && max > 0;
+        self.judge(position, result.as_ref().map(is_end));
+        result
+    }
+
+    /// Like [`read_at`](Self::read_at), for a socket that takes a part from the file itself where it may, of 240 KiB at most.
+    pub async fn lend_at(&self, position: u64, max: usize) -> io::Result<Chunk> {
+        let left = usize::try_from(self.size.saturating_sub(position)).unwrap_or(usize::MAX);
+        let reads = &self.disk.reads;
+        let chunk = reads.lend_at(&self.disk, &self.store, position, max.min(left));
+        let result = chunk.await;
+        let is_end = |chunk: &Chunk| chunk.is_empty() && max > 0;
+        self.judge(position, result.as_ref().map(is_end));
+        result
+    }
+
+    /// Has the blob dropped where the disk does not give back what is at `position`.
+    fn judge(&self, position: u64, is_end: Result<bool, &io::Error>) {
+        let is_lost = match is_end {
+            Ok(is_end) => is_end && position < self.size,
             Err(error) => is_damage(error),
         };
         if is_lost && let Some(store) = self.store.upgrade() {
             store.drop_unreadable(self.disk.digest);
         }
-        result
     }
 
     pub(crate) fn disk(&self) -> &DiskFile {
@@ -195,6 +226,14 @@ impl PartialFile {
     /// Like [`BlobFile::read_at`]. The caller keeps to ranges that the writer said are written.
     pub async fn read_at(&self, position: u64, max: usize) -> io::Result<Bytes> {
         self.disk.read_at(position, max).await
+    }
+
+    /// Like [`BlobFile::lend_at`]. The caller keeps to what the writer said is hashed: nothing else stays as it is for as long
+    /// as a part is on its way.
+    pub async fn lend_at(&self, position: u64, max: usize) -> io::Result<Chunk> {
+        let reads = &self.disk.reads;
+        let nobody = Weak::new();
+        reads.lend_at(&self.disk, &nobody, position, max).await
     }
 }
 

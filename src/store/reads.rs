@@ -1,27 +1,35 @@
 //! How bytes come off the disk.
 //!
-//! First `preadv2` with `RWF_NOWAIT` into a small pooled buffer: what is in the page cache is
+//! For a socket that takes them from there, they stay where they are: what is in the page cache is lent as a [`Part`], and
+//! what is not is brought there first.
+//!
+//! For all others: first `preadv2` with `RWF_NOWAIT` into a small pooled buffer: what is in the page cache is
 //! copied on the async thread. What is not is waited for on the blocking pool, of which readers
 //! have a part of their own, so that a slow disk's readers and its writers do not starve one
 //! another. There more is read than the small buffer takes, and let go at once: the page cache holds what
 //! comes next, and not this process, for as long as its client may need to take what it has.
 //!
 //! File systems that refuse the flag (overlayfs, older tmpfs) have every read on the blocking pool,
-//! and larger ones, since there is no telling what is in memory.
+//! and larger ones, since there is no telling what is in memory; nothing of theirs is lent.
 
+use std::fs::{File, OpenOptions};
 use std::io::{self, IoSliceMut};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::fs::sendfile;
+use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
+use super::buffers::Pool;
 use super::disk::read_full;
 use super::faults::{Faults, Op};
 use super::file::DiskFile;
-use super::sync::lock;
+use super::inner::Inner;
+use super::part::{Chunk, Part};
 use crate::metrics::{self, ReadPath, StoreOp, Tally};
 
 /// A read of resident pages, which becomes one write to a socket: as large as fits into one segment with a head or the
@@ -32,32 +40,39 @@ pub(crate) const SMALL: usize = 60 << 10;
 const LARGE: usize = 256 << 10;
 /// How many reads may wait for the disk at once.
 const WAITING: usize = 32;
-/// Idle buffers that are kept: 4 MiB of each kind.
-const IDLE_BYTES: usize = 4 << 20;
 
 /// The readers' side of the store.
 pub(crate) struct Reads {
     faults: Faults,
     handle: Handle,
     /// Whether the file system has not refused `RWF_NOWAIT` yet.
-    nowait: AtomicBool,
+    pub(super) nowait: AtomicBool,
+    /// Whether `sendfile` has not been refused yet.
+    pub(super) lends: AtomicBool,
     permits: Arc<Semaphore>,
     small: Arc<Pool>,
     large: Arc<Pool>,
+    /// Takes everything and keeps nothing, where the system has that.
+    nowhere: Option<Arc<File>>,
     from_memory: Tally,
+    lent: Tally,
     from_disk: Tally,
 }
 
 impl Reads {
     pub(crate) fn new(faults: Faults, handle: Handle) -> Arc<Self> {
+        let nowhere = OpenOptions::new().write(true).open("/dev/null");
         Arc::new(Self {
             faults,
             handle,
             nowait: AtomicBool::new(true),
+            lends: AtomicBool::new(true),
             permits: Arc::new(Semaphore::new(WAITING)),
             small: Pool::new(SMALL),
             large: Pool::new(LARGE),
+            nowhere: nowhere.ok().map(Arc::new),
             from_memory: metrics::store_read(ReadPath::Resident),
+            lent: metrics::store_read(ReadPath::Sendfile),
             from_disk: metrics::store_read(ReadPath::Pool),
         })
     }
@@ -126,40 +141,116 @@ impl Reads {
         position: u64,
         max: usize,
     ) -> io::Result<Bytes> {
+        let may_be_resident = self.nowait.load(Ordering::Relaxed);
+        let (small, large) = (Arc::clone(&self.small), Arc::clone(&self.large));
+        let read = self.wait_for(file, move |file| {
+            let (buffer, count) = read_large(&large, file, position, max)?;
+            if !may_be_resident {
+                return Ok(large.freeze(buffer, count));
+            }
+            let mut first = small.take();
+            let count = count.min(first.len());
+            first[..count].copy_from_slice(&buffer[..count]);
+            large.put(buffer);
+            Ok(small.freeze(first, count))
+        });
+        let bytes = read.await?;
+        self.from_disk.add(bytes.len());
+        Ok(bytes)
+    }
+
+    /// Lends at most `max` bytes, of which the file has all, for a socket to take from there. Where that can't be, reads them;
+    /// so where they are less than a segment, for which it would take longer. Empty only at the file's end or for a `max` of 0.
+    pub(crate) async fn lend_at(
+        &self,
+        file: &Arc<DiskFile>,
+        store: &Weak<Inner>,
+        position: u64,
+        max: usize,
+    ) -> io::Result<Chunk> {
+        let lends = self.lends.load(Ordering::Relaxed) && self.nowait.load(Ordering::Relaxed);
+        if max < SMALL || !lends {
+            return self.read_at(file, position, max).await.map(Chunk::Bytes);
+        }
+        self.faults
+            .check(Op::Read, file.path())
+            .inspect_err(count_fault)?;
+        let part = Part::of(file, store, position, max);
+        if part.is_resident() {
+            self.lent.add(part.len());
+            return Ok(Chunk::Part(part));
+        }
+        let count = self.fetch(Arc::clone(file), position, max).await?;
+        Ok(Chunk::Part(Part::of(file, store, position, count)))
+    }
+
+    /// Has bytes brought to the page cache, and says how many there are now.
+    async fn fetch(&self, file: Arc<DiskFile>, position: u64, max: usize) -> io::Result<usize> {
+        let (large, nowhere) = (Arc::clone(&self.large), self.nowhere.clone());
+        let read = self.wait_for(file, move |file| {
+            let passed = nowhere.map(|nowhere| pass(file, position, max.min(LARGE), &nowhere));
+            if let Some(Ok(count)) = passed {
+                return Ok(count);
+            }
+            // It tells what is wrong, where anything is.
+            let (buffer, count) = read_large(&large, file, position, max)?;
+            large.put(buffer);
+            Ok(count)
+        });
+        let count = read.await?;
+        self.from_disk.add(count);
+        Ok(count)
+    }
+
+    /// The same in a task of its own, which tells of no error.
+    pub(super) fn fetch_later(
+        self: &Arc<Self>,
+        file: &Arc<DiskFile>,
+        position: u64,
+        max: usize,
+    ) -> JoinHandle<()> {
+        let (reads, file) = (Arc::clone(self), Arc::clone(file));
+        self.handle.spawn(async move {
+            let _ = reads.fetch(file, position, max).await;
+        })
+    }
+
+    /// Reads at least one byte and at most a small buffer of them, wherever they are. Blocks.
+    pub(super) fn read_now(&self, file: &DiskFile, position: u64, max: usize) -> io::Result<Bytes> {
+        let mut buffer = self.small.take();
+        let wanted = max.min(buffer.len());
+        let read = self.faults.check(Op::Read, file.path());
+        let read = read.and_then(|()| read_full(file.file(), &mut buffer[..wanted], position));
+        match read {
+            Ok(count) if count > 0 => Ok(self.small.freeze(buffer, count)),
+            ended => {
+                self.small.put(buffer);
+                let error = ended.err();
+                Err(error.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()))
+                    .inspect_err(count_fault)
+            }
+        }
+    }
+
+    /// Waits for the disk on the blocking pool.
+    async fn wait_for<T: Send + 'static>(
+        &self,
+        file: Arc<DiskFile>,
+        read: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let permit = Arc::clone(&self.permits)
             .acquire_owned()
             .await
             .map_err(io::Error::other)?;
-        let may_be_resident = self.nowait.load(Ordering::Relaxed);
-        let (small, large) = (Arc::clone(&self.small), Arc::clone(&self.large));
         let faults = self.faults.clone();
         let read = self.handle.spawn_blocking(move || {
+            let _permit = permit;
             faults.check(Op::Read, file.path())?;
-            let mut buffer = large.take();
-            let wanted = max.min(buffer.len());
-            let result = read_full(file.file(), &mut buffer[..wanted], position);
-            drop(permit);
-            match result {
-                Ok(count) if may_be_resident => {
-                    let mut first = small.take();
-                    let count = count.min(first.len());
-                    first[..count].copy_from_slice(&buffer[..count]);
-                    large.put(buffer);
-                    Ok(small.freeze(first, count))
-                }
-                Ok(count) => Ok(large.freeze(buffer, count)),
-                Err(error) => {
-                    large.put(buffer);
-                    Err(error)
-                }
-            }
+            read(file.file())
         });
-        let bytes = read
-            .await
+        read.await
             .map_err(io::Error::other)?
-            .inspect_err(count_fault)?;
-        self.from_disk.add(bytes.len());
-        Ok(bytes)
+            .inspect_err(count_fault)
     }
 
     /// Runs something that may block, some time. Where the runtime is shutting down it is dropped
@@ -169,85 +260,44 @@ impl Reads {
     }
 }
 
+/// As much as a large buffer takes, or less where the file ends.
+fn read_large(
+    large: &Pool,
+    file: &File,
+    position: u64,
+    max: usize,
+) -> io::Result<(Box<[u8]>, usize)> {
+    let mut buffer = large.take();
+    let wanted = max.min(buffer.len());
+    match read_full(file, &mut buffer[..wanted], position) {
+        Ok(count) => Ok((buffer, count)),
+        Err(error) => {
+            large.put(buffer);
+            Err(error)
+        }
+    }
+}
+
+/// Sends bytes where nothing is kept, which has them brought to the page cache and copied nowhere.
+fn pass(file: &File, mut at: u64, max: usize, nowhere: &File) -> rustix::io::Result<usize> {
+    let mut passed = 0;
+    while passed < max {
+        match retry_on_intr(|| sendfile(nowhere, file, Some(&mut at), max - passed))? {
+            0 => break,
+            count => passed += count,
+        }
+    }
+    Ok(passed)
+}
+
 fn count_fault(_: &io::Error) {
     metrics::store_fault(StoreOp::Read);
 }
 
-/// Buffers of one size, reused.
-struct Pool {
-    size: usize,
-    idle: Mutex<Vec<Box<[u8]>>>,
-}
-
-impl Pool {
-    fn new(size: usize) -> Arc<Self> {
-        Arc::new(Self {
-            size,
-            idle: Mutex::default(),
-        })
-    }
-
-    fn take(&self) -> Box<[u8]> {
-        let idle = lock(&self.idle).pop();
-        idle.unwrap_or_else(|| vec![0; self.size].into_boxed_slice())
-    }
-
-    fn put(&self, buffer: Box<[u8]>) {
-        let mut idle = lock(&self.idle);
-        if idle.len() < IDLE_BYTES / self.size {
-            idle.push(buffer);
-        }
-    }
-
-    /// The first `length` bytes of a buffer, which comes back when the last handle is dropped.
-    fn freeze(self: &Arc<Self>, buffer: Box<[u8]>, length: usize) -> Bytes {
-        Bytes::from_owner(Lent {
-            buffer,
-            length,
-            pool: Arc::clone(self),
-        })
-    }
-}
-
-struct Lent {
-    buffer: Box<[u8]>,
-    length: usize,
-    pool: Arc<Pool>,
-}
-
-impl AsRef<[u8]> for Lent {
-    fn as_ref(&self) -> &[u8] {
-        &self.buffer[..self.length]
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        self.pool.put(std::mem::take(&mut self.buffer));
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-
     use super::*;
     use crate::oci::{Algorithm, Digest};
-
-    #[test]
-    fn a_buffer_comes_back_when_its_last_reader_drops_it() {
-        let pool = Pool::new(8);
-        let mut buffer = pool.take();
-        buffer[..3].copy_from_slice(b"abc");
-        let bytes = pool.freeze(buffer, 3);
-        let copy = bytes.slice(1..);
-        drop(bytes);
-        assert!(lock(&pool.idle).is_empty());
-        assert_eq!(&copy[..], b"bc");
-        drop(copy);
-        assert_eq!(lock(&pool.idle).len(), 1);
-        assert_eq!(pool.take().len(), 8);
-    }
 
     #[tokio::test]
     async fn bytes_are_the_same_with_and_without_nowait() {

@@ -11,6 +11,7 @@ mod model;
 mod modes;
 mod opening;
 mod partial;
+mod parts;
 mod recovery;
 mod size;
 mod support;

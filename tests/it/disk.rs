@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use forebay::access::{self, Gate};
 use forebay::config::Config;
-use forebay::mirror::{Body, BodyError, Mirror, MirrorError, RangeSpec, Waiter, Wanted};
+use forebay::mirror::{Body, BodyError, Chunk, Mirror, MirrorError, RangeSpec, Waiter, Wanted};
 use forebay::oci::{Digest, Repository};
 use forebay::store::{Fault, Faults, Op, Settings, Store};
 use forebay::upstream::Upstreams;
@@ -148,7 +148,10 @@ async fn read(body: Body) -> Result<Vec<u8>, BodyError> {
         panic!("a blob's body");
     };
     let mut bytes = Vec::new();
-    while let Some(chunk) = body.next().await? {
+    while let Some(chunk) = body.next(false).await? {
+        let Chunk::Bytes(chunk) = chunk else {
+            panic!("nobody here takes parts of files");
+        };
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)

@@ -38,6 +38,7 @@ mod reload;
 mod restart;
 mod rights;
 mod scenarios;
+mod sendfile;
 mod service;
 mod spec;
 mod startup;

@@ -41,6 +41,7 @@ events {{ worker_connections 16384; }}
 http {{
     {log}
     sendfile {sendfile};
+    sendfile_max_chunk 60k;
     output_buffers {buffers};
     keepalive_timeout 1h;
     keepalive_requests 100000000;

@@ -7,7 +7,6 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -16,6 +15,7 @@ use crate::mirror::error::MirrorError;
 use crate::mirror::rights::Granted;
 use crate::mirror::served::BodyError;
 use crate::oci::Verifier;
+use crate::store::Chunk;
 
 use super::solo::Solo;
 use super::sources::Source;
@@ -173,11 +173,11 @@ impl FillReader {
         self.solo.is_some()
     }
 
-    /// The next bytes, or `None` after the last.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+    /// The next bytes, or `None` after the last. With `lend` they may be a part of a file, for a socket to take from there.
+    pub async fn next(&mut self, lend: bool) -> Result<Option<Chunk>, BodyError> {
         loop {
             if let Some(solo) = &mut self.solo {
-                return solo.next().await;
+                return Ok(solo.next().await?.map(Chunk::Bytes));
             }
             if self.at >= self.range.end && !self.range.is_empty() {
                 return Ok(None);
@@ -188,8 +188,8 @@ impl FillReader {
                 }
                 continue;
             }
-            match self.read().await {
-                Ok(bytes) => return Ok(Some(bytes)),
+            match self.read(lend).await {
+                Ok(chunk) => return Ok(Some(chunk)),
                 Err(error) => self.leave_the_file(&error)?,
             }
         }
@@ -220,15 +220,21 @@ impl FillReader {
         Ok(Seen::More)
     }
 
-    async fn read(&mut self) -> io::Result<Bytes> {
+    async fn read(&mut self, lend: bool) -> io::Result<Chunk> {
         let most = usize::try_from(self.upto - self.at).unwrap_or(usize::MAX);
         let file = self.lease.file.get().ok_or(io::ErrorKind::NotFound)?;
-        let bytes = file.read_at(self.at, most).await?;
-        if bytes.is_empty() {
+        // What is not hashed may still be written anew.
+        let is_settled = self.rule != Release::AsTheyCome;
+        let chunk = if lend && is_settled {
+            file.lend_at(self.at, most).await?
+        } else {
+            Chunk::Bytes(file.read_at(self.at, most).await?)
+        };
+        if chunk.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.at += bytes.len() as u64;
-        Ok(bytes)
+        self.at += chunk.len() as u64;
+        Ok(chunk)
     }
 
     /// The file can't be read: the rest comes from upstream, hashed from the start.

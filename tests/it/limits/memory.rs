@@ -13,15 +13,16 @@ use std::sync::Arc;
 use forebay_loadtest::certificates::{Authority, trusting};
 use forebay_loadtest::origin::{Fault, Origin};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::slow::reader;
+use super::slow::{narrow, reader};
 use super::socket::{PING, connect, head};
 use crate::harness::{
-    Forebay, Setup, blob_path, heavy, hold_body, listener_tls, origin_with_blob, plain_origin,
+    Client, Forebay, Setup, blob_path, heavy, hold_body, listener_tls, origin_with_blob,
+    plain_origin,
 };
 
 const CAPACITY: &str = include_str!("../../../config/capacity.md");
@@ -272,23 +273,61 @@ async fn the_kernel_takes_what_is_stated_of_answers_that_are_read_slowly() {
     );
 }
 
-/// Each had two or three chunks of a body waiting in the process, and on a slow disk a quarter of a megabyte.
+/// Whoever reads a little has the mirror send a little: that is when it would take more than it needs.
+async fn read_a_little(readers: &mut [impl AsyncRead + Unpin]) {
+    let mut taken = vec![0; TAKEN];
+    for _ in 0..3 {
+        for reader in &mut *readers {
+            reader.read_exact(&mut taken).await.unwrap();
+        }
+    }
+}
+
+/// It has no bytes of a body.
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_that_are_read_slowly_take_what_is_stated() {
+async fn answers_from_files_that_are_read_slowly_take_what_is_stated() {
     heavy();
     let (forebay, path, _origin) = warm(BLOB).await;
     let before = own(forebay.pid());
     let mut readers = readers(&forebay, &path).await;
-    // Whoever reads a little has the mirror send a little: that is when it would take more than it needs.
-    let mut taken = vec![0; TAKEN];
-    for _ in 0..3 {
-        for reader in &mut readers {
-            reader.read_exact(&mut taken).await.unwrap();
-        }
-    }
+    read_a_little(&mut readers).await;
     drop(ping(&forebay).await);
     let after = own(forebay.pid());
-    check("for each answer that is being sent", READERS, before, after);
+    let what = "for each answer that is sent from a file";
+    check(what, READERS, before, after);
+}
+
+/// Each had two or three chunks of a body waiting in the process, and on a slow disk a quarter of a megabyte.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_over_tls_that_are_read_slowly_take_what_is_stated() {
+    heavy();
+    let (origin, blob) = origin_with_blob(1, BLOB).await;
+    let authority = Authority::new("servers");
+    let setup = Setup::new(&origin);
+    let tls = listener_tls("server", &authority, setup.dir());
+    let forebay = setup.config(PATIENT).config(&tls).start().await;
+    let trusting = trusting(&[&authority], None);
+    let client = Client::over_tls(trusting.clone(), forebay.address);
+    client.pulls("library/app", &blob.digest).await;
+    let tls = TlsConnector::from(Arc::new(trusting));
+    let path = blob_path("library/app", &blob.digest);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: mirror\r\n\r\n");
+    let before = own(forebay.pid());
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        let stream = narrow(forebay.address).await;
+        let name = ServerName::from(forebay.address.ip());
+        let mut stream = tls.connect(name, stream).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        readers.push(stream);
+    }
+    read_a_little(&mut readers).await;
+    let mut last = shaken(forebay.address, &tls).await;
+    last.write_all(PING.as_bytes()).await.unwrap();
+    last.read_u8().await.unwrap();
+    let after = own(forebay.pid());
+    let what = "for each other answer that is being sent";
+    check(what, READERS, before, after);
 }
 
 /// A large blob comes over as many connections as a fill may have.

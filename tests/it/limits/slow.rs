@@ -40,12 +40,17 @@ async fn trickle(to: SocketAddr) {
     }
 }
 
-/// Asks for a blob, and reads its head and no more.
-pub(super) async fn reader(to: SocketAddr, path: &str) -> TcpStream {
+/// A connection of which the client's end holds little that was not read.
+pub(super) async fn narrow(to: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.bind(([127, 0, 0, 3], 0).into()).unwrap();
-    let mut stream = socket.connect(to).await.unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+/// Asks for a blob, and reads its head and no more.
+pub(super) async fn reader(to: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = narrow(to).await;
     let request = format!("GET {path} HTTP/1.1\r\nHost: mirror\r\n\r\n");
     let answer = head(&mut stream, request.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

@@ -1,0 +1,213 @@
+//! Parts of files that go to a socket from where they are.
+
+use std::fs::{File, OpenOptions};
+use std::future::poll_fn;
+use std::io::{ErrorKind, Read};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{Advice, OFlags, fadvise, fcntl_getfl, fcntl_setfl};
+
+use super::support::*;
+use crate::store::{BlobFile, Chunk, Fault, Faults, Op, PART, Part};
+
+const SEGMENT: usize = 60 << 10;
+
+/// The two ends of a connection; ours does not block.
+fn sockets() -> (UnixStream, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    (ours, theirs)
+}
+
+async fn part(file: &Arc<BlobFile>, at: u64, max: usize) -> Part {
+    match file.lend_at(at, max).await.unwrap() {
+        Chunk::Part(part) => part,
+        Chunk::Bytes(bytes) => panic!("{} bytes were read", bytes.len()),
+    }
+}
+
+/// Sends all of it, and gives what the other end got.
+fn sent(mut part: Part, (ours, mut theirs): (&UnixStream, &UnixStream)) -> Vec<u8> {
+    let mut got = Vec::new();
+    let mut buffer = vec![0; 1 << 20];
+    while !part.is_empty() {
+        match part.send(ours) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let count = theirs.read(&mut buffer).unwrap();
+                got.extend_from_slice(&buffer[..count]);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    theirs.set_nonblocking(true).unwrap();
+    while let Ok(count) = theirs.read(&mut buffer) {
+        got.extend_from_slice(&buffer[..count]);
+    }
+    theirs.set_nonblocking(false).unwrap();
+    got
+}
+
+/// Has the system forget what it has of a file.
+fn evict(path: &std::path::Path) {
+    let file = File::open(path).unwrap();
+    file.sync_all().unwrap();
+    fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+}
+
+#[tokio::test]
+async fn a_part_is_sent_as_it_is_in_the_file() {
+    let dir = Dir::new();
+    let store = dir.open(32 * MIB).await;
+    let blob = body(1, MIB + 7);
+    fill(&store, &blob).await.unwrap();
+    let file = store.blob(&digest(&blob)).await.unwrap().unwrap();
+    let (ours, theirs) = sockets();
+    let (mut got, mut parts) = (Vec::new(), 0);
+    while got.len() < blob.len() {
+        match file.lend_at(got.len() as u64, usize::MAX).await.unwrap() {
+            Chunk::Part(part) => {
+                assert!((SEGMENT..=PART).contains(&part.len()));
+                parts += 1;
+                got.extend(sent(part, (&ours, &theirs)));
+            }
+            Chunk::Bytes(bytes) => {
+                // Less than that is not worth it.
+                assert!(bytes.len() < SEGMENT && got.len() + bytes.len() == blob.len());
+                got.extend_from_slice(&bytes);
+            }
+        }
+    }
+    assert!(got == blob);
+    assert_eq!(parts, blob.len() / PART + 1);
+    let middle = part(&file, 12_345, 100_000).await;
+    assert!(sent(middle, (&ours, &theirs)) == blob.slice(12_345..112_345));
+    assert!(file.lend_at(0, 0).await.unwrap().is_empty());
+    assert!(file.lend_at(file.size(), 10).await.unwrap().is_empty());
+    assert!(has(&store, &blob).await, "its end is no fault of the disk");
+}
+
+/// What was lent is there for as long as it is on its way.
+#[tokio::test]
+async fn a_part_outlives_its_blob() {
+    let dir = Dir::new();
+    let store = dir.open(32 * MIB).await;
+    let blob = body(2, MIB);
+    fill(&store, &blob).await.unwrap();
+    let file = store.blob(&digest(&blob)).await.unwrap().unwrap();
+    let part = part(&file, 0, usize::MAX).await;
+    store.remove(&digest(&blob)).await.unwrap();
+    drop(file);
+    let (ours, theirs) = sockets();
+    let length = part.len() as u64;
+    assert!(sent(part, (&ours, &theirs)) == piece(&blob, 0..length).1);
+    audit(&dir, &store).await;
+}
+
+#[tokio::test]
+async fn what_is_not_in_memory_is_brought_there_before_it_is_lent() {
+    let dir = Dir::new();
+    let store = dir.open(32 * MIB).await;
+    let blob = body(3, MIB);
+    fill(&store, &blob).await.unwrap();
+    let file = store.blob(&digest(&blob)).await.unwrap().unwrap();
+    let path = dir.blob(&digest(&blob));
+    let mut lent = part(&file, 0, usize::MAX).await;
+    assert!(lent.is_resident());
+    evict(&path);
+    if lent.is_resident() {
+        // In a file system that is memory.
+        return;
+    }
+    // One that was lent before, and whose socket took nothing for a while.
+    lent.rest();
+    poll_fn(|cx| lent.poll_ready(cx)).await;
+    assert!(lent.is_resident());
+    evict(&path);
+    let other = part(&file, 0, usize::MAX).await;
+    assert!(other.is_resident());
+    let (ours, theirs) = sockets();
+    let length = lent.len() as u64;
+    assert!(sent(lent, (&ours, &theirs)) == piece(&blob, 0..length).1);
+}
+
+/// A socket that appends, of which `sendfile` wants to know nothing, stands for all that it may refuse.
+#[tokio::test]
+async fn where_there_is_no_sendfile_bytes_are_read_and_written() {
+    let dir = Dir::new();
+    let store = dir.open(32 * MIB).await;
+    let blob = body(4, MIB);
+    fill(&store, &blob).await.unwrap();
+    let file = store.blob(&digest(&blob)).await.unwrap().unwrap();
+    let (ours, theirs) = sockets();
+    fcntl_setfl(&ours, fcntl_getfl(&ours).unwrap() | OFlags::APPEND).unwrap();
+    let lent = part(&file, 5, usize::MAX).await;
+    let end = 5 + lent.len() as u64;
+    assert!(sent(lent, (&ours, &theirs)) == piece(&blob, 5..end).1);
+    let next = file.lend_at(end, usize::MAX).await.unwrap();
+    let Chunk::Bytes(bytes) = next else {
+        panic!("it is asked for again");
+    };
+    let got = piece(&blob, end..end + bytes.len() as u64).1;
+    assert!(!bytes.is_empty() && bytes == got);
+}
+
+#[tokio::test]
+async fn a_part_that_the_disk_does_not_give_back_ends_and_is_dropped() {
+    let dir = Dir::new();
+    let failing = Arc::new(AtomicBool::new(false));
+    let fails = Arc::clone(&failing);
+    let faults = Faults::hook(move |asked, _| {
+        let eio = Fault::Fail(5);
+        (asked == Op::Read && fails.load(Ordering::Relaxed)).then_some(eio)
+    });
+    let store = dir.open_with(32 * MIB, faults).await;
+    let gone = async |seed, fails: bool, cut: u64| {
+        let blob = body(seed, MIB);
+        fill(&store, &blob).await.unwrap();
+        let file = store.blob(&digest(&blob)).await.unwrap().unwrap();
+        let mut part = part(&file, 0, usize::MAX).await;
+        let path = dir.blob(&digest(&blob));
+        let ours = OpenOptions::new().write(true).open(&path).unwrap();
+        ours.set_len(cut).unwrap();
+        failing.store(fails, Ordering::Relaxed);
+        let (socket, _theirs) = sockets();
+        let mut got = 0;
+        let error = loop {
+            match part.send(&socket) {
+                Ok(count) => got += count as u64,
+                Err(error) => break error,
+            }
+        };
+        failing.store(false, Ordering::Relaxed);
+        assert_eq!(got, cut);
+        let is_gone = async || store.stat(&digest(&blob)).await.unwrap().is_none();
+        until("it is dropped", is_gone).await;
+        error
+    };
+    let error = gone(5, false, 1000).await;
+    assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+    let error = gone(6, true, 0).await;
+    assert_eq!(error.raw_os_error(), Some(5));
+}
+
+/// The blob stays, and so does its part: nothing is wrong with the file.
+#[tokio::test]
+async fn a_part_for_nobody_is_no_fault_of_the_disk() {
+    let dir = Dir::new();
+    let store = dir.open(32 * MIB).await;
+    let blob = body(7, MIB);
+    fill(&store, &blob).await.unwrap();
+    let file = store.blob(&digest(&blob)).await.unwrap().unwrap();
+    let mut lent = part(&file, 0, usize::MAX).await;
+    let (ours, theirs) = sockets();
+    drop(theirs);
+    let error = lent.send(&ours).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    let (ours, theirs) = sockets();
+    let length = lent.len() as u64;
+    assert!(sent(lent, (&ours, &theirs)) == piece(&blob, 0..length).1);
+    assert!(has(&store, &blob).await);
+}
