@@ -51,7 +51,8 @@
 //!    verifier, publishes `Verified`, commits the file, and writes down index row and links.
 //! 7. A `FillReader` follows the frontier by reading the growing file. The response head waits for the first hashed byte,
 //!    or, for a body of at most 64 KiB, for the digest, so that an early failure is still an honest status.
-//! 8. `http` turns the `Served` value into a response; its guards ride in the body to the last byte.
+//! 8. `http` turns the `Served` value into a response; its guards ride in the body to the last byte. What a file has goes to a
+//!    plain socket from the page cache, without a copy in this process (`store::Part`, `server`'s `lent.rs`).
 //!
 //! # What clients see
 //!
@@ -126,8 +127,10 @@
 //!    `tests/it/hostile.rs`, `tests/it/rights.rs`, `tests/it/faults.rs`, `tests/it/credentials.rs`,
 //!    `tests/it/registries/secrets.rs`, `tests/it/reach.rs`, `tests/it/online.rs`, `tests/it/startup.rs`,
 //!    `src/upstream/tests/login.rs`.
-//! 10. **The cache is disposable.** A store fault costs its help, never the pull. Kept by `src/mirror/fill/settle.rs`,
-//!     `src/mirror/fill/solo.rs`, `src/mirror/body.rs`; tested by `tests/it/disk.rs`, `tests/it/restart.rs`.
+//! 10. **The cache is disposable.** A store fault costs its help, never the pull; what fails within a part that a socket was
+//!     given already is a cut, after which the client's next request goes upstream. Kept by `src/mirror/fill/settle.rs`,
+//!     `src/mirror/fill/solo.rs`, `src/mirror/body.rs`, `src/store/part.rs`; tested by `tests/it/disk.rs`,
+//!     `tests/it/restart.rs`, `tests/it/sendfile.rs`, `src/store/tests/parts.rs`.
 //! 11. **Everything is bounded**: disk, memory a connection, fills, connections, queues, maps, waits, retries. The bounds
 //!     that can be set are in `config/default.toml`; tested by `tests/it/limit.rs`, `src/store/tests/limit.rs`. What one
 //!     client may take is bounded where an operator says so, and costs no other client and no fill anything: kept by

@@ -117,7 +117,8 @@ impl Part {
     /// Whether all of it is in memory, as far as can be told.
     pub(super) fn is_resident(&self) -> bool {
         let last = self.left.saturating_sub(1) as u64;
-        self.has(self.at + last) && self.has(self.at)
+        // In this order: a look at what is not there has the system read ahead from there on.
+        self.has(self.at) && self.has(self.at + last)
     }
 
     fn has(&self, at: u64) -> bool {

@@ -36,7 +36,7 @@ async fn hits_go_to_plain_sockets_from_the_file_and_are_copied_for_tls() {
         plain.client().pulls(APP, &blob.digest).await;
     }
     let tells = read(&secure, "resident").await > 0.0;
-    assert_eq!(read(&secure, "sendfile").await, 0.0);
+    assert!(read(&secure, "sendfile").await < 1.0);
     assert_eq!(read(&plain, "sendfile").await > 2_000_000.0, tells);
 
     let whole = plain.client().blob(APP, &blob.digest).await.body;
