@@ -205,6 +205,8 @@ fn builder() -> http1::Builder {
         // `Paced` keeps this time, apart from idle time.
         .header_read_timeout(None)
         .max_buf_size(BUFFER)
+        // What is copied into one buffer can't be told from what stands for a part of a file.
+        .writev(true)
         .max_header_size(HEAD)
         .pipeline_flush(false);
     builder

@@ -72,6 +72,16 @@ impl Lent {
         parts.pop_front();
         Poll::Ready(Ok(sent))
     }
+
+    /// Whether it is the disk that is waited for, and not the socket.
+    pub(super) fn is_fetched(&self) -> bool {
+        lock(&self.0).front().is_some_and(Part::is_fetched)
+    }
+
+    /// The socket takes nothing for now.
+    pub(super) fn rest(&self) {
+        lock(&self.0).iter_mut().for_each(Part::rest);
+    }
 }
 
 /// Whether these bytes stand for a part of a file.
@@ -80,12 +90,8 @@ pub(super) fn stands_in(bytes: &[u8]) -> bool {
 }
 
 fn poll_part(cx: &mut Context<'_>, socket: &TcpStream, part: &mut Part) -> Poll<io::Result<usize>> {
-    ready!(part.poll_ready(cx));
-    let sent = poll_io(cx, socket, || part.send(socket));
-    if sent.is_pending() {
-        part.rest();
-    }
-    sent
+    ready!(part.poll_ready(cx))?;
+    poll_io(cx, socket, || part.send(socket))
 }
 
 /// Does what may find that it would block, once the socket takes something.

@@ -23,6 +23,7 @@ use super::lent::stands_in;
 use super::spare::{Spare, Spares};
 use super::tls::Length;
 use super::turn::Turn;
+use crate::http::Lost;
 use crate::metrics;
 
 /// The first byte of a TLS record that carries a hello.
@@ -253,18 +254,21 @@ impl Paced {
                 Poll::Ready(Ok(bytes))
             }
             Poll::Ready(Err(error)) => {
-                self.over = Over::Stuck;
+                if !Lost::caused(&error) {
+                    self.over = Over::Stuck;
+                }
                 Poll::Ready(Err(error))
             }
+            // No fault of the client's; a part knows itself how long it waits.
+            Poll::Pending if self.turn.lent.is_fetched() => Poll::Pending,
             Poll::Pending => {
+                self.turn.lent.rest();
                 ready!(self.write.poll_late(cx));
                 Poll::Ready(Err(self.give_up(metrics::Closed::WriteIdle)))
             }
         }
     }
-}
 
-impl Paced {
     fn poll_write_bytes(
         &mut self,
         cx: &mut Context<'_>,
@@ -320,9 +324,8 @@ impl AsyncWrite for Paced {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        this.wrote(cx, result)
+        // What stands for a part of a file is known there.
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(

@@ -2,6 +2,7 @@
 
 mod ends;
 mod heads;
+mod parts;
 mod patience;
 mod places;
 mod tls;

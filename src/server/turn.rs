@@ -20,8 +20,8 @@ impl Turn {
         self.passed.fetch_add(1, Ordering::Release);
     }
 
-    /// Whether the socket has refused what was written last, and takes nothing yet. Once it does, hyper writes what it has,
-    /// and then asks for more.
+    /// Whether the socket has refused what was written last, and takes nothing yet, or the disk is waited for on its behalf.
+    /// Once that is over, hyper writes what it has, and then asks for more.
     pub(super) fn is_full(&self) -> bool {
         self.is_full.load(Ordering::Acquire)
     }

@@ -111,6 +111,7 @@ fn prepare(
         sidecar.record(disk, verifier.hashed());
     }
     disk.truncate(file.file(), &path, verifier.hashed())?;
+    file.keep(sidecar.recorded().min(verifier.hashed()));
     charge.written(verifier.hashed());
     claim.set_file(&file);
     Ok(Prepared {

@@ -37,7 +37,7 @@ impl Pool {
 
     /// The first `length` bytes of a buffer, which comes back when the last handle is dropped.
     pub(super) fn freeze(self: &Arc<Self>, buffer: Box<[u8]>, length: usize) -> Bytes {
-        Bytes::from_owner(Lent {
+        Bytes::from_owner(Loan {
             buffer,
             length,
             pool: Arc::clone(self),
@@ -45,19 +45,19 @@ impl Pool {
     }
 }
 
-struct Lent {
+struct Loan {
     buffer: Box<[u8]>,
     length: usize,
     pool: Arc<Pool>,
 }
 
-impl AsRef<[u8]> for Lent {
+impl AsRef<[u8]> for Loan {
     fn as_ref(&self) -> &[u8] {
         &self.buffer[..self.length]
     }
 }
 
-impl Drop for Lent {
+impl Drop for Loan {
     fn drop(&mut self) {
         self.pool.put(std::mem::take(&mut self.buffer));
     }

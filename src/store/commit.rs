@@ -138,6 +138,7 @@ fn place(
     }
     disk.sync(file.file(), file.path())?;
     disk.rename(&partial, &disk.layout.blob(digest))?;
+    file.keep(size);
     disk.sync_dir(&shard)
 }
 

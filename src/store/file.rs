@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use super::inner::Inner;
 use super::ledger::Charge;
 use super::live::Live;
 use super::part::Chunk;
-use super::reads::Reads;
+use super::reads::{Reads, SMALL};
 use super::sync::lock;
 use crate::oci::Digest;
 
@@ -33,6 +33,10 @@ pub(crate) struct DiskFile {
     held: Mutex<Option<Charge>>,
     /// How far a writer had hashed it when it stopped: its readers may count on that much.
     promised: AtomicU64,
+    /// So far its bytes outlive this process, and are cut off by none that comes after it.
+    kept: AtomicU64,
+    /// A part of it could not be sent.
+    is_kept_back: AtomicBool,
 }
 
 impl DiskFile {
@@ -55,6 +59,8 @@ impl DiskFile {
             live: Arc::clone(live),
             held: Mutex::new(None),
             promised: AtomicU64::new(0),
+            kept: AtomicU64::new(0),
+            is_kept_back: AtomicBool::new(false),
         })
     }
 
@@ -82,6 +88,21 @@ impl DiskFile {
     /// What was promised.
     pub(crate) fn promised(&self) -> u64 {
         self.promised.load(Ordering::Relaxed)
+    }
+
+    /// What a start finds recorded, or the whole of what is verified.
+    pub(crate) fn keep(&self, length: u64) {
+        self.kept.store(length, Ordering::Relaxed);
+    }
+
+    /// Parts of it are lent no more, so that readers find out what is wrong with it while they can go elsewhere.
+    pub(crate) fn keep_back(&self) {
+        self.is_kept_back.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no parts of it are lent.
+    pub(crate) fn is_kept_back(&self) -> bool {
+        self.is_kept_back.load(Ordering::Relaxed)
     }
 
     /// The file has no name any more; its bytes are free when this is dropped.
@@ -230,10 +251,19 @@ impl PartialFile {
 
     /// Like [`BlobFile::lend_at`]. The caller keeps to what the writer said is hashed: nothing else stays as it is for as long
     /// as a part is on its way.
+    ///
+    /// What is not recorded as hashed yet is copied. After a crash the next process would cut it off, while the kernel still
+    /// sends it to a client of this one.
     pub async fn lend_at(&self, position: u64, max: usize) -> io::Result<Chunk> {
-        let reads = &self.disk.reads;
-        let nobody = Weak::new();
-        reads.lend_at(&self.disk, &nobody, position, max).await
+        let kept = self.disk.kept.load(Ordering::Relaxed);
+        let kept = usize::try_from(kept.saturating_sub(position)).unwrap_or(usize::MAX);
+        if kept < SMALL {
+            return self.read_at(position, max).await.map(Chunk::Bytes);
+        }
+        let (reads, nobody) = (&self.disk.reads, Weak::new());
+        reads
+            .lend_at(&self.disk, &nobody, position, max.min(kept))
+            .await
     }
 }
 

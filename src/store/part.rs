@@ -6,18 +6,18 @@
 //! they took 18 % of the sender's time, with two they take 5.
 
 use std::fmt;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use rustix::fs::sendfile;
-use rustix::io::{Errno, ReadWriteFlags, preadv2, retry_on_intr};
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{SendFlags, send};
-use tokio::task::JoinHandle;
 
 use super::error::is_damage;
 use super::file::DiskFile;
@@ -51,6 +51,11 @@ impl Chunk {
     }
 }
 
+/// How long a part may wait for the disk, as long as any body waits for its source.
+const STALL: Duration = Duration::from_mins(1);
+
+type Fetch = Pin<Box<dyn Future<Output = io::Result<usize>> + Send>>;
+
 /// A part of a blob's file that was in memory when it was lent. The file stays open, and these bytes of it as they are, for as
 /// long as this is there.
 pub struct Part {
@@ -62,7 +67,22 @@ pub struct Part {
     /// It was left for a while, in which what was in memory may have gone.
     is_stale: bool,
     /// Brings it to memory again.
-    fetch: Option<JoinHandle<()>>,
+    fetch: Option<Fetch>,
+}
+
+/// The file does not give back what was lent: its reader has had what there is.
+#[derive(Debug, thiserror::Error)]
+#[error("a blob's file can't be sent on")]
+pub struct Lost(#[source] io::Error);
+
+impl Lost {
+    /// Whether an error of [`Part`] is the file's, and not the socket's.
+    pub fn caused(error: &io::Error) -> bool {
+        let inner = error.get_ref();
+        inner
+            .and_then(|inner| inner.downcast_ref::<Self>())
+            .is_some()
+    }
 }
 
 impl Part {
@@ -76,6 +96,15 @@ impl Part {
             is_stale: false,
             fetch: None,
         }
+    }
+
+    /// A part of any file, whatever of it is in memory; each look at the disk for it does as `faults` say first.
+    #[cfg(test)]
+    pub(crate) fn of_any(file: std::fs::File, at: u64, max: usize, faults: super::Faults) -> Self {
+        let digest = crate::oci::Digest::of(crate::oci::Algorithm::Sha256, b"any");
+        let reads = super::reads::Reads::new(faults, tokio::runtime::Handle::current());
+        let file = DiskFile::new(file, "any".into(), digest, &reads, &Arc::default());
+        Self::of(&file, &Weak::new(), at, max)
     }
 
     /// Bytes that are still to be sent.
@@ -93,49 +122,49 @@ impl Part {
         self.is_stale = true;
     }
 
+    /// Whether it waits for the disk.
+    pub fn is_fetched(&self) -> bool {
+        self.fetch.is_some()
+    }
+
     /// Ready when it is in memory, as far as can be told: at once, where it was not left for a while.
-    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if let Some(fetch) = &mut self.fetch {
-                // Where that failed, sending it says why.
-                let _ = ready!(Pin::new(fetch).poll(cx));
-                self.fetch = None;
-                self.is_stale = false;
-            }
-            if !self.is_stale || self.is_resident() {
-                self.is_stale = false;
-                return Poll::Ready(());
-            }
-            self.fetch = Some(
-                self.file
-                    .reads()
-                    .fetch_later(&self.file, self.at, self.left),
-            );
+    ///
+    /// # Errors
+    /// [`Lost`], where the disk does not bring it there.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.fetch.is_none() && (!self.is_stale || self.is_resident()) {
+            self.is_stale = false;
+            return Poll::Ready(Ok(()));
         }
+        let (file, at, left) = (&self.file, self.at, self.left);
+        let fetch = self.fetch.get_or_insert_with(|| {
+            let (reads, file) = (Arc::clone(file.reads()), Arc::clone(file));
+            let fetch = async move { reads.fetch(file, at, left).await };
+            let in_time = tokio::time::timeout(STALL, fetch);
+            Box::pin(in_time.map(|fetched| fetched.unwrap_or(Err(io::ErrorKind::TimedOut.into()))))
+        });
+        let fetched = ready!(fetch.as_mut().poll(cx));
+        self.fetch = None;
+        self.is_stale = false;
+        Poll::Ready(match fetched {
+            Ok(0) => Err(self.lose(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.lose(error)),
+        })
     }
 
     /// Whether all of it is in memory, as far as can be told.
     pub(super) fn is_resident(&self) -> bool {
         let last = self.left.saturating_sub(1) as u64;
+        let has = |at| self.file.reads().has(&self.file, at);
         // In this order: a look at what is not there has the system read ahead from there on.
-        self.has(self.at) && self.has(self.at + last)
-    }
-
-    fn has(&self, at: u64) -> bool {
-        let mut byte = [0];
-        let mut to = [IoSliceMut::new(&mut byte)];
-        let read = preadv2(self.file.file(), &mut to, at, ReadWriteFlags::NOWAIT);
-        if let Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) = read {
-            self.file.reads().nowait.store(false, Ordering::Relaxed);
-        }
-        read == Ok(1)
+        has(self.at) && has(self.at + last)
     }
 
     /// Sends what goes into one segment, or less, and says how much it was. `socket` must not block.
     ///
     /// # Errors
-    /// `WouldBlock` where the socket takes nothing. Any other is the socket's, or the file's: of one that the disk does not give
-    /// back the store has heard then.
+    /// `WouldBlock` where the socket takes nothing, and any other of the socket's; [`Lost`] where it is the file's.
     pub fn send(&mut self, socket: impl AsFd) -> io::Result<usize> {
         let socket = socket.as_fd();
         let count = self.left.min(SMALL);
@@ -143,9 +172,12 @@ impl Part {
         let sent = retry_on_intr(|| sendfile(socket, self.file.file(), Some(&mut at), count));
         let sent = match sent {
             Ok(sent) if sent > 0 => sent,
-            Err(error @ Errno::AGAIN) => return Err(error.into()),
+            Err(error @ (Errno::AGAIN | Errno::PIPE | Errno::CONNRESET | Errno::TIMEDOUT)) => {
+                return Err(error.into());
+            }
             refused => self.send_copy(socket, count, refused.err())?,
         };
+        self.file.reads().sent(sent);
         self.at += sent as u64;
         self.left -= sent;
         Ok(sent)
@@ -159,18 +191,24 @@ impl Part {
         refused: Option<Errno>,
     ) -> io::Result<usize> {
         let read = self.file.reads().read_now(&self.file, self.at, count);
-        let bytes = read.inspect_err(|error| {
-            let is_lost = error.kind() == io::ErrorKind::UnexpectedEof || is_damage(error);
-            if is_lost && let Some(store) = self.store.upgrade() {
-                store.drop_unreadable(self.file.digest());
-            }
-        })?;
+        let bytes = read.map_err(|error| self.lose(error))?;
         let sent = retry_on_intr(|| send(socket, &bytes, SendFlags::NOSIGNAL))?;
-        if let Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) = refused {
-            // The file system, or what this process is shut in, has no such call: it is not asked again.
-            self.file.reads().lends.store(false, Ordering::Relaxed);
+        if let Some(refused) = refused {
+            self.file.reads().refused(refused);
         }
         Ok(sent)
+    }
+
+    /// Tells whoever has to know. Other readers of the file find out by themselves, without `sendfile`.
+    fn lose(&self, error: io::Error) -> io::Error {
+        let (digest, at) = (self.file.digest(), self.at);
+        tracing::warn!(%digest, at, %error, "a blob can't be sent on from its file; its client has to ask again");
+        self.file.keep_back();
+        let is_damaged = error.kind() == io::ErrorKind::UnexpectedEof || is_damage(&error);
+        if is_damaged && let Some(store) = self.store.upgrade() {
+            store.drop_unreadable(digest);
+        }
+        io::Error::other(Lost(error))
     }
 }
 

@@ -19,10 +19,9 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use rustix::fs::sendfile;
-use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, retry_on_intr};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 
 use super::buffers::Pool;
 use super::disk::read_full;
@@ -46,9 +45,9 @@ pub(crate) struct Reads {
     faults: Faults,
     handle: Handle,
     /// Whether the file system has not refused `RWF_NOWAIT` yet.
-    pub(super) nowait: AtomicBool,
+    nowait: AtomicBool,
     /// Whether `sendfile` has not been refused yet.
-    pub(super) lends: AtomicBool,
+    lends: AtomicBool,
     permits: Arc<Semaphore>,
     small: Arc<Pool>,
     large: Arc<Pool>,
@@ -107,7 +106,7 @@ impl Reads {
             .inspect_err(count_fault)?;
         let mut buffer = self.small.take();
         let wanted = max.min(buffer.len());
-        let read = rustix::io::preadv2(
+        let read = preadv2(
             file.file(),
             &mut [IoSliceMut::new(&mut buffer[..wanted])],
             position,
@@ -123,13 +122,11 @@ impl Reads {
                 self.from_memory.add(count);
                 Ok(Some(self.small.freeze(buffer, count)))
             }
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
-                self.nowait.store(false, Ordering::Relaxed);
-                self.small.put(buffer);
-                Ok(None)
-            }
             Err(error) => {
                 self.small.put(buffer);
+                if self.does_not_tell(error) {
+                    return Ok(None);
+                }
                 Err(error.into()).inspect_err(count_fault)
             }
         }
@@ -169,7 +166,7 @@ impl Reads {
         max: usize,
     ) -> io::Result<Chunk> {
         let lends = self.lends.load(Ordering::Relaxed) && self.nowait.load(Ordering::Relaxed);
-        if max < SMALL || !lends {
+        if max < SMALL || !lends || file.is_kept_back() {
             return self.read_at(file, position, max).await.map(Chunk::Bytes);
         }
         self.faults
@@ -177,18 +174,22 @@ impl Reads {
             .inspect_err(count_fault)?;
         let part = Part::of(file, store, position, max);
         if part.is_resident() {
-            self.lent.add(part.len());
             return Ok(Chunk::Part(part));
         }
-        let count = self.fetch(Arc::clone(file), position, max).await?;
+        let count = self.fetch(Arc::clone(file), position, part.len()).await?;
         Ok(Chunk::Part(Part::of(file, store, position, count)))
     }
 
     /// Has bytes brought to the page cache, and says how many there are now.
-    async fn fetch(&self, file: Arc<DiskFile>, position: u64, max: usize) -> io::Result<usize> {
+    pub(super) async fn fetch(
+        &self,
+        file: Arc<DiskFile>,
+        position: u64,
+        max: usize,
+    ) -> io::Result<usize> {
         let (large, nowhere) = (Arc::clone(&self.large), self.nowhere.clone());
         let read = self.wait_for(file, move |file| {
-            let passed = nowhere.map(|nowhere| pass(file, position, max.min(LARGE), &nowhere));
+            let passed = nowhere.map(|nowhere| pass(file, position, max, &nowhere));
             if let Some(Ok(count)) = passed {
                 return Ok(count);
             }
@@ -202,17 +203,38 @@ impl Reads {
         Ok(count)
     }
 
-    /// The same in a task of its own, which tells of no error.
-    pub(super) fn fetch_later(
-        self: &Arc<Self>,
-        file: &Arc<DiskFile>,
-        position: u64,
-        max: usize,
-    ) -> JoinHandle<()> {
-        let (reads, file) = (Arc::clone(self), Arc::clone(file));
-        self.handle.spawn(async move {
-            let _ = reads.fetch(file, position, max).await;
-        })
+    /// Whether a byte is in memory.
+    pub(super) fn has(&self, file: &DiskFile, position: u64) -> bool {
+        let mut byte = [0];
+        let mut to = [IoSliceMut::new(&mut byte)];
+        let read = preadv2(file.file(), &mut to, position, ReadWriteFlags::NOWAIT);
+        if let Err(refused) = read {
+            self.does_not_tell(refused);
+        }
+        read == Ok(1)
+    }
+
+    /// So many bytes went to a socket without a copy.
+    pub(super) fn sent(&self, count: usize) {
+        self.lent.add(count);
+    }
+
+    /// `sendfile` was refused where a copy was sent: it is not asked for again, if it is the file system that has no such
+    /// call, or what this process is shut in.
+    pub(super) fn refused(&self, refused: Errno) {
+        let has_none = is_refusal(refused) || refused == Errno::PERM;
+        if has_none && self.lends.swap(false, Ordering::Relaxed) {
+            tracing::info!(error = %refused, "sendfile is refused: blobs are copied on their way to clients");
+        }
+    }
+
+    /// The file system was asked what is in memory, and may not tell.
+    fn does_not_tell(&self, refused: Errno) -> bool {
+        let does_not = is_refusal(refused);
+        if does_not && self.nowait.swap(false, Ordering::Relaxed) {
+            tracing::info!(error = %refused, "the cache's file system does not tell what is in memory: all reads wait for the disk");
+        }
+        does_not
     }
 
     /// Reads at least one byte and at most a small buffer of them, wherever they are. Blocks.
@@ -288,6 +310,11 @@ fn pass(file: &File, mut at: u64, max: usize, nowhere: &File) -> rustix::io::Res
         }
     }
     Ok(passed)
+}
+
+/// Whether there is no such call, or not for this file.
+fn is_refusal(error: Errno) -> bool {
+    matches!(error, Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL)
 }
 
 fn count_fault(_: &io::Error) {

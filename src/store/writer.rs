@@ -168,10 +168,10 @@ impl BlobWriter {
         }
         self.catch_up()?;
         let hashed = self.fill.hashed;
-        self.fill
-            .held()
-            .sidecar
-            .record_now_and_then(&inner.disk, hashed);
+        let sidecar = &mut self.fill.held().sidecar;
+        sidecar.record_now_and_then(&inner.disk, hashed);
+        let recorded = sidecar.recorded();
+        self.fill.file.keep(recorded);
         let behind = self.fill.extents.contiguous_from(hashed) - hashed;
         Ok(Written { hashed, behind })
     }
