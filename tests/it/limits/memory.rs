@@ -312,6 +312,10 @@ async fn answers_over_tls_that_are_read_slowly_take_what_is_stated() {
     let tls = TlsConnector::from(Arc::new(trusting));
     let path = blob_path("library/app", &blob.digest);
     let request = format!("GET {path} HTTP/1.1\r\nHost: mirror\r\n\r\n");
+    // As above.
+    for _ in 0..16 {
+        drop(shaken(forebay.address, &tls).await);
+    }
     let before = own(forebay.pid());
     let mut readers = Vec::new();
     for _ in 0..READERS {
