@@ -7,11 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use rustix::fs::{Advice, OFlags, fadvise, fcntl_getfl, fcntl_setfl};
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::support::*;
-use crate::store::{BlobFile, Chunk, Fault, Faults, Lost, Op, PART, Part};
+use crate::store::{BlobFile, Chunk, Fault, Faults, Lost, Op, PART, Part, Store};
 
 const SEGMENT: usize = 60 << 10;
 
@@ -35,6 +36,30 @@ fn telling() -> Dir {
         preadv2(&file, &mut to, 0, ReadWriteFlags::NOWAIT).is_ok()
     };
     if told(&dir) { dir } else { Dir::in_memory() }
+}
+
+/// A blob in a store of its own.
+struct Stored {
+    dir: Dir,
+    store: Store,
+    blob: Bytes,
+    file: Arc<BlobFile>,
+}
+
+impl Stored {
+    async fn new(seed: u64, length: u64) -> Self {
+        let dir = telling();
+        let store = dir.open(32 * MIB).await;
+        let blob = body(seed, length);
+        fill(&store, &blob).await.unwrap();
+        let file = store.blob(&digest(&blob)).await.unwrap().unwrap();
+        Self {
+            dir,
+            store,
+            blob,
+            file,
+        }
+    }
 }
 
 async fn part(file: &Arc<BlobFile>, at: u64, max: usize) -> Part {
@@ -78,11 +103,12 @@ fn evict(path: &std::path::Path) {
 
 #[tokio::test]
 async fn a_part_is_sent_as_it_is_in_the_file() {
-    let dir = telling();
-    let store = dir.open(32 * MIB).await;
-    let blob = body(1, MIB + 7);
-    fill(&store, &blob).await.unwrap();
-    let file = store.blob(&digest(&blob)).await.unwrap().unwrap();
+    let Stored {
+        dir: _dir,
+        store,
+        blob,
+        file,
+    } = Stored::new(1, MIB + 7).await;
     let (ours, theirs) = sockets();
     let (mut got, mut parts) = (Vec::new(), 0);
     while got.len() < blob.len() {
@@ -111,11 +137,12 @@ async fn a_part_is_sent_as_it_is_in_the_file() {
 /// What was lent is there for as long as it is on its way.
 #[tokio::test]
 async fn a_part_outlives_its_blob() {
-    let dir = telling();
-    let store = dir.open(32 * MIB).await;
-    let blob = body(2, MIB);
-    fill(&store, &blob).await.unwrap();
-    let file = store.blob(&digest(&blob)).await.unwrap().unwrap();
+    let Stored {
+        dir,
+        store,
+        blob,
+        file,
+    } = Stored::new(2, MIB).await;
     let part = part(&file, 0, usize::MAX).await;
     store.remove(&digest(&blob)).await.unwrap();
     drop(file);
@@ -127,11 +154,12 @@ async fn a_part_outlives_its_blob() {
 
 #[tokio::test]
 async fn what_is_not_in_memory_is_brought_there_before_it_is_lent() {
-    let dir = telling();
-    let store = dir.open(32 * MIB).await;
-    let blob = body(3, MIB);
-    fill(&store, &blob).await.unwrap();
-    let file = store.blob(&digest(&blob)).await.unwrap().unwrap();
+    let Stored {
+        dir,
+        store: _store,
+        blob,
+        file,
+    } = Stored::new(3, MIB).await;
     let path = dir.blob(&digest(&blob));
     let mut lent = part(&file, 0, usize::MAX).await;
     assert!(lent.is_resident());
@@ -155,11 +183,12 @@ async fn what_is_not_in_memory_is_brought_there_before_it_is_lent() {
 /// A socket that appends, of which `sendfile` wants to know nothing, stands for all that it may refuse.
 #[tokio::test]
 async fn where_there_is_no_sendfile_bytes_are_read_and_written() {
-    let dir = telling();
-    let store = dir.open(32 * MIB).await;
-    let blob = body(4, MIB);
-    fill(&store, &blob).await.unwrap();
-    let file = store.blob(&digest(&blob)).await.unwrap().unwrap();
+    let Stored {
+        dir: _dir,
+        store: _store,
+        blob,
+        file,
+    } = Stored::new(4, MIB).await;
     let (ours, theirs) = sockets();
     fcntl_setfl(&ours, fcntl_getfl(&ours).unwrap() | OFlags::APPEND).unwrap();
     let lent = part(&file, 5, usize::MAX).await;
@@ -215,11 +244,12 @@ async fn a_part_that_the_disk_does_not_give_back_ends_and_is_dropped() {
 /// The blob stays, and so does its part: nothing is wrong with the file.
 #[tokio::test]
 async fn a_part_for_nobody_is_no_fault_of_the_disk() {
-    let dir = telling();
-    let store = dir.open(32 * MIB).await;
-    let blob = body(7, MIB);
-    fill(&store, &blob).await.unwrap();
-    let file = store.blob(&digest(&blob)).await.unwrap().unwrap();
+    let Stored {
+        dir: _dir,
+        store,
+        blob,
+        file,
+    } = Stored::new(7, MIB).await;
     let mut lent = part(&file, 0, usize::MAX).await;
     let (ours, theirs) = sockets();
     drop(theirs);
