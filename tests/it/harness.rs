@@ -19,7 +19,7 @@ mod wire;
 
 pub(crate) use apart::{Apart, is_apart};
 pub(crate) use client::{Answer, Client, blob_path, manifest_path, sha256};
-pub(crate) use disk::{bytes_below, bytes_free, committed};
+pub(crate) use disk::{blob_file, bytes_below, bytes_free, committed};
 pub(crate) use heavy::heavy;
 pub(crate) use process::Forebay;
 pub(crate) use program::{PROGRAM, hang_up, program, terminate, unset, wait_for_exit};
@@ -32,7 +32,7 @@ pub(crate) use tls::{
     Asking, Callers, asking_files, authority, client_certificate, listener_tls, tls_before,
     tls_with,
 };
-pub(crate) use wire::{End, Wire};
+pub(crate) use wire::{End, Wire, get};
 
 use forebay_loadtest::origin::{Blobs, Builder, Descriptor, Fault, Gate, ImageSpec, Origin};
 

@@ -6,8 +6,8 @@ use forebay_loadtest::origin::{Content, Descriptor, Image, ImageSpec, Origin};
 use http::{Method, StatusCode};
 
 use crate::harness::{
-    Client, Forebay, Sampler, Setup, blob_path, bytes_below, bytes_free, heavy, manifest_path,
-    plain_origin, sha256,
+    Client, Forebay, Sampler, Setup, blob_file, blob_path, bytes_below, bytes_free, heavy,
+    manifest_path, plain_origin, sha256,
 };
 
 const MB: u64 = 1_000_000;
@@ -195,9 +195,7 @@ async fn a_reader_that_stands_still_through_a_flood_reads_to_the_end() {
 }
 
 fn has_file(forebay: &Forebay, blob: &Descriptor) -> bool {
-    let hex = blob.digest.as_str().trim_start_matches("sha256:");
-    let folder = forebay.cache_dir().join("blobs/sha256").join(&hex[..2]);
-    folder.join(hex).exists()
+    blob_file(&forebay.cache_dir(), &blob.digest).exists()
 }
 
 /// A file system that others write to as well.

@@ -3,10 +3,10 @@
 use std::fs::OpenOptions;
 
 use forebay_loadtest::certificates::{Authority, trusting};
-use forebay_loadtest::origin::Descriptor;
 
 use crate::harness::{
-    Client, End, Forebay, Setup, Wire, blob_path, hold_body, listener_tls, origin_with_blob, sha256,
+    Client, End, Forebay, Setup, Wire, blob_file, blob_path, get, hold_body, listener_tls,
+    origin_with_blob, sha256,
 };
 
 const APP: &str = "library/app";
@@ -52,10 +52,6 @@ async fn hits_go_to_plain_sockets_from_the_file_and_are_copied_for_tls() {
     }
 }
 
-fn get(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: mirror\r\n\r\n")
-}
-
 /// What follows a part of a file on a connection comes after its last byte.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_to_requests_that_were_sent_together_come_in_order() {
@@ -78,12 +74,6 @@ async fn answers_to_requests_that_were_sent_together_come_in_order() {
     assert_eq!(wire.rest().await, (Vec::new().into(), End::Fin));
 }
 
-fn file(mirror: &Forebay, blob: &Descriptor) -> std::path::PathBuf {
-    let hex = blob.digest.as_str().trim_start_matches("sha256:");
-    let folder = mirror.cache_dir().join("blobs/sha256").join(&hex[..2]);
-    folder.join(hex)
-}
-
 /// What stands for a part of a file is never sent in its place: the client gets what there is, and is told that it is not all.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_cut_while_it_is_sent_ends_the_answer_there() {
@@ -92,11 +82,16 @@ async fn a_file_that_is_cut_while_it_is_sent_ends_the_answer_there() {
     let whole = mirror.client().blob(APP, &blob.digest).await.body;
     assert_eq!(sha256(&whole), blob.digest.as_str());
     let mut wire = Wire::open(&mirror).await;
-    wire.send(get(&blob_path(APP, &blob.digest))).await;
+    // Whether it gets all or not, it is told by the connection's end.
+    let last = get(&blob_path(APP, &blob.digest));
+    wire.send(last.replace("Host:", "Connection: close\r\nHost:"))
+        .await;
     assert_eq!(wire.head().await.length() as u64, LARGE);
     let first = wire.body(1000).await;
     // Somebody else's fault: nothing is left of it.
-    let cut = OpenOptions::new().write(true).open(file(&mirror, &blob));
+    let cut = OpenOptions::new()
+        .write(true)
+        .open(blob_file(&mirror.cache_dir(), &blob.digest));
     cut.unwrap().set_len(0).unwrap();
     let (rest, end) = wire.rest().await;
     let got = [first, rest].concat();

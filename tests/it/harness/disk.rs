@@ -29,6 +29,12 @@ pub(crate) fn bytes_free(path: &Path) -> u64 {
     info.f_bavail * info.f_frsize
 }
 
+/// Where a blob is committed in a cache, or would be.
+pub(crate) fn blob_file(cache: &Path, digest: impl AsRef<str>) -> PathBuf {
+    let hex = digest.as_ref().trim_start_matches("sha256:");
+    cache.join("blobs/sha256").join(&hex[..2]).join(hex)
+}
+
 /// The names of the committed blobs of a cache. Each is checked: nothing stands there that does not hash to its name.
 pub(crate) fn committed(cache: &Path) -> Vec<String> {
     let mut names = Vec::new();

@@ -27,6 +27,11 @@ pub(crate) enum End {
     Reset,
 }
 
+/// A request, as a client writes it.
+pub(crate) fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: mirror\r\n\r\n")
+}
+
 /// A connection to the mirror.
 #[derive(Debug)]
 pub(crate) struct Wire {

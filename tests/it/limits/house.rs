@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 
 use super::slow::{descriptors, until_open};
 use super::socket::{LAST_PING, PING, connect, exchange, head};
-use crate::harness::{Forebay, Setup, blob_path, heavy, hold_body, origin_with_blob, sha256};
+use crate::harness::{Forebay, Setup, blob_path, get, heavy, hold_body, origin_with_blob, sha256};
 
 /// What a ping is answered, on a connection that is not kept.
 async fn status(forebay: &Forebay, last: u8) -> String {
@@ -22,7 +22,7 @@ async fn where_every_connection_is_busy_a_new_one_is_refused_and_those_that_run_
         .await;
     let gate = hold_body(&origin, &blob.digest, 500_000);
     let path = blob_path("library/app", &blob.digest);
-    let request = format!("GET {path} HTTP/1.1\r\nHost: mirror\r\n\r\n");
+    let request = get(&path);
     let mut busy = Vec::new();
     for last in [2, 3] {
         let mut stream = connect(last, forebay.address).await;
@@ -71,7 +71,7 @@ async fn more_idle_connections_than_there_are_descriptors_keep_nobody_out() {
     let before = descriptors(forebay.pid());
     let gate = hold_body(&origin, &blob.digest, 500_000);
     let path = blob_path("library/app", &blob.digest);
-    let request = format!("GET {path} HTTP/1.1\r\nHost: mirror\r\n\r\n");
+    let request = get(&path);
     let mut old = connect(2, forebay.address).await;
     let begun = head(&mut old, request.as_bytes()).await;
     assert!(begun.starts_with("HTTP/1.1 200"), "{begun}");

@@ -21,7 +21,7 @@ use tokio_rustls::client::TlsStream;
 use super::slow::{narrow, reader};
 use super::socket::{PING, connect, head};
 use crate::harness::{
-    Client, Forebay, Setup, blob_path, heavy, hold_body, listener_tls, origin_with_blob,
+    Client, Forebay, Setup, blob_path, get, heavy, hold_body, listener_tls, origin_with_blob,
     plain_origin,
 };
 
@@ -192,6 +192,20 @@ async fn shaken(to: SocketAddr, tls: &TlsConnector) -> TlsStream<TcpStream> {
     tls.connect(name, stream).await.unwrap()
 }
 
+/// What the first ones take is what each handshake takes while it lasts, and is kept for the next.
+async fn shake_first(to: SocketAddr, tls: &TlsConnector) {
+    for _ in 0..16 {
+        drop(shaken(to, tls).await);
+    }
+}
+
+/// Most of what came before it was read by then.
+async fn shake_last(to: SocketAddr, tls: &TlsConnector) {
+    let mut last = shaken(to, tls).await;
+    last.write_all(PING.as_bytes()).await.unwrap();
+    last.read_u8().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_over_tls_take_what_is_stated() {
     heavy();
@@ -205,10 +219,7 @@ async fn connections_over_tls_take_what_is_stated() {
         let tls = listener_tls("server", &authority, setup.dir());
         let forebay = setup.config(PATIENT).config(&tls).start().await;
         let tls = TlsConnector::from(Arc::new(trusting(&[&authority], None)));
-        // What the first ones take is what each handshake takes while it lasts, and is kept for the next.
-        for _ in 0..16 {
-            drop(shaken(forebay.address, &tls).await);
-        }
+        shake_first(forebay.address, &tls).await;
         let before = own(forebay.pid());
         let mut streams = Vec::new();
         for _ in 0..IDLE {
@@ -221,10 +232,7 @@ async fn connections_over_tls_take_what_is_stated() {
             }
             streams.push(stream);
         }
-        // Most of what came before it was read by then.
-        let mut last = shaken(forebay.address, &tls).await;
-        last.write_all(PING.as_bytes()).await.unwrap();
-        last.read_u8().await.unwrap();
+        shake_last(forebay.address, &tls).await;
         check(what, IDLE, before, own(forebay.pid()));
     }
 }
@@ -311,11 +319,8 @@ async fn answers_over_tls_that_are_read_slowly_take_what_is_stated() {
     client.pulls("library/app", &blob.digest).await;
     let tls = TlsConnector::from(Arc::new(trusting));
     let path = blob_path("library/app", &blob.digest);
-    let request = format!("GET {path} HTTP/1.1\r\nHost: mirror\r\n\r\n");
-    // As above.
-    for _ in 0..16 {
-        drop(shaken(forebay.address, &tls).await);
-    }
+    let request = get(&path);
+    shake_first(forebay.address, &tls).await;
     let before = own(forebay.pid());
     let mut readers = Vec::new();
     for _ in 0..READERS {
@@ -326,9 +331,7 @@ async fn answers_over_tls_that_are_read_slowly_take_what_is_stated() {
         readers.push(stream);
     }
     read_a_little(&mut readers).await;
-    let mut last = shaken(forebay.address, &tls).await;
-    last.write_all(PING.as_bytes()).await.unwrap();
-    last.read_u8().await.unwrap();
+    shake_last(forebay.address, &tls).await;
     let after = own(forebay.pid());
     let what = "for each other answer that is being sent";
     check(what, READERS, before, after);
@@ -379,7 +382,7 @@ async fn fills_take_what_is_stated() {
         gates.push(hold_body(&origin, &blob.digest, FILLED / 2));
         let path = blob_path("library/app", &blob.digest);
         let mut stream = connect(2, forebay.address).await;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: mirror\r\n\r\n");
+        let request = get(&path);
         let answer = head(&mut stream, request.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         let mut half = vec![0; usize::try_from(FILLED / 4).unwrap()];

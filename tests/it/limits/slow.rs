@@ -8,7 +8,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use super::socket::{LAST_PING, PING, connect, exchange, head};
-use crate::harness::{Setup, blob_path, heavy, origin_with_blob};
+use crate::harness::{Setup, blob_path, get, heavy, origin_with_blob};
 
 const HEADS: usize = 200;
 const READERS: usize = 50;
@@ -51,7 +51,7 @@ pub(super) async fn narrow(to: SocketAddr) -> TcpStream {
 /// Asks for a blob, and reads its head and no more.
 pub(super) async fn reader(to: SocketAddr, path: &str) -> TcpStream {
     let mut stream = narrow(to).await;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: mirror\r\n\r\n");
+    let request = get(path);
     let answer = head(&mut stream, request.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     stream
