@@ -31,8 +31,6 @@ mod route;
 mod vet;
 
 pub use crate::mirror::{Chunk, Lost, PART, Part};
-#[cfg(test)]
-pub(crate) use crate::mirror::{Fault, Faults, Op};
 pub use address::Naming;
 pub use answering::Answering;
 pub use api::Api;

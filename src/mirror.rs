@@ -54,8 +54,6 @@ use crate::store::{Audience, Store, StoreError};
 use crate::upstream::{SetupError, Upstreams};
 
 pub use crate::store::{Chunk, Lost, PART, Part};
-#[cfg(test)]
-pub(crate) use crate::store::{Fault, Faults, Op};
 pub use crate::upstream::{
     ClientKey, HostStanding, HostState, QuotaStanding, Spent, SpentBy, Standing, UpstreamStanding,
 };

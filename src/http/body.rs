@@ -58,8 +58,6 @@ pub struct ResponseBody {
     stall: Stall,
     /// A chunk that is not paid for yet.
     unpaid: Option<Chunk>,
-    /// Whether who takes it can take parts of files.
-    lends: bool,
     /// What its client has taken for it, and the pace that it is given away at.
     admitted: Admitted,
     /// Apart: a response is moved many times before it is sent.
@@ -113,7 +111,6 @@ impl ResponseBody {
             since_turn: 0,
             stall: Stall::default(),
             unpaid: None,
-            lends: false,
             admitted: Admitted::default(),
             record: None,
         }
@@ -138,7 +135,9 @@ impl ResponseBody {
     /// Has [`poll_chunk`](Self::poll_chunk) give parts of files where it can. To be said before the first chunk, by who has a
     /// socket to send them to.
     pub fn lend(&mut self) {
-        self.lends = true;
+        // What is paid for by and by is given away in small parts.
+        let lends = self.pace().is_none();
+        self.begin(lends);
     }
 
     fn pace(&mut self) -> Option<&mut Pace> {
@@ -189,9 +188,7 @@ impl ResponseBody {
     }
 
     /// Makes a stream of a blob's body, which has to know by then who takes it.
-    fn begin(&mut self) {
-        // What is paid for by and by is given away in small parts.
-        let lends = self.lends && self.pace().is_none();
+    fn begin(&mut self, lends: bool) {
         if let Source::Blob(body) = &mut self.source
             && let Some(body) = body.take()
         {
@@ -200,7 +197,7 @@ impl ResponseBody {
     }
 
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Aborted>>> {
-        self.begin();
+        self.begin(false);
         let most = self.pace().map_or(usize::MAX, |_| PACED);
         let next = match &mut self.source {
             Source::Failed(why) => return Poll::Ready(Some(Err(*why))),

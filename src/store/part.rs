@@ -98,9 +98,19 @@ impl Part {
         }
     }
 
-    /// A part of any file, whatever of it is in memory; each look at the disk for it does as `faults` say first.
+    /// A part of any file, whatever of it is in memory; before each read of it `disk` says with which `errno` it is to fail.
     #[cfg(test)]
-    pub(crate) fn of_any(file: std::fs::File, at: u64, max: usize, faults: super::Faults) -> Self {
+    pub(crate) fn of_any(
+        file: std::fs::File,
+        at: u64,
+        max: usize,
+        disk: impl Fn() -> Option<i32> + Send + Sync + 'static,
+    ) -> Self {
+        use super::faults::{Fault, Faults, Op};
+        let faults = Faults::hook(move |op, _| {
+            assert_eq!(op, Op::Read);
+            disk().map(Fault::Fail)
+        });
         let digest = crate::oci::Digest::of(crate::oci::Algorithm::Sha256, b"any");
         let reads = super::reads::Reads::new(faults, tokio::runtime::Handle::current());
         let file = DiskFile::new(file, "any".into(), digest, &reads, &Arc::default());

@@ -314,7 +314,7 @@ async fn a_manifest_that_does_not_match_is_asked_for_once_more_then_refused() {
 /// Reads a response to a plain GET until the connection ends: how many bytes came, and the error that ended it.
 async fn read_raw(forebay: &Forebay, path: &str) -> (u64, Option<std::io::ErrorKind>) {
     let mut stream = TcpStream::connect(forebay.address).await.unwrap();
-    let request = get(&path);
+    let request = get(path);
     stream.write_all(request.as_bytes()).await.unwrap();
     let (mut all, mut buffer) = (0, vec![0; 64 << 10]);
     loop {

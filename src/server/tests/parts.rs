@@ -5,7 +5,7 @@ use std::io::{Seek, Write};
 use std::sync::Mutex;
 use std::sync::mpsc;
 
-use crate::http::{Chunk, Fault, Faults, Op, PART, Part};
+use crate::http::{Chunk, PART, Part};
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn file(content: &[u8]) -> File {
 
 fn part(file: &File, at: u64, max: usize) -> Chunk {
     let file = file.try_clone().unwrap();
-    Chunk::Part(Part::of_any(file, at, max, Faults::none()))
+    Chunk::Part(Part::of_any(file, at, max, || None))
 }
 
 fn bytes(content: &[u8]) -> Chunk {
@@ -108,12 +108,15 @@ async fn a_file_that_ends_early_ends_the_connection_with_fin_after_what_there_wa
 }
 
 /// A part that had to wait for its socket, and is not in memory any more then.
-fn left_for_a_while(length: usize, faults: Faults) -> ResponseBody {
+fn left_for_a_while(
+    length: usize,
+    disk: impl Fn() -> Option<i32> + Send + Sync + 'static,
+) -> ResponseBody {
     let content = content(length);
     let from = file(&content);
     from.sync_all().unwrap();
     rustix::fs::fadvise(&from, 0, None, rustix::fs::Advice::DontNeed).unwrap();
-    let mut part = Part::of_any(from, 0, length, faults);
+    let mut part = Part::of_any(from, 0, length, disk);
     part.rest();
     ResponseBody::of_chunks(vec![Chunk::Part(part)])
 }
@@ -123,12 +126,11 @@ fn left_for_a_while(length: usize, faults: Faults) -> ResponseBody {
 async fn a_part_that_waits_for_the_disk_is_no_fault_of_the_client() {
     let (go, gone) = mpsc::channel::<()>();
     let gone = Mutex::new(gone);
-    let slow = Faults::hook(move |op, _| {
-        assert_eq!(op, Op::Read);
+    let slow = move || {
         // Over once the other end is dropped.
         let _ = gone.lock().unwrap().recv();
         None
-    });
+    };
     let body = left_for_a_while(200_000, slow);
     let settings = Settings {
         write_idle_timeout: SHORT,
@@ -143,8 +145,7 @@ async fn a_part_that_waits_for_the_disk_is_no_fault_of_the_client() {
 
 #[tokio::test]
 async fn a_part_that_the_disk_does_not_bring_back_ends_the_connection_with_fin() {
-    let failing = Faults::hook(|_, _| Some(Fault::Fail(5)));
-    let body = left_for_a_while(200_000, failing);
+    let body = left_for_a_while(200_000, || Some(5));
     let server = serve(patient(), vec![body]);
     let (text, end) = server.send(GET).await.read_to_end().await;
     assert_eq!(end, Ok(()));
