@@ -90,7 +90,7 @@ pub use extents::Extents;
 pub use faults::{Fault, Faults, Op};
 pub use file::{BlobFile, PartialFile};
 pub use index::{IndexError, ListRecord, TagRecord, Visibility};
-pub use part::{Chunk, Lost, PART, Part};
+pub use part::{Chunk, Lost, PART, Part, Trail};
 pub use references::References;
 pub use settings::{MIN_LIMIT, Settings};
 pub use usage::Usage;

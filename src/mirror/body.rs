@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::oci::{Digest, Verifier};
-use crate::store::{BlobFile, Chunk};
+use crate::store::{BlobFile, Chunk, Trail};
 
 use super::fill::reader::FillReader;
 use super::fill::solo::Solo;
@@ -53,6 +53,7 @@ impl BlobBody {
 #[derive(Debug)]
 pub struct StoredBody {
     file: Arc<BlobFile>,
+    trail: Trail,
     at: u64,
     end: u64,
     source: Source,
@@ -64,6 +65,7 @@ impl StoredBody {
     pub fn new(file: Arc<BlobFile>, source: Source, digest: Digest, range: Range<u64>) -> Self {
         Self {
             file,
+            trail: Trail::default(),
             at: range.start,
             end: range.end,
             source,
@@ -77,7 +79,7 @@ impl StoredBody {
         }
         let most = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
         let chunk = if lend {
-            self.file.lend_at(self.at, most).await?
+            self.file.lend_at(&mut self.trail, self.at, most).await?
         } else {
             Chunk::Bytes(self.file.read_at(self.at, most).await?)
         };

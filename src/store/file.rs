@@ -15,7 +15,7 @@ use super::error::is_damage;
 use super::inner::Inner;
 use super::ledger::Charge;
 use super::live::Live;
-use super::part::Chunk;
+use super::part::{Chunk, Trail};
 use super::reads::{Reads, SMALL};
 use super::sync::lock;
 use crate::oci::Digest;
@@ -183,10 +183,10 @@ impl BlobFile {
     }
 
     /// Like [`read_at`](Self::read_at), for a socket that takes a part from the file itself where it may, of 240 KiB at most.
-    pub async fn lend_at(&self, position: u64, max: usize) -> io::Result<Chunk> {
+    pub async fn lend_at(&self, trail: &mut Trail, position: u64, max: usize) -> io::Result<Chunk> {
         let left = usize::try_from(self.size.saturating_sub(position)).unwrap_or(usize::MAX);
         let reads = &self.disk.reads;
-        let chunk = reads.lend_at(&self.disk, &self.store, position, max.min(left));
+        let chunk = reads.lend_at(&self.disk, &self.store, trail, position, max.min(left));
         let result = chunk.await;
         let is_end = |chunk: &Chunk| chunk.is_empty() && max > 0;
         self.judge(position, result.as_ref().map(is_end));
@@ -254,7 +254,7 @@ impl PartialFile {
     ///
     /// What is not recorded as hashed yet is copied. After a crash the next process would cut it off, while the kernel still
     /// sends it to a client of this one.
-    pub async fn lend_at(&self, position: u64, max: usize) -> io::Result<Chunk> {
+    pub async fn lend_at(&self, trail: &mut Trail, position: u64, max: usize) -> io::Result<Chunk> {
         let kept = self.disk.kept.load(Ordering::Relaxed);
         let kept = usize::try_from(kept.saturating_sub(position)).unwrap_or(usize::MAX);
         if kept < SMALL {
@@ -262,7 +262,7 @@ impl PartialFile {
         }
         let (reads, nobody) = (&self.disk.reads, Weak::new());
         reads
-            .lend_at(&self.disk, &nobody, position, max.min(kept))
+            .lend_at(&self.disk, &nobody, trail, position, max.min(kept))
             .await
     }
 }

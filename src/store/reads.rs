@@ -28,7 +28,7 @@ use super::disk::read_full;
 use super::faults::{Faults, Op};
 use super::file::DiskFile;
 use super::inner::Inner;
-use super::part::{Chunk, Part};
+use super::part::{Chunk, Part, Trail};
 use crate::metrics::{self, ReadPath, StoreOp, Tally};
 
 /// A read of resident pages, which becomes one write to a socket: as large as fits into one segment with a head or the
@@ -162,6 +162,7 @@ impl Reads {
         &self,
         file: &Arc<DiskFile>,
         store: &Weak<Inner>,
+        trail: &mut Trail,
         position: u64,
         max: usize,
     ) -> io::Result<Chunk> {
@@ -173,7 +174,7 @@ impl Reads {
             .check(Op::Read, file.path())
             .inspect_err(count_fault)?;
         let part = Part::of(file, store, position, max);
-        if part.is_resident() {
+        if trail.finds(&part) {
             return Ok(Chunk::Part(part));
         }
         let count = self.fetch(Arc::clone(file), position, part.len()).await?;

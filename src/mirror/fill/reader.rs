@@ -15,7 +15,7 @@ use crate::mirror::error::MirrorError;
 use crate::mirror::rights::Granted;
 use crate::mirror::served::BodyError;
 use crate::oci::Verifier;
-use crate::store::Chunk;
+use crate::store::{Chunk, Trail};
 
 use super::solo::Solo;
 use super::sources::Source;
@@ -88,6 +88,7 @@ pub struct FillReader {
     /// Whom to ask where the disk fails the fill.
     source: Source,
     range: Range<u64>,
+    trail: Trail,
     at: u64,
     /// So far it may read.
     upto: u64,
@@ -120,6 +121,7 @@ impl FillReader {
         }
         Self {
             progress: lease.progress(),
+            trail: Trail::default(),
             at: range.start,
             upto: range.start,
             look_at: range.start,
@@ -226,7 +228,7 @@ impl FillReader {
         // What is not hashed may still be written anew.
         let is_settled = self.rule != Release::AsTheyCome;
         let chunk = if lend && is_settled {
-            file.lend_at(self.at, most).await?
+            file.lend_at(&mut self.trail, self.at, most).await?
         } else {
             Chunk::Bytes(file.read_at(self.at, most).await?)
         };

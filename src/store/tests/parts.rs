@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSliceMut, Read};
+use std::num::NonZero;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use rustix::fs::{Advice, OFlags, fadvise, fcntl_getfl, fcntl_setfl};
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::support::*;
-use crate::store::{BlobFile, Chunk, Fault, Faults, Lost, Op, PART, Part, Store};
+use crate::store::{BlobFile, Chunk, Fault, Faults, Lost, Op, PART, Part, Store, Trail};
 
 const SEGMENT: usize = 60 << 10;
 
@@ -63,7 +64,7 @@ impl Stored {
 }
 
 async fn part(file: &Arc<BlobFile>, at: u64, max: usize) -> Part {
-    match file.lend_at(at, max).await.unwrap() {
+    match file.lend_at(&mut Trail::default(), at, max).await.unwrap() {
         Chunk::Part(part) => part,
         Chunk::Bytes(bytes) => panic!(
             "{} bytes were read: neither the temporary directory nor /dev/shm tells what is in memory",
@@ -112,7 +113,11 @@ async fn a_part_is_sent_as_it_is_in_the_file() {
     let (ours, theirs) = sockets();
     let (mut got, mut parts) = (Vec::new(), 0);
     while got.len() < blob.len() {
-        match file.lend_at(got.len() as u64, usize::MAX).await.unwrap() {
+        match file
+            .lend_at(&mut Trail::default(), got.len() as u64, usize::MAX)
+            .await
+            .unwrap()
+        {
             Chunk::Part(part) => {
                 assert!((SEGMENT..=PART).contains(&part.len()));
                 parts += 1;
@@ -129,8 +134,18 @@ async fn a_part_is_sent_as_it_is_in_the_file() {
     assert_eq!(parts, blob.len() / PART + 1);
     let middle = part(&file, 12_345, 100_000).await;
     assert!(sent(middle, (&ours, &theirs)) == blob.slice(12_345..112_345));
-    assert!(file.lend_at(0, 0).await.unwrap().is_empty());
-    assert!(file.lend_at(file.size(), 10).await.unwrap().is_empty());
+    assert!(
+        file.lend_at(&mut Trail::default(), 0, 0)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        file.lend_at(&mut Trail::default(), file.size(), 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert!(has(&store, &blob).await, "its end is no fault of the disk");
 }
 
@@ -180,6 +195,44 @@ async fn what_is_not_in_memory_is_brought_there_before_it_is_lent() {
     assert!(sent(lent, (&ours, &theirs)) == piece(&blob, 0..length).1);
 }
 
+/// A part that follows one that was in memory is looked at once, at its end: a hole that begins with it is not seen unless it
+/// reaches that. What follows one that was not is looked at at both.
+#[tokio::test]
+async fn who_goes_on_from_what_was_in_memory_looks_at_the_end_alone() {
+    let Stored {
+        dir,
+        store: _store,
+        blob,
+        file,
+    } = Stored::new(8, MIB).await;
+    let path = dir.blob(&digest(&blob));
+    let next = PART as u64;
+    let hole = || {
+        let file = File::open(&path).unwrap();
+        file.sync_all().unwrap();
+        fadvise(&file, next, NonZero::new(next / 2), Advice::DontNeed).unwrap();
+    };
+    let whole = part(&file, next, usize::MAX).await;
+    assert!(whole.is_resident());
+    hole();
+    if whole.is_resident() {
+        // In a file system that is memory.
+        return;
+    }
+    for (was_there, is_seen) in [(true, false), (false, true)] {
+        let mut trail = Trail::default();
+        if !was_there {
+            evict(&path);
+        }
+        let first = file.lend_at(&mut trail, 0, usize::MAX).await.unwrap();
+        assert_eq!(first.len(), PART);
+        // What was not there was read together with what follows.
+        let _ = part(&file, next, usize::MAX).await;
+        hole();
+        assert_eq!(trail.finds(&whole), !is_seen);
+    }
+}
+
 /// A socket that appends, of which `sendfile` wants to know nothing, stands for all that it may refuse.
 #[tokio::test]
 async fn where_there_is_no_sendfile_bytes_are_read_and_written() {
@@ -194,7 +247,10 @@ async fn where_there_is_no_sendfile_bytes_are_read_and_written() {
     let lent = part(&file, 5, usize::MAX).await;
     let end = 5 + lent.len() as u64;
     assert!(sent(lent, (&ours, &theirs)) == piece(&blob, 5..end).1);
-    let next = file.lend_at(end, usize::MAX).await.unwrap();
+    let next = file
+        .lend_at(&mut Trail::default(), end, usize::MAX)
+        .await
+        .unwrap();
     let Chunk::Bytes(bytes) = next else {
         panic!("it is asked for again");
     };
