@@ -78,11 +78,8 @@ impl StoredBody {
             return Ok(None);
         }
         let most = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
-        let chunk = if lend {
-            self.file.lend_at(&mut self.trail, self.at, most).await?
-        } else {
-            Chunk::Bytes(self.file.read_at(self.at, most).await?)
-        };
+        let trail = lend.then_some(&mut self.trail);
+        let chunk = self.file.lend_at(trail, self.at, most).await?;
         if chunk.is_empty() {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }

@@ -182,8 +182,14 @@ impl BlobFile {
         result
     }
 
-    /// Like [`read_at`](Self::read_at), for a socket that takes a part from the file itself where it may, of 240 KiB at most.
-    pub async fn lend_at(&self, trail: &mut Trail, position: u64, max: usize) -> io::Result<Chunk> {
+    /// Like [`read_at`](Self::read_at), and with a `trail` for a socket that takes a part from the file itself where it may, of
+    /// 240 KiB at most.
+    pub async fn lend_at(
+        &self,
+        trail: Option<&mut Trail>,
+        position: u64,
+        max: usize,
+    ) -> io::Result<Chunk> {
         let left = usize::try_from(self.size.saturating_sub(position)).unwrap_or(usize::MAX);
         let reads = &self.disk.reads;
         let chunk = reads.lend_at(&self.disk, &self.store, trail, position, max.min(left));
@@ -254,10 +260,15 @@ impl PartialFile {
     ///
     /// What is not recorded as hashed yet is copied. After a crash the next process would cut it off, while the kernel still
     /// sends it to a client of this one.
-    pub async fn lend_at(&self, trail: &mut Trail, position: u64, max: usize) -> io::Result<Chunk> {
+    pub async fn lend_at(
+        &self,
+        trail: Option<&mut Trail>,
+        position: u64,
+        max: usize,
+    ) -> io::Result<Chunk> {
         let kept = self.disk.kept.load(Ordering::Relaxed);
         let kept = usize::try_from(kept.saturating_sub(position)).unwrap_or(usize::MAX);
-        if kept < SMALL {
+        if trail.is_none() || kept < SMALL {
             return self.read_at(position, max).await.map(Chunk::Bytes);
         }
         let (reads, nobody) = (&self.disk.reads, Weak::new());

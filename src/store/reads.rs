@@ -156,20 +156,21 @@ impl Reads {
         Ok(bytes)
     }
 
-    /// Lends at most `max` bytes, of which the file has all, for a socket to take from there. Where that can't be, reads them;
-    /// so where they are less than a segment, for which it would take longer. Empty only at the file's end or for a `max` of 0.
+    /// Lends at most `max` bytes, of which the file has all, to who has a `trail`, for a socket to take from there. Where that
+    /// can't be, reads them; so where they are less than a segment, for which it would take longer. Empty only at the file's end or for a `max` of 0.
     pub(crate) async fn lend_at(
         &self,
         file: &Arc<DiskFile>,
         store: &Weak<Inner>,
-        trail: &mut Trail,
+        trail: Option<&mut Trail>,
         position: u64,
         max: usize,
     ) -> io::Result<Chunk> {
         let lends = self.lends.load(Ordering::Relaxed) && self.nowait.load(Ordering::Relaxed);
-        if max < SMALL || !lends || file.is_kept_back() {
+        let trail = trail.filter(|_| max >= SMALL && lends && !file.is_kept_back());
+        let Some(trail) = trail else {
             return self.read_at(file, position, max).await.map(Chunk::Bytes);
-        }
+        };
         self.faults
             .check(Op::Read, file.path())
             .inspect_err(count_fault)?;

@@ -227,11 +227,8 @@ impl FillReader {
         let file = self.lease.file.get().ok_or(io::ErrorKind::NotFound)?;
         // What is not hashed may still be written anew.
         let is_settled = self.rule != Release::AsTheyCome;
-        let chunk = if lend && is_settled {
-            file.lend_at(&mut self.trail, self.at, most).await?
-        } else {
-            Chunk::Bytes(file.read_at(self.at, most).await?)
-        };
+        let trail = (lend && is_settled).then_some(&mut self.trail);
+        let chunk = file.lend_at(trail, self.at, most).await?;
         if chunk.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -64,7 +64,11 @@ impl Stored {
 }
 
 async fn part(file: &Arc<BlobFile>, at: u64, max: usize) -> Part {
-    match file.lend_at(&mut Trail::default(), at, max).await.unwrap() {
+    match file
+        .lend_at(Some(&mut Trail::default()), at, max)
+        .await
+        .unwrap()
+    {
         Chunk::Part(part) => part,
         Chunk::Bytes(bytes) => panic!(
             "{} bytes were read: neither the temporary directory nor /dev/shm tells what is in memory",
@@ -114,7 +118,7 @@ async fn a_part_is_sent_as_it_is_in_the_file() {
     let (mut got, mut parts) = (Vec::new(), 0);
     while got.len() < blob.len() {
         match file
-            .lend_at(&mut Trail::default(), got.len() as u64, usize::MAX)
+            .lend_at(Some(&mut Trail::default()), got.len() as u64, usize::MAX)
             .await
             .unwrap()
         {
@@ -135,13 +139,13 @@ async fn a_part_is_sent_as_it_is_in_the_file() {
     let middle = part(&file, 12_345, 100_000).await;
     assert!(sent(middle, (&ours, &theirs)) == blob.slice(12_345..112_345));
     assert!(
-        file.lend_at(&mut Trail::default(), 0, 0)
+        file.lend_at(Some(&mut Trail::default()), 0, 0)
             .await
             .unwrap()
             .is_empty()
     );
     assert!(
-        file.lend_at(&mut Trail::default(), file.size(), 10)
+        file.lend_at(Some(&mut Trail::default()), file.size(), 10)
             .await
             .unwrap()
             .is_empty()
@@ -224,7 +228,7 @@ async fn who_goes_on_from_what_was_in_memory_looks_at_the_end_alone() {
         if !was_there {
             evict(&path);
         }
-        let first = file.lend_at(&mut trail, 0, usize::MAX).await;
+        let first = file.lend_at(Some(&mut trail), 0, usize::MAX).await;
         assert_eq!(first.unwrap().len(), PART);
         // What was not there was read together with what follows.
         let _ = part(&file, next, usize::MAX).await;
@@ -248,7 +252,7 @@ async fn where_there_is_no_sendfile_bytes_are_read_and_written() {
     let end = 5 + lent.len() as u64;
     assert!(sent(lent, (&ours, &theirs)) == piece(&blob, 5..end).1);
     let next = file
-        .lend_at(&mut Trail::default(), end, usize::MAX)
+        .lend_at(Some(&mut Trail::default()), end, usize::MAX)
         .await
         .unwrap();
     let Chunk::Bytes(bytes) = next else {
