@@ -157,7 +157,8 @@ impl Reads {
     }
 
     /// Lends at most `max` bytes, of which the file has all, to who has a `trail`, for a socket to take from there. Where that
-    /// can't be, reads them; so where they are less than a segment, for which it would take longer. Empty only at the file's end or for a `max` of 0.
+    /// can't be, reads them; so where they are less than a segment, for which it would take longer. Empty only at the file's
+    /// end or for a `max` of 0.
     pub(crate) async fn lend_at(
         &self,
         file: &Arc<DiskFile>,

@@ -63,12 +63,14 @@ impl Stored {
     }
 }
 
+/// What a reader is given that begins here.
+async fn lend(file: &Arc<BlobFile>, at: u64, max: usize) -> Chunk {
+    let mut trail = Trail::default();
+    file.lend_at(Some(&mut trail), at, max).await.unwrap()
+}
+
 async fn part(file: &Arc<BlobFile>, at: u64, max: usize) -> Part {
-    match file
-        .lend_at(Some(&mut Trail::default()), at, max)
-        .await
-        .unwrap()
-    {
+    match lend(file, at, max).await {
         Chunk::Part(part) => part,
         Chunk::Bytes(bytes) => panic!(
             "{} bytes were read: neither the temporary directory nor /dev/shm tells what is in memory",
@@ -117,11 +119,7 @@ async fn a_part_is_sent_as_it_is_in_the_file() {
     let (ours, theirs) = sockets();
     let (mut got, mut parts) = (Vec::new(), 0);
     while got.len() < blob.len() {
-        match file
-            .lend_at(Some(&mut Trail::default()), got.len() as u64, usize::MAX)
-            .await
-            .unwrap()
-        {
+        match lend(&file, got.len() as u64, usize::MAX).await {
             Chunk::Part(part) => {
                 assert!((SEGMENT..=PART).contains(&part.len()));
                 parts += 1;
@@ -138,18 +136,8 @@ async fn a_part_is_sent_as_it_is_in_the_file() {
     assert_eq!(parts, blob.len() / PART + 1);
     let middle = part(&file, 12_345, 100_000).await;
     assert!(sent(middle, (&ours, &theirs)) == blob.slice(12_345..112_345));
-    assert!(
-        file.lend_at(Some(&mut Trail::default()), 0, 0)
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    assert!(
-        file.lend_at(Some(&mut Trail::default()), file.size(), 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(lend(&file, 0, 0).await.is_empty());
+    assert!(lend(&file, file.size(), 10).await.is_empty());
     assert!(has(&store, &blob).await, "its end is no fault of the disk");
 }
 
@@ -251,11 +239,7 @@ async fn where_there_is_no_sendfile_bytes_are_read_and_written() {
     let lent = part(&file, 5, usize::MAX).await;
     let end = 5 + lent.len() as u64;
     assert!(sent(lent, (&ours, &theirs)) == piece(&blob, 5..end).1);
-    let next = file
-        .lend_at(Some(&mut Trail::default()), end, usize::MAX)
-        .await
-        .unwrap();
-    let Chunk::Bytes(bytes) = next else {
+    let Chunk::Bytes(bytes) = lend(&file, end, usize::MAX).await else {
         panic!("it is asked for again");
     };
     let got = piece(&blob, end..end + bytes.len() as u64).1;
