@@ -81,6 +81,10 @@ async fn a_file_that_is_cut_while_it_is_sent_ends_the_answer_there() {
     let mirror = Setup::new(&origin).start().await;
     let whole = mirror.client().blob(APP, &blob.digest).await.body;
     assert_eq!(sha256(&whole), blob.digest.as_str());
+    // Its last byte may come before it is in its place.
+    mirror
+        .until_metric("forebay_fills_total", "committed", |fills| fills >= 1.0)
+        .await;
     let mut wire = Wire::open(&mirror).await;
     // Whether it gets all or not, it is told by the connection's end.
     let last = get(&blob_path(APP, &blob.digest));
