@@ -171,42 +171,36 @@ impl BlobFile {
 
     /// Reads at most `max` bytes from `position`: what is in the page cache at once, anything else on
     /// the blocking pool; at most 60 KiB, and 256 KiB where the file system does not tell the one from
-    /// the other. Empty only at the end, or for a `max` of 0.
+    /// the other. With a `trail` it is for a socket that takes a part from the file itself where it may, of 240 KiB at most.
+    /// Empty only at the end, or for a `max` of 0.
     ///
     /// A blob that the disk does not give back is dropped from the cache, so that its next fill can
     /// mend it; one that could not be read for want of descriptors or memory stays.
-    pub async fn read_at(&self, position: u64, max: usize) -> io::Result<Bytes> {
-        let result = self.disk.read_at(position, max).await;
-        let is_end = |bytes: &Bytes| bytes.is_empty() && max > 0;
-        self.judge(position, result.as_ref().map(is_end));
-        result
-    }
-
-    /// Like [`read_at`](Self::read_at), and with a `trail` for a socket that takes a part from the file itself where it may, of
-    /// 240 KiB at most.
     pub async fn lend_at(
         &self,
         trail: Option<&mut Trail>,
         position: u64,
         max: usize,
     ) -> io::Result<Chunk> {
-        let left = usize::try_from(self.size.saturating_sub(position)).unwrap_or(usize::MAX);
-        let reads = &self.disk.reads;
-        let chunk = reads.lend_at(&self.disk, &self.store, trail, position, max.min(left));
+        let (reads, wanted) = (&self.disk.reads, max.min(left(self.size, position)));
+        let chunk = reads.lend_at(&self.disk, &self.store, trail, position, wanted);
         let result = chunk.await;
-        let is_end = |chunk: &Chunk| chunk.is_empty() && max > 0;
-        self.judge(position, result.as_ref().map(is_end));
-        result
-    }
-
-    /// Has the blob dropped where the disk does not give back what is at `position`.
-    fn judge(&self, position: u64, is_end: Result<bool, &io::Error>) {
-        let is_lost = match is_end {
-            Ok(is_end) => is_end && position < self.size,
+        let is_lost = match &result {
+            Ok(chunk) => chunk.is_empty() && wanted > 0,
             Err(error) => is_damage(error),
         };
         if is_lost && let Some(store) = self.store.upgrade() {
             store.drop_unreadable(self.disk.digest);
+        }
+        result
+    }
+
+    /// Reads for who has no socket.
+    #[cfg(test)]
+    pub(crate) async fn read_at(&self, position: u64, max: usize) -> io::Result<Bytes> {
+        match self.lend_at(None, position, max).await? {
+            Chunk::Bytes(bytes) => Ok(bytes),
+            Chunk::Part(part) => panic!("{part:?} was lent to nobody"),
         }
     }
 
@@ -250,13 +244,13 @@ impl PartialFile {
         self.disk.digest
     }
 
-    /// Like [`BlobFile::read_at`]. The caller keeps to ranges that the writer said are written.
+    /// Like [`BlobFile::lend_at`] without a trail. The caller keeps to ranges that the writer said are written.
     pub async fn read_at(&self, position: u64, max: usize) -> io::Result<Bytes> {
         self.disk.read_at(position, max).await
     }
 
-    /// Like [`BlobFile::lend_at`]. The caller keeps to what the writer said is hashed: nothing else stays as it is for as long
-    /// as a part is on its way.
+    /// Like [`BlobFile::lend_at`]. The caller keeps to ranges that the writer said are written, and with a `trail` to what it
+    /// said is hashed: nothing else stays as it is for as long as a part is on its way.
     ///
     /// What is not recorded as hashed yet is copied. After a crash the next process would cut it off, while the kernel still
     /// sends it to a client of this one.
@@ -266,8 +260,7 @@ impl PartialFile {
         position: u64,
         max: usize,
     ) -> io::Result<Chunk> {
-        let kept = self.disk.kept.load(Ordering::Relaxed);
-        let kept = usize::try_from(kept.saturating_sub(position)).unwrap_or(usize::MAX);
+        let kept = left(self.disk.kept.load(Ordering::Relaxed), position);
         if trail.is_none() || kept < SMALL {
             return self.read_at(position, max).await.map(Chunk::Bytes);
         }
@@ -284,4 +277,9 @@ impl fmt::Debug for PartialFile {
             .field("digest", &self.disk.digest)
             .finish_non_exhaustive()
     }
+}
+
+/// Bytes from `position` to `end`; none beyond it.
+fn left(end: u64, position: u64) -> usize {
+    usize::try_from(end.saturating_sub(position)).unwrap_or(usize::MAX)
 }

@@ -147,7 +147,7 @@ impl Solo {
         let Some((file, range)) = &mut self.file else {
             return;
         };
-        let most = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let most = index(range.end - range.start);
         match file.read_at(range.start, most).await {
             Ok(bytes) if !bytes.is_empty() => {
                 range.start += bytes.len() as u64;
